@@ -1,0 +1,120 @@
+"""The results page: Markdown made from records, with nothing written by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.contenders import CONTENDERS
+from benchmarks.limits import amount, judge
+from benchmarks.results import (
+    CHANGE,
+    DIFF,
+    FIRST,
+    FULL,
+    STATUS,
+    SWITCH,
+    TINY,
+    Measurement,
+    Record,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BASELINES = {STATUS: "git", CHANGE: "git", DIFF: "git", SWITCH: "git", FULL: "tar", FIRST: "tar", TINY: "git"}
+"""Whose median the ratio column divides by; ``tar`` where the work is not named."""
+
+HOW = """\
+Every figure is the wall-clock time of whole processes, from before the first is started until the last
+has ended: `add` and `commit` are two processes, timed as one operation. All of a machine's unwritten pages
+are flushed before each operation. Every run starts from a new repository and newly written files; what a
+contender made is deleted after each. The page cache is warm: the files were written or read just before,
+except where a remark says that they don't fit. What a tool leaves unsynced stays so; `dv` and the yardsticks
+`tar` and `cp` sync what they store. The edit replaces 100 files, adds 100 and removes 100, unless the data
+set is too small. Sizes are sums of file sizes. Memory is the larger of two: the largest resident set of any
+one process (`wait4`, which cannot see below the size of the benchmark itself, some 30 MiB), and the largest
+sum of proportional set sizes over the process tree, looked at every 50 ms; "largest process" is the first
+alone. Sizes and memory are judged by their largest value, times by their median. Small and large files are
+random bytes, the table is text. What checkouts and diffs of small files bring is compared with what was
+stored."""
+
+
+def page(records: Sequence[Record]) -> str:
+    """Compose the page."""
+    parts = ["# Benchmarks", "", "This page is generated; the commands below print it again.", "", HOW, ""]
+    parts += ["## Requirements", "", *_verdicts(records), ""]
+    for record in records:
+        parts += _section(record)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _verdicts(records: Iterable[Record]) -> list[str]:
+    rows = [(one.title, one.case, one.measured, one.required, one.outcome) for one in judge(records)]
+    return _table(("work", "data", "measured", "required", "verdict"), rows)
+
+
+def _section(record: Record) -> list[str]:
+    parts = [f"## {record.suite}", "", f"Started {record.started}, finished {record.finished}:", ""]
+    parts += ["```sh", record.command, "```", ""]
+    parts += [*_table(("machine", ""), list(record.machine.items())), ""]
+    versions = [
+        (name, version, CONTENDERS[name].note if name in CONTENDERS else "")
+        for name, version in record.versions.items()
+    ]
+    parts += [*_table(("tool", "version", "remark"), versions)]
+    notes = [f"- {remark}" for remark in dict.fromkeys(record.remarks)]
+    notes += [f"- {one.case}, {one.contender}: {one.what}" for one in record.problems]
+    parts += ["", *notes] if notes else []
+    for case in record.cases():
+        parts += [
+            "",
+            f"### {case[0].upper()}{case[1:]}",
+            "",
+            *_matrix(record, case),
+            "",
+            *_details(record, case),
+        ]
+    return [*parts, ""]
+
+
+def _matrix(record: Record, case: str) -> list[str]:
+    """Medians, one column for each contender."""
+    here = [one for one in record.measurements if one.case == case]
+    order = ["python", *CONTENDERS]
+    names = sorted({one.contender for one in here}, key=order.index)
+    works = dict.fromkeys(one.work for one in here)
+    rows = []
+    for work in works:
+        found = [record.find(case, work, name) for name in names]
+        rows.append((work, *(amount(one.median, one.unit) if one else "-" for one in found)))
+    return _table(("median", *names), rows)
+
+
+def _details(record: Record, case: str) -> list[str]:
+    rows = [
+        (
+            one.work,
+            one.contender,
+            amount(one.median, one.unit),
+            f"{amount(min(one.values), one.unit)} to {amount(max(one.values), one.unit)}",
+            str(len(one.values)),
+            _ratio(record, one),
+        )
+        for one in record.measurements
+        if one.case == case
+    ]
+    return _table(("work", "by", "median", "min to max", "runs", "ratio"), rows)
+
+
+def _ratio(record: Record, one: Measurement) -> str:
+    baseline = record.find(one.case, one.work, BASELINES.get(one.work, "tar"))
+    if baseline is None or baseline.median == 0:
+        return "-"
+    return f"{one.median / baseline.median:.2f}x {baseline.contender}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(heads), "|" + "---|" * len(heads), *(line(row) for row in rows)]

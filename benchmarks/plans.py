@@ -1,0 +1,105 @@
+"""Which suite measures what, by whom, and on how much data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from benchmarks.blobs import Table
+from benchmarks.contenders import CONTENDERS
+from benchmarks.suites import everyday, large, scale, startup, table
+from benchmarks.trees import Tree
+
+if TYPE_CHECKING:
+    from benchmarks.arena import Arena
+
+SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale")
+KIB = 1 << 10
+MIB = 1 << 20
+EDITED = 100
+
+_ALL = tuple(CONTENDERS)
+DEFAULT_CONTENDERS: dict[str, tuple[str, ...]] = {
+    "everyday": _ALL,
+    "files": ("dv", "tar", "git"),
+    "large": _ALL,
+    "csv": _ALL,
+    "startup": _ALL,
+    "memory": ("dv",),
+    "scale": ("dv",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much data each suite works on; ``large`` is None for 1 GiB, 4 GiB and the largest that fits."""
+
+    everyday: int = 100_000
+    counts: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    many: int = 1_000_000
+    large: tuple[int, ...] | None = None
+    weighed: tuple[int, ...] = (4096 * MIB,)
+    table: int = 1024 * MIB
+
+    @classmethod
+    def chosen(cls, *, quick: bool, files: int | None, mib: tuple[int, ...] | None) -> Self:
+        """Defaults, or tiny ones for a trial, with the sizes that were given in their place."""
+        sizes = cls(
+            everyday=600, counts=(600,), many=600, large=(16 * MIB,), weighed=(16 * MIB,), table=8 * MIB
+        )
+        if not quick:
+            sizes = cls()
+        if files is not None:
+            sizes = replace(sizes, everyday=files, counts=(files,), many=files)
+        if mib is not None:
+            given = tuple(one * MIB for one in mib)
+            sizes = replace(sizes, large=given, weighed=given)
+        return sizes
+
+
+def perform(suite: str, arena: Arena, sizes: Sizes) -> None:
+    """Run one suite."""
+    match suite:
+        case "everyday":
+            everyday.run(arena, tree(sizes.everyday))
+        case "files":
+            for count in sizes.counts:
+                everyday.run(arena, tree(count))
+        case "large":
+            _large(arena, sizes)
+        case "csv":
+            table.run(arena, Table(size=sizes.table))
+        case "startup":
+            startup.run(arena)
+        case "memory":
+            for size in sizes.weighed:
+                large.weigh(arena, size)
+            scale.weigh(arena, tree(sizes.many))
+        case "scale":
+            edited = min(EDITED, sizes.many // 4)
+            scale.run(arena, Tree(files=sizes.many, size=64, changed=edited, added=0, gone=0))
+        case _:
+            message = f"no suite {suite}"
+            raise ValueError(message)
+
+
+def tree(count: int) -> Tree:
+    """Files of 8 KiB, with an edit of 100 of each kind or a quarter of them."""
+    edited = min(EDITED, count // 4)
+    return Tree(files=count, size=8 * KIB, changed=edited, added=edited, gone=edited)
+
+
+def _large(arena: Arena, sizes: Sizes) -> None:
+    if sizes.large is not None:
+        for size in sizes.large:
+            large.run(arena, size, restricted=False)
+        return
+    for size in (1024 * MIB, 4096 * MIB):
+        large.run(arena, size, restricted=False)
+    most = large.largest(arena.place)
+    if most > 4096 * MIB:
+        large.run(arena, most, restricted=True)
+    else:
+        arena.record.remarks.append(
+            "no space for a file of more than 4 GiB that leaves four times itself free"
+        )

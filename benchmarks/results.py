@@ -1,0 +1,120 @@
+"""What was measured, as values that go to JSON and back."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FIRST = "add + commit, first"
+STATUS = "status, unchanged"
+CHANGE = "add + commit after the edit"
+DIFF = "diff of the two"
+SWITCH = "checkout of the other"
+FULL = "checkout of all files"
+STORE = "store after the first"
+GROWTH = "growth by the edit"
+INSERT = "1 KiB inserted: add + commit"
+INSERT_GROWTH = "1 KiB inserted: growth"
+BLOCK = "0.1% of rows edited in one block: add + commit"
+BLOCK_GROWTH = "0.1% of rows edited in one block: growth"
+SCATTER = "0.1% of rows edited, scattered: add + commit"
+SCATTER_GROWTH = "0.1% of rows edited, scattered: growth"
+TINY = "status in a tiny repository"
+PYTHON = "python -c pass"
+
+
+def peak_of(work: str) -> str:
+    """Name of the measurement of the memory that some work takes."""
+    return f"{work}: peak memory"
+
+
+def largest_process_of(work: str) -> str:
+    """Name of the measurement of the memory of the largest single process of some work."""
+    return f"{work}: largest process"
+
+
+@dataclass(slots=True, kw_only=True)
+class Measurement:
+    """All values of one kind of work by one contender on one data set; unit ``s`` or ``MiB``."""
+
+    case: str
+    work: str
+    contender: str
+    unit: str
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Median of the runs."""
+        return statistics.median(self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a contender has no figures, or not all of them."""
+
+    case: str
+    contender: str
+    what: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """One suite, run once."""
+
+    suite: str
+    command: str
+    started: str
+    finished: str = ""
+    machine: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def find(self, case: str, work: str, contender: str) -> Measurement | None:
+        """Look a measurement up."""
+        for one in self.measurements:
+            if (one.case, one.work, one.contender) == (case, work, contender):
+                return one
+        return None
+
+    def add(self, case: str, work: str, contender: str, unit: str, value: float) -> None:
+        """Add the value of one run."""
+        found = self.find(case, work, contender)
+        if found is None:
+            found = Measurement(case=case, work=work, contender=contender, unit=unit)
+            self.measurements.append(found)
+        found.values.append(value)
+
+    def cases(self) -> list[str]:
+        """All data sets, in the order they were measured."""
+        return list(dict.fromkeys(one.case for one in self.measurements))
+
+
+def save(records: Iterable[Record], path: Path) -> None:
+    """Write records as one JSON document, by a new file that takes the old one's place."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(json.dumps({"records": [asdict(one) for one in records]}, indent=1) + "\n")
+    fresh.replace(path)
+
+
+def load(path: Path) -> list[Record]:
+    """Read records that ``save`` wrote."""
+    found: list[dict[str, Any]] = json.loads(path.read_text())["records"]
+    return [
+        Record(
+            **{
+                **one,
+                "measurements": [Measurement(**entry) for entry in one["measurements"]],
+                "problems": [Problem(**entry) for entry in one["problems"]],
+            }
+        )
+        for one in found
+    ]

@@ -1,0 +1,1 @@
+"""The suites: which work is measured on which data."""

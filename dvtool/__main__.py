@@ -1,0 +1,5 @@
+"""``python -m dvtool`` is ``dv``."""
+
+from dvtool.cli.main import entry
+
+entry()

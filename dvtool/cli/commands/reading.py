@@ -1,0 +1,191 @@
+"""``dv log``, ``show``, ``ls``, ``cat``, ``du`` and ``archive``: looking into snapshots."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from dvtool.cli import output, shared
+from dvtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from dvtool.cli.main import Settings
+    from dvtool.history.describe import SnapshotItem
+    from dvtool.repo import Repo
+
+
+def split_words(repo: Repo, words: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return (revision, repository path) of the words ``[REV] [PATH]``.
+
+    Raises:
+        UsageError: when a lone word is both.
+        NotFoundError: when a lone word is neither.
+    """
+    if len(words) > 2:  # noqa: PLR2004 - a revision and a path
+        raise UsageError("too many arguments", next="name one revision and one path")
+    session = repo.workspace.session
+    if len(words) == 2:  # noqa: PLR2004
+        return words[0], session.relative(words[1])
+    if not words:
+        return None, None
+    word = words[0]
+    revisions = repo.workspace.revisions
+    name, inside = revisions.split_path(word)
+    if inside is not None and revisions.is_revision(name or "HEAD"):
+        return name or "HEAD", inside
+    as_revision = revisions.is_revision(word)
+    path = _as_path(repo, word)
+    if as_revision and path is not None:
+        raise UsageError(
+            f"{word!r} is both a revision and a path",
+            next=f"write 'HEAD {word}' for the path, or '{word} .' for the revision",
+        )
+    if path is not None:
+        return None, path
+    if not as_revision:
+        revisions.resolve(word)
+    return word, None
+
+
+def _as_path(repo: Repo, word: str) -> str | None:
+    session = repo.workspace.session
+    try:
+        path = session.relative(word)
+    except UsageError:
+        return None
+    head = session.head_tree()
+    if os.path.lexists(f"{session.root}/{path}"):
+        return path
+    return path if head is not None and session.trees.resolve(head, path) is not None else None
+
+
+@shared.command("log", "dv log", "dv log -n 5", "dv log main data/labels.csv --json")
+@click.argument("words", nargs=-1, metavar="[REV] [PATH]")
+@click.option("-n", "limit", type=click.IntRange(min=0), metavar="N", help="Show at most N snapshots.")
+@shared.json_option
+@click.pass_obj
+def log_command(settings: Settings, *, words: tuple[str, ...], limit: int | None, json: bool) -> None:
+    """Show the history, newest first."""
+    repo = shared.open_repo(settings)
+    revision, path = split_words(repo, words)
+    items = repo.log(revision, path or None, limit=limit)
+    if json:
+        output.as_json(items)
+        return
+    for at, item in enumerate(items):
+        if at:
+            output.say()
+        show_snapshot(item)
+
+
+def show_snapshot(item: SnapshotItem) -> None:
+    """Print one snapshot for people."""
+    refs = f" ({', '.join(item.refs)})" if item.refs else ""
+    output.say(f"{output.paint('snapshot ' + item.snapshot, 'id')}{refs}")
+    if len(item.parents) > 1:
+        output.say(f"merges   {' '.join(parent[:12] for parent in item.parents)}")
+    output.say(f"author   {item.author}")
+    output.say(f"time     {item.time}")
+    output.say(f"data     {output.quantity(item.files, 'file')}, {output.size(item.bytes)}")
+    if item.erased.files or item.erased.rows:
+        output.say(
+            f"erased   {output.quantity(item.erased.files, 'file')}, {output.quantity(item.erased.rows, 'row')}"
+        )
+    output.say()
+    for line in item.message.splitlines():
+        output.say(f"    {line}")
+
+
+@shared.command("show", "dv show", "dv show v1.0", "dv show HEAD:data/labels.csv --json")
+@click.argument("revision", default="HEAD", metavar="[REV[:PATH]]")
+@shared.json_option
+@click.pass_obj
+def show_command(settings: Settings, *, revision: str, json: bool) -> None:
+    """Show a snapshot, or a path in it."""
+    shown = shared.open_repo(settings).show(revision)
+    if json:
+        output.as_json(shown)
+        return
+    show_snapshot(shown.snapshot)
+    output.say()
+    if shown.path:
+        output.say(f"{shown.kind:8} {output.quoted(shown.path)}")
+        output.say(
+            f"size     {output.size(shown.size)}"
+            + (f", {shown.files:,} files" if shown.kind == "dir" else "")
+        )
+        output.say(f"id       {shown.id}")
+    else:
+        output.say(f"checksum {shown.id}")
+        output.say(f"tracks   {', '.join(output.quoted(root) for root in shown.roots) or 'nothing'}")
+    if shown.superseded_by:
+        output.say(f"stands for a snapshot whose data was erased; now {shown.superseded_by[:12]}")
+
+
+@shared.command("ls", "dv ls", "dv ls -r data", "dv ls -l v1.0 data/images")
+@click.argument("words", nargs=-1, metavar="[REV] [PATH]")
+@click.option("-r", "recursive", is_flag=True, help="List everything below, too.")
+@click.option("-l", "long", is_flag=True, help="Show kind, size and id.")
+@shared.json_option
+@click.pass_obj
+def ls_command(
+    settings: Settings, *, words: tuple[str, ...], recursive: bool, long: bool, json: bool
+) -> None:
+    """List what a snapshot holds."""
+    repo = shared.open_repo(settings)
+    revision, path = split_words(repo, words)
+    items = repo.ls(revision, path or "", recursive=recursive)
+    if json:
+        output.as_json(sorted(items, key=lambda item: item.path))
+        return
+    for item in items:
+        name = output.quoted(item.path) + ("/" if item.kind == "dir" else "")
+        output.say(f"{item.kind:8} {item.size:>14,} {item.id[:12]} {name}" if long else name)
+
+
+@shared.command("cat", "dv cat HEAD:data/labels.csv", "dv cat v1.0:labels.csv | head")
+@click.argument("place", metavar="REV:PATH")
+@click.pass_obj
+def cat_command(settings: Settings, *, place: str) -> None:
+    """Print the content of a file in a snapshot."""
+    pieces = shared.open_repo(settings).cat(place)
+    stream = click.get_binary_stream("stdout")
+    for piece in pieces:
+        stream.write(piece)
+
+
+@shared.command("du", "dv du", "dv du v1.0 data")
+@click.argument("words", nargs=-1, metavar="[REV] [PATH]")
+@shared.json_option
+@click.pass_obj
+def du_command(settings: Settings, *, words: tuple[str, ...], json: bool) -> None:
+    """Sum up files and bytes by directory."""
+    repo = shared.open_repo(settings)
+    revision, path = split_words(repo, words)
+    rows = repo.du(revision, path or "")
+    if json:
+        output.as_json(rows)
+        return
+    for row in rows:
+        output.say(f"{output.size(row.bytes):>12} {row.files:>12,} files  {output.quoted(row.path)}")
+
+
+@shared.command("archive", "dv archive v1.0 /tmp/release", "dv archive HEAD:data - | tar -tf -")
+@click.argument("revision", metavar="REV[:PATH]")
+@click.argument("target", metavar="DIR|-")
+@click.pass_obj
+def archive_command(settings: Settings, *, revision: str, target: str) -> None:
+    """Write a snapshot's files to a new directory, or as a tar stream to stdout."""
+    repo = shared.open_repo(settings)
+    if target == "-":
+        stream = click.get_binary_stream("stdout")
+        if stream.isatty():
+            raise UsageError(
+                "a tar stream does not belong on a terminal", next="send it on: dv archive REV - | tar -x"
+            )
+        repo.archive(revision, stream)
+        return
+    result = repo.archive(revision, target)
+    output.say(f"wrote {output.quantity(result.files, 'file')}, {output.size(result.bytes)} to {target}")

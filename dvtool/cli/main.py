@@ -1,0 +1,229 @@
+"""The entry point: finds the command, loads only that, and turns what happens into an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from dvtool import __version__
+from dvtool.cli import exits, output
+from dvtool.errors import DvError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS: Final = {
+    "init": "dvtool.cli.commands.basics",
+    "add": "dvtool.cli.commands.basics",
+    "rm": "dvtool.cli.commands.basics",
+    "mv": "dvtool.cli.commands.basics",
+    "status": "dvtool.cli.commands.status",
+    "commit": "dvtool.cli.commands.basics",
+    "log": "dvtool.cli.commands.reading",
+    "show": "dvtool.cli.commands.reading",
+    "ls": "dvtool.cli.commands.reading",
+    "cat": "dvtool.cli.commands.reading",
+    "du": "dvtool.cli.commands.reading",
+    "diff": "dvtool.cli.commands.diff",
+    "checkout": "dvtool.cli.commands.switching",
+    "restore": "dvtool.cli.commands.switching",
+    "get": "dvtool.cli.commands.switching",
+    "drop": "dvtool.cli.commands.switching",
+    "branch": "dvtool.cli.commands.refs",
+    "tag": "dvtool.cli.commands.refs",
+    "archive": "dvtool.cli.commands.reading",
+    "worktree": "dvtool.cli.commands.worktree",
+    "config": "dvtool.cli.commands.upkeep",
+    "oplog": "dvtool.cli.commands.upkeep",
+    "doctor": "dvtool.cli.commands.upkeep",
+    "completion": "dvtool.cli.commands.upkeep",
+    "demo": "dvtool.cli.demo",
+}
+"""Command by command, the module that has it as ``<name>_command``; loaded when it is called."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of a day's work."""
+        _ = ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or None when there is none of this name."""
+        _ = ctx
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(module), f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, naming the nearest when there is none."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0)
+            raise UsageError(
+                f"there is no command {args[0]!r}", next=f"did you mean 'dv {near[0]}'? 'dv --help' lists all"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands with their first sentences."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None:
+                rows.append((name, command.get_short_help_str(90)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Settings:
+    """What the options before the command said."""
+
+    def __init__(self, *, directory: str, debug: bool, wait: float) -> None:
+        """Remember the options."""
+        self.directory = directory
+        self.debug = debug
+        self.wait = wait
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.option("-C", "directory", metavar="DIR", default=".", help="Work as if started in DIR.")
+@click.option("--debug", is_flag=True, help="Show a traceback where something fails.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for another dv that is changing this worktree.",
+)
+@click.version_option(__version__, prog_name="dv", message="%(prog)s %(version)s")
+@click.pass_context
+def dv(ctx: click.Context, *, directory: str, debug: bool, wait: float) -> None:
+    """Version control for data sets.
+
+    \b
+    Example:
+      dv init && dv add data && dv commit -m "first data" && dv status
+    """  # noqa: D301 - \b keeps click from reflowing the example
+    if directory != ".":
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise UsageError(
+                f"cannot work in {directory!r}", why=error.strerror or "", next="check the path"
+            ) from None
+    ctx.obj = Settings(directory=".", debug=debug, wait=wait)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; nothing escapes but the interpreter's own exits."""
+    json = wants_json(arguments)
+    debug = "--debug" in arguments[: _first_command(arguments)]
+    try:
+        result: Any = dv.main(args=list(arguments), prog_name="dv", standalone_mode=False)
+    except DvError as error:
+        return _fail(error, json=json, debug=debug)
+    except click.exceptions.Exit as request:
+        return int(request.exit_code)
+    except click.Abort:
+        click.echo("dv: interrupted", err=True)
+        return exits.INTERRUPTED
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "dv"
+        voiced = UsageError(
+            error.format_message().rstrip("."), next=f"run '{command} --help' for how it is called"
+        )
+        return _fail(voiced, json=json, debug=debug)
+    except KeyboardInterrupt:
+        click.echo("dv: interrupted", err=True)
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) has enough; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except OSError as error:
+        voiced_error = StorageError(
+            "the operating system refused", where=str(error.filename or ""), why=error.strerror or str(error)
+        )
+        return _fail(voiced_error, json=json, debug=debug)
+    except Exception as error:  # noqa: BLE001 - the last resort is a report, never a traceback
+        return _report(error, json=json, debug=debug)
+    return result if isinstance(result, int) else exits.DONE
+
+
+def _first_command(arguments: Sequence[str]) -> int:
+    for at, word in enumerate(arguments):
+        if word in COMMANDS:
+            return at
+    return len(arguments)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether a command line asks for JSON; known before it is parsed, because parsing may fail."""
+    words = list(arguments)
+    return "--json" in (words[: words.index("--")] if "--" in words else words)
+
+
+def _fail(error: DvError, *, json: bool, debug: bool) -> int:
+    code = exits.code_of(error)
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    output.show_error(error, code, json=json)
+    return code
+
+
+def _report(error: Exception, *, json: bool, debug: bool) -> int:
+    """Write a report of a bug to a file and say where it is."""
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    if debug:
+        sys.stderr.write(text)
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="dv-report-", suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"dv {__version__}, Python {sys.version}, {sys.platform}\n\n{text}")
+    except OSError:
+        path = "(no report could be written)"
+    voiced = DvError(
+        "this is a bug in dv",
+        where=path,
+        why=f"{type(error).__name__}: {error}",
+        next="please report it with that file, after taking out what is confidential; nothing stored was lost",
+    )
+    voiced.kind = "bug"
+    output.show_error(voiced, exits.BUG, json=json)
+    return exits.BUG
+
+
+def entry() -> None:
+    """Run the command line of this process."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.DONE
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,77 @@
+"""Words and JSON on the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+if TYPE_CHECKING:
+    from dvtool.errors import DvError
+
+COLOURS: Final = {"added": "green", "removed": "red", "modified": "yellow", "renamed": "cyan", "id": "yellow"}
+UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def as_json(document: object) -> None:
+    """Print one document."""
+    click.get_binary_stream("stdout").write(
+        msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    )
+
+
+def say(text: str = "", *, colour: str | None = None) -> None:
+    """Print one line; colours only on a terminal, and not with ``NO_COLOR``."""
+    click.echo(paint(text, colour) if colour else text)
+
+
+def paint(text: str, colour: str) -> str:
+    """Return ``text`` in a colour of :data:`COLOURS`, where colours are wanted."""
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return click.style(text, fg=COLOURS.get(colour, colour))
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    number = float(count)
+    for unit in UNITS:
+        if number < 1024 or unit == UNITS[-1]:  # noqa: PLR2004 - the step between the units
+            return f"{count} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{count} B"
+
+
+def quantity(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun, ``1 file`` or ``2,000 files``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def quoted(path: str) -> str:
+    """Return a path on one line: quoted where it holds control characters, untouched otherwise."""
+    if path and path.isprintable():
+        return path
+    return '"' + path.encode("unicode_escape").decode() + '"' if path else "."
+
+
+def show_error(error: DvError, code: int, *, json: bool) -> None:
+    """Print an error to stderr: as words, or as the last line in JSON."""
+    if json:
+        voices = {"code": code, "kind": error.kind, "what": error.what, "where": error.where}
+        document = {"error": {**voices, "why": error.why, "next": error.next, "items": list(error.items)}}
+        click.get_binary_stream("stderr").write(msgspec.json.encode(document) + b"\n")
+        return
+    lines = [f"dv: {error.what}"]
+    if error.where:
+        lines.append(f"  where: {error.where}")
+    lines += [f"    {quoted(item)}" for item in error.items[:50]]
+    if len(error.items) > 50:  # noqa: PLR2004 - a screenful; --json lists all
+        lines.append(f"    … and {len(error.items) - 50:,} more (all of them with --json)")
+    if error.why:
+        lines.append(f"  why: {error.why}")
+    if error.next:
+        lines.append(f"  next: {error.next}")
+    click.echo("\n".join(lines), err=True)

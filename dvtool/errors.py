@@ -1,0 +1,101 @@
+"""The one tree of errors, grouped by what a handler can do about each group.
+
+Every error speaks with four voices: *what* went wrong, *where*, *why*, and what to do *next*.  The mapping to exit
+codes lives in ``dvtool.cli.exits`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+
+class DvError(Exception):
+    """Base of everything that ``dvtool`` raises on purpose.
+
+    Args:
+        what: one sentence that names the failure.
+        where: the path, ref, pack or id concerned; empty when there is none.
+        why: the cause as far as it is known.
+        next: what the reader can do now.
+        items: names that belong to the failure (paths, mostly); shown as a list, never cut in JSON.
+    """
+
+    kind = "error"
+
+    def __init__(
+        self, what: str, *, where: str = "", why: str = "", next: str = "", items: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.why = why
+        self.next = next
+        self.items = items
+
+    def __str__(self) -> str:
+        """Return the four voices as one line, for logs and uncaught errors."""
+        parts = [self.what]
+        parts += [
+            f"{label}: {text}"
+            for label, text in (("where", self.where), ("why", self.why), ("next", self.next))
+            if text
+        ]
+        return "; ".join(parts)
+
+
+class UsageError(DvError):
+    """The call itself is wrong: the caller corrects the arguments and calls again."""
+
+    kind = "usage"
+
+
+class NotFoundError(DvError):
+    """A repository, revision, path or key that was named does not exist."""
+
+    kind = "not-found"
+
+
+class ExistsError(DvError):
+    """What was to be made is there already."""
+
+    kind = "exists"
+
+
+class ConflictError(DvError):
+    """The state of the world forbids it: local changes, a moved ref, a held lock.  The user decides."""
+
+    kind = "conflict"
+
+
+class IntegrityError(DvError):
+    """Stored bytes are not what they claim to be.  Never retried, never hidden."""
+
+    kind = "integrity"
+
+
+class FormatError(DvError):
+    """Bytes that this version cannot read: newer than it knows, or malformed."""
+
+    kind = "format"
+
+
+class StorageError(DvError):
+    """The disk or the network refused; trying again later may help."""
+
+    kind = "storage"
+
+
+class KeyAccessError(DvError):
+    """The keys needed to open a store are missing, wrong or unreadable."""
+
+    kind = "keys"
+
+
+class ErasedError(DvError):
+    """The content asked for was erased, and the erasure is on record."""
+
+    kind = "erased"
+
+
+class ChecksFailedError(DvError):
+    """The work was done and found differences or failed checks; not a fault of the program."""
+
+    kind = "checks"

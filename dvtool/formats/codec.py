@@ -1,0 +1,43 @@
+"""MessagePack by ``msgspec``: typed values or :class:`FormatError`, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from dvtool.errors import FormatError
+
+T = TypeVar("T")
+
+TIME_LIMIT: Final = 253_402_300_800_000_000
+"""Microseconds from 1970 to the year 10000, which calendars and most programs cannot write."""
+
+_ENCODER = msgspec.msgpack.Encoder(order="deterministic")
+_DECODERS: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def encode(value: object) -> bytes:
+    """Return the deterministic MessagePack of ``value``: one value, one encoding."""
+    return _ENCODER.encode(value)
+
+
+def decode(kind: type[T], data: bytes | bytearray | memoryview, *, what: str) -> T:
+    """Return the value of type ``kind`` that ``data`` encodes.
+
+    Args:
+        kind: the msgspec type; built once per type and kept.
+        data: exactly one MessagePack value.
+        what: what the bytes are said to be, for the error.
+
+    Raises:
+        FormatError: when they are not that.
+    """
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.msgpack.Decoder(kind)
+    try:
+        value: T = decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(f"malformed {what}", why=str(error)) from None
+    return value

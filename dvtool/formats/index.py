@@ -1,0 +1,242 @@
+"""Index files: which frame of which pack holds an id; sorted, sealed page by page (``docs/format/index.md``).
+
+``header | sealed pages | sealed directory | directory length | XXH3-128``.  A reader opens the directory and then
+only the pages it asks for, so no command loads an index whole, and none of it lies on a disk in the clear.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from dvtool import digest, ids
+from dvtool.crypto import TAG_SIZE, Sealer
+from dvtool.errors import FormatError, IntegrityError
+from dvtool.formats import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MAGIC: Final = b"DVINDEX\n"
+VERSION: Final = 1
+HEADER_SIZE: Final = 64
+TAIL_SIZE: Final = 20
+TRAILER_SIZE: Final = 16
+RECORD_SIZE: Final = 52
+PAGE_RECORDS: Final = 256
+DIRECTORY_NUMBER: Final = 0xFFFFFFFF
+PREFIX_SIZE: Final = 8
+
+_HEADER = struct.Struct("<8sBBH4x16s32s")
+_LOCATION = struct.Struct("<IIIII")
+
+
+class Location(NamedTuple):
+    """Where a frame lies: pack (its position in the index file's list), frame number, offset, lengths, flags."""
+
+    pack: int
+    number: int
+    offset: int
+    stored: int
+    raw_flags: int
+
+    @property
+    def raw(self) -> int:
+        """The length of the content, in bytes."""
+        return self.raw_flags & 0x07FFFFFF
+
+    @property
+    def flags(self) -> int:
+        """The kind of object, with the flag ``pack.COMPRESSED``."""
+        top = self.raw_flags >> 27
+        return (top & 0x0F) | (0x80 if top & 0x10 else 0)
+
+
+def pack_raw_flags(raw: int, flags: int) -> int:
+    """Return the content length and the flags of a frame in one number."""
+    return raw | ((flags & 0x0F) | (0x10 if flags & 0x80 else 0)) << 27
+
+
+class PackEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A pack that an index file covers: name, content (data or metadata), size in bytes, number of frames."""
+
+    name: bytes
+    content: int
+    size: int
+    frames: int
+    raw: int
+
+
+class Directory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the pages hold: the packs, how many records, and the first id (8 bytes of it) of each page."""
+
+    packs: tuple[PackEntry, ...]
+    records: int
+    prefixes: bytes
+
+
+def encode(
+    store: bytes, key: bytes, salt: bytes, packs: Sequence[PackEntry], records: Sequence[bytes]
+) -> bytes:
+    """Return an index file.
+
+    Args:
+        store: id of the store it belongs to (16 bytes).
+        key: the file's own random key (32 bytes), kept in the key file named beside it.
+        salt: 32 random bytes.
+        packs: the packs covered.
+        records: 52 bytes each, ``id | location``; sorted here in place of the caller.
+    """
+    header = _HEADER.pack(MAGIC, VERSION, 0, 0, store, salt)
+    sealer = Sealer(key)
+    ordered = sorted(records)
+    parts = [header]
+    prefixes = []
+    for number, at in enumerate(range(0, len(ordered), PAGE_RECORDS)):
+        prefixes.append(ordered[at][:PREFIX_SIZE])
+        page = b"".join(ordered[at : at + PAGE_RECORDS])
+        parts.append(sealer.seal(number, page, header + number.to_bytes(4, "little")))
+    directory = codec.encode(Directory(packs=tuple(packs), records=len(ordered), prefixes=b"".join(prefixes)))
+    sealed = sealer.seal(DIRECTORY_NUMBER, directory, header + DIRECTORY_NUMBER.to_bytes(4, "little"))
+    parts += [sealed, len(sealed).to_bytes(4, "little")]
+    body = b"".join(parts)
+    return body + digest.accident(body)
+
+
+class Reader:
+    """Looks ids up in one index file, opening pages as they are asked for."""
+
+    def __init__(self, data: bytes | memoryview, store: bytes, key: bytes) -> None:
+        """Open the directory of an index file.
+
+        Raises:
+            FormatError: when it is not an index file of a version known here.
+            IntegrityError: when it is damaged, or belongs to another store or key.
+        """
+        if len(data) < HEADER_SIZE + TAIL_SIZE or bytes(data[:8]) != MAGIC:
+            raise FormatError("an index file does not begin as one")
+        self._header = bytes(data[:HEADER_SIZE])
+        _magic, version, _zero, _zero2, owner, _salt = _HEADER.unpack(self._header)
+        if version != VERSION:
+            raise FormatError(f"an index file has format version {version}", next="upgrade dv")
+        if owner != store:
+            raise IntegrityError("an index file belongs to another store")
+        self._data = data
+        self._sealer = Sealer(key)
+        length = int.from_bytes(data[-TAIL_SIZE:-TRAILER_SIZE], "little")
+        at = len(data) - TAIL_SIZE - length
+        if at < HEADER_SIZE:
+            raise IntegrityError("an index file is truncated")
+        plain = self._open(DIRECTORY_NUMBER, at, length)
+        self.directory = codec.decode(Directory, plain, what="index directory")
+        prefixes = self.directory.prefixes
+        self._firsts = [prefixes[i : i + PREFIX_SIZE] for i in range(0, len(prefixes), PREFIX_SIZE)]
+        full = PAGE_RECORDS * RECORD_SIZE + TAG_SIZE
+        pages = len(self._firsts)
+        last = self.directory.records - (pages - 1) * PAGE_RECORDS if pages else 0
+        expected = HEADER_SIZE + (pages - 1) * full + last * RECORD_SIZE + TAG_SIZE if pages else HEADER_SIZE
+        if len(prefixes) % PREFIX_SIZE or any(
+            len(entry.name) != ids.ID_SIZE for entry in self.directory.packs
+        ):
+            raise FormatError("the directory of an index file holds a name of the wrong length")
+        if (
+            at != expected
+            or (pages and not 1 <= last <= PAGE_RECORDS)
+            or (not pages and self.directory.records)
+        ):
+            raise FormatError("the pages of an index file do not add up")
+        self._last = last
+        self._pages: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return self.directory.records
+
+    def find(self, identity: bytes) -> Location | None:
+        """Return where ``identity`` lies, or None.
+
+        Raises:
+            IntegrityError: when the page that would hold it is damaged.
+        """
+        if not self._firsts:
+            return None
+        number = bisect_right(self._firsts, identity[:PREFIX_SIZE]) - 1
+        while number >= 0:
+            page = self.page(number)
+            low, high = 0, len(page) // RECORD_SIZE
+            while low < high:
+                middle = (low + high) // 2
+                if page[middle * RECORD_SIZE : middle * RECORD_SIZE + ids.ID_SIZE] < identity:
+                    low = middle + 1
+                else:
+                    high = middle
+            at = low * RECORD_SIZE
+            if page[at : at + ids.ID_SIZE] == identity:
+                return Location(*_LOCATION.unpack_from(page, at + ids.ID_SIZE))
+            # Only ids that share all eight bytes of a page's first id can continue from the page before.
+            if low or self._firsts[number] != identity[:PREFIX_SIZE]:
+                return None
+            number -= 1
+        return None
+
+    def between(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, Location]]:
+        """Yield (id, location) of the ids from ``low`` to ``high``, both included, in order."""
+        number = max(0, bisect_left(self._firsts, low[:PREFIX_SIZE]) - 1)
+        for at in range(number, len(self._firsts)):
+            if self._firsts[at] > high[:PREFIX_SIZE]:
+                return
+            page = self.page(at)
+            for start in range(0, len(page), RECORD_SIZE):
+                identity = page[start : start + ids.ID_SIZE]
+                if low <= identity <= high:
+                    yield identity, Location(*_LOCATION.unpack_from(page, start + ids.ID_SIZE))
+
+    def page(self, number: int) -> bytes:
+        """Return the records of a page, joined."""
+        page = self._pages.get(number)
+        if page is None:
+            full = PAGE_RECORDS * RECORD_SIZE + TAG_SIZE
+            records = self._last if number == len(self._firsts) - 1 else PAGE_RECORDS
+            page = self._open(number, HEADER_SIZE + number * full, records * RECORD_SIZE + TAG_SIZE)
+            if len(self._pages) >= _PAGES_KEPT:
+                self._pages.clear()
+            self._pages[number] = page
+        return page
+
+    def records(self) -> Iterator[bytes]:
+        """Yield every record, in order of id."""
+        for number in range(len(self._firsts)):
+            page = self.page(number)
+            for at in range(0, len(page), RECORD_SIZE):
+                yield page[at : at + RECORD_SIZE]
+
+    def verify(self) -> None:
+        """Check the trailer over the whole file.
+
+        Raises:
+            IntegrityError: when it does not match.
+        """
+        if digest.accident(self._data[:-TRAILER_SIZE]) != bytes(self._data[-TRAILER_SIZE:]):
+            raise IntegrityError("an index file is damaged", why="its checksum does not match")
+
+    def _open(self, number: int, at: int, length: int) -> bytes:
+        return self._sealer.open(
+            number, self._data[at : at + length], self._header + number.to_bytes(4, "little")
+        )
+
+
+_PAGES_KEPT = 2048
+"""Opened pages kept per index file: 27 MB at most, half a million ids."""
+
+
+def record(identity: bytes, location: Location) -> bytes:
+    """Return the 52 bytes that say where ``identity`` lies."""
+    return identity + _LOCATION.pack(*location)
+
+
+def unpack(data: bytes) -> tuple[bytes, Location]:
+    """Return (id, location) of a record."""
+    return data[: ids.ID_SIZE], Location(*_LOCATION.unpack_from(data, ids.ID_SIZE))

@@ -1,0 +1,217 @@
+"""Log entries: numbered, create-only records, the one mutable truth of a store (``docs/format/log.md``)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from dvtool import digest, ids, paths
+from dvtool.errors import FormatError
+from dvtool.formats import codec
+
+STUB: Final = b"DVSTUB\r\n" + bytes(56)
+STUB_SIZE: Final = 64
+VERSION: Final = 1
+WRITE_ID_SIZE: Final = 16
+CHECKPOINT_EVERY: Final = 64
+INLINE_LIMIT: Final = 256
+"""A table of up to this many pairs stands in the checkpoint itself."""
+
+ERASING: Final = 1
+ERASED: Final = 2
+ABORTED: Final = 3
+FINISHED: Final = 4
+
+SYMBOLIC: Final = b"@"
+"""First byte of a ref's value that names another ref; any other value is a 32-byte id."""
+
+
+class AddPacks(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=1):
+    """Packs that are part of the store from here on, with the one key file and the one index file that serve them."""
+
+    keys: str
+    index: str
+    packs: tuple[bytes, ...]
+    records: int
+
+
+class Condemn(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=2):
+    """Names (relative to the store) that will be destroyed; nobody may add or rely on them any more."""
+
+    names: tuple[str, ...]
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=3):
+    """Condemned names that are destroyed after this entry; they never come back."""
+
+    names: tuple[str, ...]
+
+
+class MoveRef(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=4):
+    """A ref that moves from ``old`` to ``new``; None is "does not exist"."""
+
+    name: str
+    old: bytes | None
+    new: bytes | None
+
+
+class Supersede(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=5):
+    """Snapshots whose data was erased, each with the one that stands for it."""
+
+    pairs: tuple[tuple[bytes, bytes], ...]
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=6):
+    """A step of an erasure: announced, committed, aborted or finished.
+
+    ``planned`` is the write id of the announcing entry; ``locator`` is sealed, ``wraps`` hold its key once per
+    superseded snapshot.
+    """
+
+    erasure: bytes
+    phase: int
+    planned: bytes
+    locator: bytes = b""
+    wraps: tuple[bytes, ...] = ()
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A sorted map: its pairs while they are few, else the id of its root node."""
+
+    count: int
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    root: bytes = b""
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A live index file with its key file, and how many records and packs they cover."""
+
+    keys: str
+    index: str
+    records: int
+    packs: int
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=7):
+    """All that a reader must know who starts here (rule 10 of the protocol)."""
+
+    refs: Table
+    packs: Table
+    superseded: Table
+    condemned: Table
+    dropped: Table
+    erasures: Table
+    locators: Table
+    segments: tuple[Segment, ...]
+    lock: bytes
+    writes: tuple[tuple[int, bytes], ...]
+    condemn: tuple[str, ...] = ()
+
+
+Action = AddPacks | Condemn | Drop | MoveRef | Supersede | Erasure | Checkpoint
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One entry.
+
+    ``previous`` is the BLAKE3 of the sealed bytes of the entry before; ``checkpoint`` is the number of the newest
+    entry up to this one that holds a checkpoint, 0 when there is none; ``time`` is in microseconds.
+    """
+
+    version: int
+    store: bytes
+    number: int
+    previous: bytes
+    write: bytes
+    time: int
+    operation: str
+    checkpoint: int
+    actions: tuple[Action, ...]
+    sections: dict[str, msgspec.Raw] = {}
+
+
+_ENTRY: Any = Entry
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the payload that is then sealed."""
+    return codec.encode(entry)
+
+
+def decode(data: bytes) -> Entry:
+    """Return the entry that an opened payload encodes.
+
+    Raises:
+        FormatError: when it is malformed or of a newer version.
+    """
+    entry: Entry = codec.decode(_ENTRY, data, what="log entry")
+    if entry.version != VERSION:
+        raise FormatError(f"a log entry has format version {entry.version}", next="upgrade dv")
+    if len(entry.previous) != ids.ID_SIZE or len(entry.write) != WRITE_ID_SIZE or entry.number < 1:
+        raise FormatError("a log entry holds an id of the wrong length")
+    for action in entry.actions:
+        if isinstance(action, MoveRef):
+            check_ref(action.name)
+            for value in (action.old, action.new):
+                if value is not None:
+                    check_value(value)
+    return entry
+
+
+def check_ref(name: str) -> None:
+    """Check the name of a ref as read from a store.
+
+    Raises:
+        FormatError: when it is not ``heads/…``, ``tags/…`` and so on, or could act as a path elsewhere.
+    """
+    top, _, rest = name.partition("/")
+    if top not in {"heads", "tags", "runs", "remotes", "stage", "worktrees"} or not rest or len(name) > 1024:  # noqa: PLR2004
+        raise FormatError(f"the log holds the impossible ref {name!r}")
+    if not name.isprintable() or any(
+        part in {"", ".", ".."} or paths.is_reserved(part) for part in rest.split("/")
+    ):
+        raise FormatError(f"the log holds the impossible ref {name!r}")
+
+
+def check_value(value: bytes) -> None:
+    """Check the value of a ref.
+
+    Raises:
+        FormatError: when it is neither an id nor the name of another ref.
+    """
+    if value.startswith(SYMBOLIC) and len(value) != ids.ID_SIZE:
+        try:
+            check_ref(value[1:].decode().rstrip("/"))
+        except UnicodeDecodeError:
+            raise FormatError("a ref points to a name that is not UTF-8") from None
+    elif len(value) != ids.ID_SIZE:
+        raise FormatError("a ref points to something that is not an id")
+
+
+def symbolic(value: bytes | None) -> str | None:
+    """Return the name of the ref that ``value`` points to, or None when it holds an id."""
+    if value is None or len(value) == ids.ID_SIZE or not value.startswith(SYMBOLIC):
+        return None
+    return value[1:].decode().rstrip("/")
+
+
+def to_symbolic(name: str) -> bytes:
+    """Return the value that points to the ref ``name``; padded so that it never has the length of an id."""
+    value = SYMBOLIC + name.encode()
+    return value + b"/" if len(value) == ids.ID_SIZE else value
+
+
+def chain(sealed: bytes) -> bytes:
+    """Return the hash by which the next entry names the entry whose sealed bytes these are."""
+    return digest.sealed_name(sealed)
+
+
+def file_name(number: int) -> str:
+    """Return where entry ``number`` lies in its store."""
+    return f"log/{number:016x}"
+
+
+def is_stub(blob: bytes) -> bool:
+    """Return whether these bytes stand for an entry that had to go."""
+    return blob == STUB

@@ -1,0 +1,267 @@
+"""Tree nodes: one directory as columns of names, kinds, sizes and ids (``docs/format/tree.md``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from dvtool import ids, paths
+from dvtool.errors import FormatError
+from dvtool.formats import codec, nodes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FILE: Final = 0x66
+EXECUTABLE: Final = 0x78
+LONG_FILE: Final = 0x46
+LONG_EXECUTABLE: Final = 0x58
+SYMLINK: Final = 0x6C
+DIRECTORY: Final = 0x64
+ERASED: Final = 0x65
+
+REGULAR: Final = frozenset({FILE, EXECUTABLE, LONG_FILE, LONG_EXECUTABLE})
+EXECUTABLES: Final = frozenset({EXECUTABLE, LONG_EXECUTABLE})
+LONG: Final = frozenset({LONG_FILE, LONG_EXECUTABLE})
+
+_KINDS: Final = bytes(sorted({*REGULAR, SYMLINK, DIRECTORY, ERASED}))
+_TALLIED: Final = frozenset({DIRECTORY, ERASED})
+
+SYMLINK_LIMIT: Final = 4096
+SIZE_LIMIT: Final = 2**63 - 1
+
+Tally = tuple[tuple[bytes, int], ...]
+"""Erased files by erasure id (16 bytes), sorted: ``((id, files), …)``."""
+
+
+class Entry(NamedTuple):
+    """What a directory says of one name.  A tuple, because a commit makes one for every changed file.
+
+    ``size`` is in bytes; for a directory it is the total below, and ``files`` counts files and links below it.
+    ``id`` is that of the chunk (short files, links), manifest (long files) or tree (directories).
+    """
+
+    kind: int
+    size: int
+    id: bytes
+    files: int = 1
+    erased: Tally = ()
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What lies in and below a node; ``size`` is in bytes."""
+
+    entries: int = 0
+    files: int = 0
+    size: int = 0
+    erased: Tally = ()
+
+
+class Leaf(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=0):
+    """A run of a directory's entries, as columns.
+
+    ``names`` are joined by NUL.  ``counts`` and ``tallies`` belong to the directories among the entries, in order;
+    ``tallies`` holds (position among all entries, tally) for those that have one.  ``here`` counts the files erased
+    from this directory itself and stands in its first leaf only.
+    """
+
+    names: str
+    kinds: bytes
+    sizes: list[int]
+    ids: bytes
+    counts: list[int]
+    tallies: list[tuple[int, Tally]]
+    here: Tally
+    totals: Totals
+    sections: dict[str, msgspec.Raw] = {}
+
+
+class Inner(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=1):
+    """A run of nodes one level below: the last name in each, their ids and totals."""
+
+    level: int
+    names: str
+    ids: bytes
+    children: list[Totals]
+    totals: Totals
+    sections: dict[str, msgspec.Raw] = {}
+
+
+_NODE: Any = Leaf | Inner
+
+
+def merge_tallies(tallies: Sequence[Tally]) -> Tally:
+    """Return the sum of tallies, sorted by erasure id."""
+    found = [tally for tally in tallies if tally]
+    if len(found) <= 1:
+        return found[0] if found else ()
+    sums: dict[bytes, int] = {}
+    for tally in found:
+        for erasure, count in tally:
+            sums[erasure] = sums.get(erasure, 0) + count
+    return tuple(sorted(sums.items()))
+
+
+def sum_totals(children: Sequence[Totals]) -> Totals:
+    """Return the totals of several nodes together."""
+    return Totals(
+        entries=sum(child.entries for child in children),
+        files=sum(child.files for child in children),
+        size=sum(child.size for child in children),
+        erased=merge_tallies([child.erased for child in children]),
+    )
+
+
+def encode_leaf(
+    names: Sequence[str],
+    entries: Sequence[Entry],
+    here: Tally = (),
+    sections: dict[str, msgspec.Raw] | None = None,
+) -> tuple[bytes, Totals]:
+    """Return the bytes of a leaf and its totals; ``names`` are sorted and belong to ``entries``."""
+    kinds, sizes, identities, files, tallies = zip(*entries, strict=True) if entries else ((), (), (), (), ())
+    totals = Totals(
+        entries=len(names),
+        files=sum(files),
+        size=sum(sizes),
+        erased=merge_tallies([here, *filter(None, tallies)]),
+    )
+    leaf = Leaf(
+        names="\0".join(names),
+        kinds=bytes(kinds),
+        sizes=list(sizes),
+        ids=b"".join(identities),
+        counts=[count for kind, count in zip(kinds, files, strict=True) if kind == DIRECTORY],
+        tallies=[(i, tally) for i, tally in enumerate(tallies) if tally],
+        here=here,
+        totals=totals,
+        sections=sections or {},
+    )
+    return codec.encode(leaf), totals
+
+
+def encode_inner(
+    level: int, names: Sequence[str], identities: Sequence[bytes], children: Sequence[Totals]
+) -> bytes:
+    """Return the bytes of an inner node over nodes that end with ``names``."""
+    return codec.encode(
+        Inner(
+            level=level,
+            names="\0".join(names),
+            ids=b"".join(identities),
+            children=list(children),
+            totals=sum_totals(children),
+        )
+    )
+
+
+def decode(data: bytes) -> Leaf | Inner:
+    """Return the node that ``data`` encodes, with every count and name checked.
+
+    Raises:
+        FormatError: when it is malformed, or says of itself what does not hold.
+    """
+    node: Leaf | Inner = codec.decode(_NODE, data, what="tree node")
+    if isinstance(node, Leaf):
+        _check_leaf(node)
+    else:
+        _check_inner(node)
+    return node
+
+
+def names_of(node: Leaf | Inner) -> list[str]:
+    """Return the names of a node, in order."""
+    if isinstance(node, Leaf) and not node.kinds:
+        return []
+    return node.names.split("\0")
+
+
+def entries_of(leaf: Leaf) -> list[Entry]:
+    """Return the entries of a leaf, in the order of its names."""
+    identities = leaf.ids
+    size = ids.ID_SIZE
+    found = [
+        Entry(kind, length, identities[at : at + size])
+        for kind, length, at in zip(leaf.kinds, leaf.sizes, range(0, len(identities), size), strict=True)
+    ]
+    if leaf.counts or ERASED in leaf.kinds:
+        tallies = dict(leaf.tallies)
+        counts = iter(leaf.counts)
+        for i, entry in enumerate(found):
+            if entry.kind == DIRECTORY:
+                found[i] = entry._replace(files=next(counts), erased=tallies.get(i, ()))
+            elif entry.kind == ERASED:
+                found[i] = entry._replace(files=0, erased=tallies.get(i, ()))
+    return found
+
+
+def _check_leaf(leaf: Leaf) -> None:
+    count = len(leaf.kinds)
+    names = names_of(leaf)
+    if (
+        not (count == len(names) == len(leaf.sizes))
+        or len(leaf.ids) != count * ids.ID_SIZE
+        or (leaf.names and not names)
+    ):
+        raise FormatError("the columns of a tree node differ in length")
+    if count > nodes.TREE_SHAPE.maximum:
+        raise FormatError("a tree node holds more entries than the format allows")
+    if leaf.kinds.translate(None, _KINDS):
+        raise FormatError("a tree node holds an entry of unknown kind")
+    if leaf.kinds.count(DIRECTORY) != len(leaf.counts):
+        raise FormatError("the columns of a tree node differ in length")
+    paths.check_names(names, leaf.names)
+    if min(leaf.sizes, default=0) < 0 or sum(leaf.sizes) > SIZE_LIMIT:
+        raise FormatError("a tree node holds an impossible size")
+    if min(leaf.counts, default=0) < 0 or sum(leaf.counts) > SIZE_LIMIT:
+        raise FormatError("a tree node holds an impossible number of files")
+    _check_tallies(leaf)
+    files = count - leaf.kinds.count(DIRECTORY) - leaf.kinds.count(ERASED) + sum(leaf.counts)
+    claimed = leaf.totals
+    erased = merge_tallies([leaf.here, *(tally for _position, tally in leaf.tallies)])
+    if (claimed.entries, claimed.files, claimed.size, claimed.erased) != (
+        count,
+        files,
+        sum(leaf.sizes),
+        erased,
+    ):
+        raise FormatError("the totals of a tree node do not add up")
+
+
+def _check_tallies(leaf: Leaf) -> None:
+    tallied = [position for position, _tally in leaf.tallies]
+    if tallied != sorted(set(tallied)) or (tallied and not 0 <= tallied[0] <= tallied[-1] < len(leaf.kinds)):
+        raise FormatError("the tallies of a tree node name entries it does not have")
+    if any(leaf.kinds[position] not in _TALLIED for position in tallied):
+        raise FormatError("a tree node tallies an entry that is neither a directory nor erased")
+    for tally in (leaf.here, *(tally for _position, tally in leaf.tallies)):
+        _check_tally(tally)
+
+
+def _check_inner(node: Inner) -> None:
+    names = names_of(node)
+    count = len(node.children)
+    if count != len(names) or len(node.ids) != count * ids.ID_SIZE or count == 0:
+        raise FormatError("the columns of a tree node differ in length")
+    if count > nodes.TREE_SHAPE.maximum or not 1 <= node.level <= nodes.MAX_LEVEL:
+        raise FormatError("a tree node is larger or higher than the format allows")
+    paths.check_names(names, node.names)
+    for child in node.children:
+        _check_tally(child.erased)
+    if min(min(c.entries, c.files, c.size) for c in node.children) < 0 or node.totals != sum_totals(
+        node.children
+    ):
+        raise FormatError("the totals of a tree node do not add up")
+    if max(node.totals.files, node.totals.size) > SIZE_LIMIT:
+        raise FormatError("a tree node holds an impossible size")
+
+
+def _check_tally(tally: Tally) -> None:
+    erasures = [erasure for erasure, _files in tally]
+    if any(len(erasure) != ids.SHORT_SIZE for erasure in erasures) or any(
+        files < 1 for _erasure, files in tally
+    ):
+        raise FormatError("a tally of a tree node holds an impossible id or number")
+    if erasures != sorted(set(erasures)):
+        raise FormatError("a tally of a tree node is not sorted and distinct")

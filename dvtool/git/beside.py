@@ -1,0 +1,130 @@
+"""What dv asks of Git: which files it tracks, who the user is, what ``dv.lock`` said, and the managed ignore block."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from dvtool import paths
+from dvtool.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BEGIN: Final = "# >>> managed by dv: data that Git must not take >>>"
+END: Final = "# <<< managed by dv <<<"
+
+
+def find(root: str) -> str | None:
+    """Return the top of the Git worktree that ``root`` lies in, or None; loads nothing."""
+    current = root
+    while True:
+        if os.path.lexists(f"{current}/.git"):
+            return current
+        parent = os.path.dirname(current)
+        if parent == current:
+            return None
+        current = parent
+
+
+def _open(top: str) -> Any:  # noqa: ANN401 - pygit2's class is named in no module that is loaded without need
+    import pygit2
+
+    try:
+        return pygit2.Repository(top)
+    except pygit2.GitError:
+        return None
+
+
+def tracked(root: str, files: Iterable[str]) -> list[str]:
+    """Return those of ``files`` (paths below ``root``) that Git tracks, sorted."""
+    top = find(root)
+    repository = _open(top) if top is not None else None
+    if repository is None or top is None:
+        return []
+    prefix = os.path.relpath(root, top)
+    prefix = "" if prefix == "." else prefix + "/"
+    known = {entry.path for entry in repository.index}
+    return sorted(path for path in files if prefix + path in known)
+
+
+def identity(root: str) -> str | None:
+    """Return ``Name <email>`` of Git's configuration, or None when it has none."""
+    import pygit2
+
+    top = find(root)
+    repository = _open(top) if top is not None else None
+    try:
+        config = repository.config if repository is not None else pygit2.Config.get_global_config()
+        return f"{config['user.name']} <{config['user.email']}>"
+    except (KeyError, OSError, pygit2.GitError):
+        return None
+
+
+def lock_at(root: str, revision: str) -> bytes:
+    """Return the bytes of ``dv.lock`` at a Git revision.
+
+    Raises:
+        NotFoundError: when there is no Git repository, no such revision, or no lock in it.
+    """
+    top = find(root)
+    repository = _open(top) if top is not None else None
+    if repository is None or top is None:
+        raise NotFoundError("there is no Git repository here", where=root, next="name a dv revision instead")
+    inside = paths.join("" if root == top else os.path.relpath(root, top), "dv.lock")
+    try:
+        commit = repository.revparse_single(revision).peel(1)
+        data: bytes = (commit.tree / inside).data
+    except (KeyError, ValueError, TypeError) as error:
+        raise NotFoundError(
+            f"Git's {revision!r} names no data",
+            why=f"there is no such revision, or it has no dv.lock ({error})",
+            next="run 'git log -- dv.lock' to see which commits have one",
+        ) from None
+    return data
+
+
+def ignore_roots(root: str, roots: Sequence[str]) -> bool:
+    """Keep the managed block of ``.gitignore`` in step with the tracked roots; return whether the file changed.
+
+    Lines outside the block stay as they are, byte for byte.
+    """
+    if find(root) is None:
+        return False
+    path = f"{root}/.gitignore"
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except FileNotFoundError:
+        text = ""
+    wanted = with_block(text, ["/.dv/", *(f"/{_escaped(name)}" for name in roots if name)])
+    if wanted == text:
+        return False
+    temporary = f"{path}.{os.getpid()}.new"
+    with open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(wanted)
+    if os.path.exists(path):
+        os.chmod(temporary, os.stat(path).st_mode & 0o777)
+    os.replace(temporary, path)
+    return True
+
+
+def with_block(text: str, lines: Sequence[str]) -> str:
+    """Return ``text`` with the managed block holding ``lines``."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    block = newline.join([BEGIN, *lines, END]) + newline
+    start = text.find(BEGIN)
+    end = text.find(END, start)
+    if start >= 0 and end >= 0:
+        rest = text[end + len(END) :]
+        rest = rest.removeprefix("\r").removeprefix("\n")
+        return text[:start] + block + rest
+    if text and not text.endswith("\n"):
+        text += newline
+    return text + block
+
+
+def _escaped(path: str) -> str:
+    """Return a path as a gitignore pattern that matches it alone."""
+    escaped = "".join(f"\\{letter}" if letter in "\\*?[]!# " else letter for letter in path)
+    return escaped.replace("\n", "?")

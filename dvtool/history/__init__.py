@@ -1,0 +1,1 @@
+"""Trees, snapshots and what can be asked of them."""

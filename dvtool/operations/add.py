@@ -1,0 +1,86 @@
+"""``dv add``: brings files into the stage."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import NotFoundError, UsageError
+from dvtool.worktree import staging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.workspace import Workspace
+
+
+class AddResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``dv add`` staged: counts of files, and the bytes of what was added or modified."""
+
+    added: int
+    modified: int
+    removed: int
+    bytes: int
+    roots: tuple[str, ...]
+
+
+def add(
+    workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = False, force: bool = False
+) -> AddResult:
+    """Stage the paths that ``arguments`` name.
+
+    A path outside every tracked root becomes one.  A tracked path that is missing is staged as removed.
+
+    Raises:
+        NotFoundError: when a path neither exists nor is tracked.
+        UsageError: when a path is outside the repository, dv's or Git's own, ignored, or cannot be stored.
+        ConflictError: when Git tracks some of the files, or another command was faster.
+    """
+    session = workspace.session
+    with session.lock():
+        session.store.refresh()
+        session.require_unlocked_refs()
+        view = session.stage()
+        index = session.index()
+        tops = [session.relative(argument) for argument in arguments]
+        here = []
+        for argument, top in zip(arguments, tops, strict=True):
+            known = top in index or index.row(top) is not None if top else bool(view.roots)
+            if os.path.lexists(f"{session.root}/{top}"):
+                _check_addable(workspace, argument, top, known=known, force=force)
+                here.append(top)
+            elif not known:
+                raise NotFoundError(f"{argument!r} does not exist", next="check the spelling")
+        roots = staging.merged_roots(view.roots, [top for top in here if not paths.covered(top, view.roots)])
+        found = staging.look(session, tops, force=force)
+        held = workspace.refuse_git_tracked([path for path, _stat in found.added], skip=skip_git)
+        if held:
+            found.added = [item for item in found.added if item[0] not in held]
+            roots = tuple(root for root in roots if root not in held)
+        with session.store.transaction() as transaction:
+            staged = staging.bring_in(session, transaction, found, roots)
+            actions = staging.stage_moves(session, transaction, staged.tree, roots, view.merging)
+            if actions:
+                transaction.commit("add", lambda _state: actions)
+        staging.update_index(session, view, staged)
+        workspace.update_git_ignore(roots)
+        workspace.after_change()
+    return AddResult(
+        added=len(staged.added),
+        modified=len(staged.modified),
+        removed=len(staged.removed),
+        bytes=sum(entry.size for group in (staged.added, staged.modified) for entry, _stat in group.values()),
+        roots=roots,
+    )
+
+
+def _check_addable(workspace: Workspace, argument: str, top: str, *, known: bool, force: bool) -> None:
+    if top and paths.is_own(top):
+        raise UsageError(
+            f"{argument!r} is never data", why="it belongs to dv or to Git", next="name the data itself"
+        )
+    if top and not force and not known and workspace.session.ignore.excludes_below(top):
+        raise UsageError(f"{argument!r} is excluded by .dvignore", next="add it all the same with --force")

@@ -1,0 +1,114 @@
+"""``dv archive``: writes a snapshot's files to a new directory, or as a tar stream."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+from dvtool.errors import UsageError
+from dvtool.formats import tree
+from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.workspace import free_target
+from dvtool.worktree import apply, materialise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.workspace import Workspace
+
+
+class ArchiveResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files were written, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+def to_directory(workspace: Workspace, revision: str, directory: str) -> ArchiveResult:
+    """Write the files of ``REV`` or ``REV:PATH`` into a directory that is missing or empty.
+
+    Raises:
+        ExistsError: when the directory holds something.
+        UsageError: when the path is a file.
+        IntegrityError: when some files are damaged; the others have been written.
+    """
+    free_target(directory, what=f"{directory!r}")
+    session = workspace.session
+    entries = list(_entries(workspace, revision))
+    os.makedirs(directory, exist_ok=True)
+    root = os.path.realpath(directory)
+    for path, entry in entries:
+        if entry.kind == DIRECTORY:
+            materialise.make_directory(root, path)
+    files = [(path, entry) for path, entry in entries if entry.kind not in {DIRECTORY, tree.ERASED}]
+    written = materialise.write_all(session.store, root, files, session.context.progress)
+    apply.raise_damage(written.damaged, done="every other file has been written")
+    return ArchiveResult(files=len(files), bytes=sum(entry.size for _path, entry in files))
+
+
+def to_stream(workspace: Workspace, revision: str, stream: IO[bytes]) -> ArchiveResult:
+    """Write the files of ``REV`` or ``REV:PATH`` as a tar archive; the same snapshot gives the same bytes.
+
+    Raises:
+        UsageError: when the path is a file.
+        IntegrityError: when a file is damaged; the archive is then incomplete, and not ended.
+    """
+    session = workspace.session
+    contents = materialise.Contents(session.store)
+    identity, _path, _entry = workspace.place(revision)
+    moment = session.snapshot(identity).time // 1_000_000
+    count = size = 0
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        for path, entry in _entries(workspace, revision):
+            info = tarfile.TarInfo(path)
+            info.mtime = moment
+            if entry.kind == DIRECTORY:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(info)
+            elif entry.kind == tree.SYMLINK:
+                info.type, info.mode = tarfile.SYMTYPE, 0o777
+                info.linkname = os.fsdecode(contents.whole(entry))
+                archive.addfile(info)
+                count += 1
+            elif entry.kind != tree.ERASED:
+                info.size = entry.size
+                info.mode = 0o755 if entry.kind in tree.EXECUTABLES else 0o644
+                archive.addfile(info, io.BufferedReader(_Pieces(contents.pieces(entry)), 1 << 20))
+                count += 1
+                size += entry.size
+    return ArchiveResult(files=count, bytes=size)
+
+
+class _Pieces(io.RawIOBase):
+    """A file object over verified pieces."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        target = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(target), len(self._rest))
+        target[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _entries(workspace: Workspace, revision: str) -> Iterator[tuple[str, Entry]]:
+    _identity, where, entry = workspace.place(revision)
+    if entry.kind != DIRECTORY:
+        raise UsageError(f"{where!r} is a file", next=f"write it out with 'dv cat {revision}'")
+    return workspace.session.trees.walk(entry.id)

@@ -1,0 +1,357 @@
+"""``dv checkout``: brings the worktree to a snapshot, changing only what differs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import ids, paths
+from dvtool.errors import ConflictError, ExistsError, NotFoundError, UsageError
+from dvtool.formats import log
+from dvtool.formats import tree as tree_format
+from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.history.revisions import check_name
+from dvtool.store.editing import Changes, Editor
+from dvtool.store.treediff import TreeDiff, diff_trees
+from dvtool.worktree import apply, staging
+from dvtool.worktree.apply import Plan
+from dvtool.worktree.inspect import scan
+from dvtool.worktree.layout import write_file
+from dvtool.worktree.materialise import Contents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.formats.snapshot import Snapshot
+    from dvtool.store.transaction import Transaction
+    from dvtool.workspace import Workspace
+    from dvtool.worktree.scan import Findings
+
+
+class CheckoutResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the worktree stands now, and what it took: files written and removed, local changes kept."""
+
+    snapshot: str | None
+    branch: str | None
+    written: int
+    removed: int
+    kept: tuple[str, ...]
+
+
+class _Target(msgspec.Struct, frozen=True, kw_only=True):
+    identity: bytes | None
+    branch: str | None
+    create: bool
+
+
+def checkout(
+    workspace: Workspace,
+    revision: str | None = None,
+    *,
+    new_branch: str | None = None,
+    from_lock: bool = False,
+    only: Sequence[str] = (),
+    force: bool = False,
+) -> CheckoutResult:
+    """Switch to a branch, or to a snapshot (detached).
+
+    Local changes that the switch does not touch are kept.
+
+    Args:
+        workspace: the worktree.
+        revision: branch, tag, id; HEAD by default.
+        new_branch: make this branch at the revision and switch to it.
+        from_lock: go where ``dv.lock`` says.
+        only: repository paths to which the worktree is confined from now on; ``("",)`` ends a confinement.
+        force: overwrite local changes, whether their content is stored or not.
+
+    Raises:
+        NotFoundError: when the revision does not exist.
+        ConflictError: when local changes would be lost; nothing has been touched then.
+        ExistsError: when the new branch exists.
+        IntegrityError: when some files are damaged; the others have been written.
+    """
+    session = workspace.session
+    with session.lock():
+        session.store.refresh()
+        session.require_unlocked_refs()
+        target = _target(workspace, revision, new_branch, from_lock=from_lock)
+        _refuse_shared(workspace, target)
+        if target.identity is None:
+            return _unborn(workspace, target)
+        snapshot = session.snapshot(target.identity)
+        previous = session.head().snapshot
+        view = session.stage()
+        head_tree = session.head_tree()
+        switch = diff_trees(session.trees, session.trees, head_tree, snapshot.root)
+        local = TreeDiff(files={}, directories={})
+        if view.tree != head_tree and not force:
+            local = diff_trees(session.trees, session.trees, head_tree, view.tree)
+        found = scan(session, staging.merged_roots(view.roots, snapshot.roots))
+        for leftover in found.leftovers:
+            staging.remove_leftover(session.root, leftover)
+        decide = _forced if force else _careful
+        plan, kept = decide(workspace, snapshot, switch, local, found)
+        if only:
+            _confine(workspace, plan, snapshot, found, only, force=force)
+        with session.store.transaction() as transaction:
+            tree, roots = _staged_tree(workspace, transaction, snapshot, switch, local)
+            outcome = apply.execute(session, plan)
+            _move(workspace, transaction, target, snapshot, tree, roots)
+        apply.record(session, plan, outcome)
+        _restore_settings(workspace, snapshot, session.snapshot(previous) if previous else None)
+        workspace.update_git_ignore(roots)
+        workspace.after_change()
+    apply.raise_damage(outcome.damaged, done="HEAD has moved, and every other file has been written")
+    return CheckoutResult(
+        snapshot=target.identity.hex(),
+        branch=target.branch,
+        written=outcome.files,
+        removed=len(plan.removals),
+        kept=tuple(sorted(kept)),
+    )
+
+
+def _target(
+    workspace: Workspace, revision: str | None, new_branch: str | None, *, from_lock: bool
+) -> _Target:
+    session = workspace.session
+    if from_lock:
+        if revision is not None or new_branch is not None:
+            raise UsageError("--lock takes the revision from dv.lock", next="leave out the other revision")
+        lock = workspace.read_lock()
+        if lock is None:
+            raise NotFoundError("there is no dv.lock", where="dv.lock", next="name a revision instead")
+        identity = workspace.resolve(lock.snapshot).id
+        at_tip = lock.branch is not None and session.state.ref(f"heads/{lock.branch}") == identity
+        return _Target(identity=identity, branch=lock.branch if at_tip else None, create=False)
+    head = session.head()
+    if new_branch is not None:
+        check_name(new_branch, what="branch")
+        if session.state.ref(f"heads/{new_branch}") is not None:
+            raise ExistsError(
+                f"there is a branch {new_branch!r} already", next=f"switch to it: dv checkout {new_branch}"
+            )
+        here = workspace.resolve(revision).id if revision is not None else head.snapshot
+        return _Target(identity=here, branch=new_branch, create=True)
+    if revision is None or revision == "HEAD":
+        return _Target(identity=head.snapshot, branch=head.branch, create=False)
+    found = workspace.resolve(revision)
+    return _Target(identity=found.id, branch=found.branch, create=False)
+
+
+def _refuse_shared(workspace: Workspace, target: _Target) -> None:
+    session = workspace.session
+    if target.branch is None or target.create:
+        return
+    wanted = log.to_symbolic(f"heads/{target.branch}")
+    for name, value in session.state.ref_names("worktrees/"):
+        if value == wanted and name != session.head_ref:
+            raise ConflictError(
+                f"branch {target.branch!r} is checked out in another worktree",
+                where=name,
+                next="make a branch of your own with -b, or work there",
+            )
+
+
+def _unborn(workspace: Workspace, target: _Target) -> CheckoutResult:
+    """Give the branch to be another name, before anything was recorded."""
+    session = workspace.session
+    if target.branch is None:
+        raise NotFoundError(
+            "there is no snapshot yet", next="make one: 'dv add PATH', then 'dv commit -m MESSAGE'"
+        )
+    value = log.to_symbolic(f"heads/{target.branch}")
+    head = session.head()
+    if value != head.value:
+        session.store.log.append(
+            "checkout", lambda _state: [log.MoveRef(name=session.head_ref, old=head.value, new=value)]
+        )
+    workspace.after_change()
+    return CheckoutResult(snapshot=None, branch=target.branch, written=0, removed=0, kept=())
+
+
+def _forced(
+    workspace: Workspace, snapshot: Snapshot, switch: TreeDiff, _local: TreeDiff, found: Findings
+) -> tuple[Plan, set[str]]:
+    """Plan to make everything tracked as the snapshot has it, whatever lies there."""
+    session = workspace.session
+    view = session.stage()
+    difference = switch
+    if view.tree != session.head_tree():
+        difference = diff_trees(session.trees, session.trees, view.tree, snapshot.root)
+    plan = _plan(difference)
+    for path in [*(path for path, _stat in found.doubtful), *found.removed]:
+        if path not in plan.writes and path not in plan.removals:
+            entry = session.trees.resolve(snapshot.root, path)
+            if entry is not None and entry.kind != DIRECTORY:
+                plan.writes[path] = entry
+    for path in found.gone_directories:
+        entry = session.trees.resolve(snapshot.root, path)
+        if entry is not None and entry.kind == DIRECTORY:
+            plan.new_directories.add(path)
+    return plan, set()
+
+
+def _careful(
+    workspace: Workspace, _snapshot: Snapshot, switch: TreeDiff, local: TreeDiff, found: Findings
+) -> tuple[Plan, set[str]]:
+    """Plan the switch alone, and refuse it when local changes are in its way."""
+    session = workspace.session
+    plan = _plan(switch)
+    conflicts = {
+        path
+        for path, (_old, new) in switch.files.items()
+        if path in local.files and local.files[path][1] != new
+    }
+    seen = dict([*found.doubtful, *found.added])
+    touched = {path: seen[path] for path in switch.files if path in seen}
+    there: dict[str, Entry | None] = dict(apply.contents(session, touched.items())) if touched else {}
+    fresh = [path for path, (old, new) in switch.files.items() if old is None and new is not None]
+    there.update(apply.obstacles(session, fresh, set(seen)))
+    for path, entry in there.items():
+        old, new = switch.files[path]
+        if _same(entry, new):
+            plan.writes.pop(path, None)
+        elif not _same(entry, old) and not (entry is None and _is_going(path, switch)):
+            conflicts.add(path)
+    for path in touched.keys() - there.keys():
+        conflicts.add(path)
+    staying = {path for path in seen if path not in switch.files}
+    for path in plan.writes:
+        conflicts.update(parent for parent in paths.parents(path) if parent in staying)
+    if staying:
+        conflicts.update(
+            path for path in staying if any(parent in plan.writes for parent in paths.parents(path))
+        )
+    apply.refuse(
+        conflicts,
+        what="local changes are in the way; nothing was changed",
+        advice="commit them, or drop them with 'dv restore --force', or overwrite them with --force",
+    )
+    kept = {*local.files, *(path for path, _stat in found.doubtful), *found.removed} - switch.files.keys()
+    return plan, kept
+
+
+def _is_going(path: str, switch: TreeDiff) -> bool:
+    """Return whether what lies at ``path`` is a directory that the switch removes."""
+    before, after = switch.directories.get(path, (None, None))
+    return before is not None and after is None
+
+
+def _same(entry: Entry | None, other: Entry | None) -> bool:
+    return entry is not None and other is not None and entry[:3] == other[:3]
+
+
+def _plan(difference: TreeDiff) -> Plan:
+    plan = apply.nothing()
+    for path, (_old, new) in difference.files.items():
+        if new is None:
+            plan.removals.add(path)
+        else:
+            plan.writes[path] = new
+    for path, (before, after) in difference.directories.items():
+        if before is None:
+            plan.new_directories.add(path)
+        elif after is None:
+            plan.gone_directories.add(path)
+    return plan
+
+
+def _confine(
+    workspace: Workspace, plan: Plan, snapshot: Snapshot, found: Findings, only: Sequence[str], *, force: bool
+) -> None:
+    """Add to the plan what confining the worktree to ``only`` takes, and record the confinement."""
+    session = workspace.session
+    wanted = tuple(path for path in only if path)
+    for path in wanted:
+        if session.trees.resolve(snapshot.root, path) is None:
+            raise NotFoundError(f"{path!r} is not in the snapshot", next="run 'dv ls -r' to see what is")
+    changed = {path for path, _stat in found.doubtful}
+    lost = changed if not wanted else {path for path in changed if not paths.covered(path, wanted)}
+    if wanted and not force:
+        apply.refuse(
+            lost,
+            what="local changes would be lost by leaving these paths out; nothing was changed",
+            advice="commit them, or drop them with --force",
+        )
+    before = session.left_out()
+    for path, entry in session.trees.walk(snapshot.root):
+        inside = not wanted or paths.covered(path, wanted)
+        if entry.kind == DIRECTORY:
+            if inside or any(paths.below(top, path) for top in wanted):
+                plan.new_directories.add(path)
+            else:
+                plan.gone_directories.add(path)
+        elif inside:
+            if before is not None and before(path):
+                plan.writes[path] = entry
+        else:
+            plan.writes.pop(path, None)
+            plan.removals.add(path)
+    session.set_sparse(only=wanted, dropped=())
+
+
+def _staged_tree(
+    workspace: Workspace, transaction: Transaction, snapshot: Snapshot, switch: TreeDiff, local: TreeDiff
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the tree and the roots of the stage after the switch: the snapshot's, with staged local changes kept."""
+    session = workspace.session
+    edits: Changes = {}
+    for path, (_old, new) in local.files.items():
+        if path not in switch.files:
+            directory, name = paths.split(path)
+            edits.setdefault(directory, {})[name] = new
+    if not edits:
+        return snapshot.root, snapshot.roots
+    tree = Editor(transaction, session.store.secrets.split).apply(snapshot.root, edits)
+    extra = [root for root in session.stage().roots if any(paths.below(path, root) for path in local.files)]
+    return tree, staging.merged_roots(snapshot.roots, extra)
+
+
+def _move(
+    workspace: Workspace,
+    transaction: Transaction,
+    target: _Target,
+    snapshot: Snapshot,
+    tree: bytes,
+    roots: tuple[str, ...],
+) -> None:
+    """Append the entry that moves HEAD and the stage."""
+    session = workspace.session
+    head = session.head()
+    view = session.stage()
+    actions: list[log.Action] = []
+    if target.create and target.branch is not None:
+        actions.append(log.MoveRef(name=f"heads/{target.branch}", old=None, new=target.identity))
+    value = log.to_symbolic(f"heads/{target.branch}") if target.branch is not None else target.identity
+    if value != head.value:
+        actions.append(log.MoveRef(name=session.head_ref, old=head.value, new=value))
+    new_stage: bytes | None = None
+    if tree != snapshot.root or roots != snapshot.roots:
+        new_stage = staging.put_stage(session, transaction, tree, roots)
+    if new_stage != view.value:
+        actions.append(log.MoveRef(name=session.stage_ref, old=view.value, new=new_stage))
+    if actions:
+        transaction.commit("checkout", lambda _state: actions)
+
+
+def _restore_settings(workspace: Workspace, snapshot: Snapshot, previous: Snapshot | None) -> None:
+    """Bring ``dv.toml`` and ``.dvignore`` along where no Git does, unless they were edited."""
+    session = workspace.session
+    if workspace.in_git():
+        return
+    before = {name: identity for name, identity, _size in previous.settings} if previous else {}
+    for name, identity, size in snapshot.settings:
+        path = f"{session.root}/{name}"
+        if before.get(name) == identity or os.path.islink(path) or name not in paths.ROOT_FILES:
+            continue
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                held = session.store.hasher.id(ids.CHUNK, file.read())
+            if held != before.get(name):
+                continue
+        entry = Entry(tree_format.FILE, size, identity)
+        write_file(path, Contents(session.store).whole(entry), session.context.disk)

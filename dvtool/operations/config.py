@@ -1,0 +1,55 @@
+"""``dv config``: personal settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool.errors import NotFoundError
+from dvtool.worktree import settings
+
+if TYPE_CHECKING:
+    from dvtool.storage.disk import Disk
+    from dvtool.workspace import Workspace
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting, its value, and where it stands: ``worktree`` or ``user``."""
+
+    key: str
+    value: str
+    origin: str
+
+
+def show(workspace: Workspace | None) -> list[Setting]:
+    """Return all settings in force, sorted by key; the worktree's win over the user's."""
+    user = settings.load(settings.user_path())
+    own = settings.load(workspace.session.layout.config) if workspace is not None else {}
+    found = [Setting(key=key, value=value, origin="user") for key, value in user.items() if key not in own]
+    found += [Setting(key=key, value=value, origin="worktree") for key, value in own.items()]
+    return sorted(found, key=lambda setting: setting.key)
+
+
+def get(workspace: Workspace | None, key: str) -> Setting:
+    """Return one setting.
+
+    Raises:
+        UsageError: when there is no such setting.
+        NotFoundError: when it has no value.
+    """
+    settings.check_key(key)
+    for setting in show(workspace):
+        if setting.key == key:
+            return setting
+    raise NotFoundError(f"{key} is not set", next=f"set it: dv config {key} VALUE")
+
+
+def put(workspace: Workspace | None, key: str, value: str | None, disk: Disk) -> None:
+    """Set one setting of the worktree, or of the user where there is no worktree; None removes it.
+
+    Raises:
+        UsageError: when there is no such setting.
+    """
+    path = workspace.session.layout.config if workspace is not None else settings.user_path()
+    settings.store(path, settings.check_key(key), value, disk)

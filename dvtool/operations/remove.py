@@ -1,0 +1,93 @@
+"""``dv rm``: stops tracking paths, and removes them from the worktree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import NotFoundError
+from dvtool.formats.tree import DIRECTORY
+from dvtool.store.editing import Changes, Editor
+from dvtool.worktree import apply, staging
+from dvtool.worktree.inspect import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.workspace import Workspace
+
+
+class RemoveResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Files whose removal was staged, and how many of them were also removed from the worktree."""
+
+    removed: tuple[str, ...]
+    deleted: int
+
+
+def remove(
+    workspace: Workspace, arguments: Sequence[str], *, cached: bool = False, force: bool = False
+) -> RemoveResult:
+    """Stage the removal of tracked paths and, unless ``cached``, remove them from the worktree.
+
+    Raises:
+        NotFoundError: when a path is not tracked.
+        ConflictError: when content that is not stored would be lost; nothing has been changed then.
+    """
+    session = workspace.session
+    with session.lock():
+        session.store.refresh()
+        session.require_unlocked_refs()
+        view = session.stage()
+        wanted = [session.relative(argument) for argument in arguments]
+        plan = apply.nothing()
+        for argument, path in zip(arguments, wanted, strict=True):
+            entry = session.trees.resolve(view.tree, path) if view.tree is not None else None
+            if entry is None or (not path and not view.roots):
+                raise NotFoundError(f"{argument!r} is not tracked", next="run 'dv ls -r' to see what is")
+            if entry.kind != DIRECTORY:
+                plan.removals.add(path)
+                continue
+            plan.gone_directories.add(path)
+            for below, found in session.trees.walk(entry.id, path):
+                (plan.gone_directories if found.kind == DIRECTORY else plan.removals).add(below)
+        found_changes = scan(session, wanted)
+        if not cached and not force:
+            _refuse_unstored(workspace, found_changes.doubtful)
+        with session.store.transaction() as transaction:
+            edits: Changes = {}
+            for path in wanted:
+                directory, name = paths.split(path)
+                edits.setdefault(directory, {})[name] = None
+            editor = Editor(transaction, session.store.secrets.split)
+            tree = editor.empty() if "" in wanted else editor.apply(view.tree, edits)
+            roots = tuple(root for root in view.roots if not paths.covered(root, wanted))
+            actions = staging.stage_moves(session, transaction, tree, roots, view.merging)
+            if actions:
+                transaction.commit("rm", lambda _state: actions)
+        if not cached:
+            plan.gone_directories.discard("")
+            apply.execute(session, plan)
+        session.index()
+        workspace.update_git_ignore(roots)
+        workspace.after_change()
+    removed = tuple(sorted(plan.removals))
+    return RemoveResult(removed=removed, deleted=0 if cached else len(removed))
+
+
+def _refuse_unstored(
+    workspace: Workspace, doubtful: list[tuple[str, tuple[int, int, int, int, int]]]
+) -> None:
+    session = workspace.session
+    known = apply.contents(session, doubtful) if doubtful else {}
+    conflicts = []
+    for path, _stat in doubtful:
+        entry = known.get(path)
+        if entry is None or (entry.size and not session.store.has(entry.id)):
+            conflicts.append(path)
+    apply.refuse(
+        conflicts,
+        what="these files hold content that is stored nowhere; nothing was removed",
+        advice="keep the files with --cached, or remove them all the same with --force",
+    )

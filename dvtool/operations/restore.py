@@ -1,0 +1,169 @@
+"""``dv restore``: brings paths back, from the stage or a snapshot, into the worktree or the stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import NotFoundError
+from dvtool.formats.tree import DIRECTORY
+from dvtool.store.editing import Changes, Editor
+from dvtool.store.treediff import diff_trees
+from dvtool.worktree import apply, staging
+from dvtool.worktree.inspect import scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.workspace import Workspace
+    from dvtool.worktree.apply import Plan
+    from dvtool.worktree.scan import Findings
+
+
+class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files were written to or removed from the worktree, or changed in the stage."""
+
+    written: int
+    removed: int
+    staged: int
+
+
+def restore(
+    workspace: Workspace,
+    arguments: Sequence[str],
+    *,
+    source: str | None = None,
+    staged: bool = False,
+    force: bool = False,
+) -> RestoreResult:
+    """Restore paths.
+
+    By default the stage's content goes into the worktree; ``source`` takes a snapshot's instead; ``staged`` resets
+    the stage (to HEAD, or to ``source``) and leaves the worktree alone.
+
+    Raises:
+        NotFoundError: when a path is in neither place.
+        ConflictError: when content that is not stored would be lost and ``force`` was not said.
+        IntegrityError: when some files are damaged; the others have been written.
+    """
+    session = workspace.session
+    with session.lock():
+        session.store.refresh()
+        view = session.stage()
+        wanted = [session.relative(argument) for argument in arguments]
+        identity = workspace.resolve(source).id if source is not None else session.head().snapshot
+        snapshot = session.snapshot(identity) if identity is not None else None
+        recorded = snapshot.root if snapshot is not None else None
+        origin = recorded if staged or source is not None else view.tree
+        for argument, path in zip(arguments, wanted, strict=True):
+            if not any(
+                tree is not None and session.trees.resolve(tree, path) for tree in (origin, view.tree)
+            ):
+                raise NotFoundError(f"{argument!r} is not tracked", next="run 'dv ls -r' to see what is")
+        if staged:
+            roots = snapshot.roots if snapshot is not None else ()
+            count = _stage(workspace, wanted, origin, roots)
+            workspace.after_change()
+            return RestoreResult(written=0, removed=0, staged=count)
+        found = scan(session, [path for path in wanted if _is_tracked(workspace, path)])
+        plan = _plan(workspace, wanted, origin, found)
+        if not force:
+            _refuse_unstored(workspace, plan, found)
+        outcome = apply.execute(session, plan)
+        apply.record(session, plan, outcome)
+        workspace.after_change()
+    apply.raise_damage(outcome.damaged, done="every other file has been written")
+    return RestoreResult(written=outcome.files, removed=len(plan.removals), staged=0)
+
+
+def _is_tracked(workspace: Workspace, path: str) -> bool:
+    index = workspace.session.index()
+    return path in index or index.row(path) is not None
+
+
+def _stage(workspace: Workspace, wanted: list[str], origin: bytes | None, roots: tuple[str, ...]) -> int:
+    session = workspace.session
+    view = session.stage()
+    difference = diff_trees(session.trees, session.trees, view.tree, origin, tuple(wanted))
+    edits: Changes = {}
+    for path, (_old, new) in difference.files.items():
+        directory, name = paths.split(path)
+        edits.setdefault(directory, {})[name] = new
+    for path, (before, after) in difference.directories.items():
+        if after is None and path:
+            directory, name = paths.split(path)
+            edits.setdefault(directory, {})[name] = None
+        elif before is None:
+            edits.setdefault(path, {})
+    for path in [path for path, (_before, after) in difference.directories.items() if after is None]:
+        edits.pop(path, None)
+    if not edits and view.tree is None:
+        return 0
+    with session.store.transaction() as transaction:
+        editor = Editor(transaction, session.store.secrets.split)
+        tree = editor.apply(view.tree, edits)
+        kept = [root for root in view.roots if root in roots or editor.trees.resolve(tree, root) is not None]
+        back = [root for root in roots if root not in kept and editor.trees.resolve(tree, root) is not None]
+        actions = staging.stage_moves(
+            session, transaction, tree, staging.merged_roots(kept, back), view.merging
+        )
+        if actions:
+            transaction.commit("restore", lambda _state: actions)
+    session.index()
+    return len(difference.files)
+
+
+def _plan(workspace: Workspace, wanted: list[str], origin: bytes | None, found: Findings) -> Plan:
+    session = workspace.session
+    plan = apply.nothing()
+    view = session.stage()
+    difference = diff_trees(session.trees, session.trees, view.tree, origin, tuple(wanted))
+    for path, (_old, new) in difference.files.items():
+        if new is None:
+            plan.removals.add(path)
+        else:
+            plan.writes[path] = new
+    for path in [*(path for path, _stat in found.doubtful), *found.removed]:
+        if path not in plan.removals and path not in plan.writes and origin is not None:
+            entry = session.trees.resolve(origin, path)
+            if entry is not None and entry.kind != DIRECTORY:
+                plan.writes[path] = entry
+    for path, (before, after) in difference.directories.items():
+        if before is None:
+            plan.new_directories.add(path)
+        elif after is None:
+            plan.gone_directories.add(path)
+    for path in found.gone_directories:
+        entry = session.trees.resolve(origin, path) if origin is not None else None
+        if entry is not None and entry.kind == DIRECTORY:
+            plan.new_directories.add(path)
+    return plan
+
+
+def _refuse_unstored(workspace: Workspace, plan: Plan, found: Findings) -> None:
+    """Refuse to overwrite or remove content that no pack holds."""
+    session = workspace.session
+    index = session.index()
+    at_risk = [
+        (path, stat)
+        for path, stat in [*found.doubtful, *found.added]
+        if path in plan.writes or path in plan.removals
+    ]
+    conflicts = []
+    known = apply.contents(session, at_risk) if at_risk else {}
+    for path, _stat in at_risk:
+        entry = known.get(path)
+        if entry is None or (entry.size and not session.store.has(entry.id)):
+            conflicts.append(path)
+    seen = {path for path, _stat in at_risk}
+    fresh = [path for path in plan.writes if path not in seen and index.row(path) is None]
+    for path, entry in apply.obstacles(session, fresh, seen).items():
+        if entry is None or (entry.size and not session.store.has(entry.id)):
+            conflicts.append(path)
+    apply.refuse(
+        conflicts,
+        what="these files hold content that is stored nowhere; nothing was changed",
+        advice="store it with 'dv add', or overwrite it with --force",
+    )

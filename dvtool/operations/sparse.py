@@ -1,0 +1,181 @@
+"""``dv drop`` takes copies out of the worktree that are verified stored; ``dv get`` brings them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import DvError, IntegrityError, NotFoundError
+from dvtool.formats import tree
+from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.worktree import apply
+from dvtool.worktree.inspect import inspect
+from dvtool.worktree.materialise import Contents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.workspace import Workspace
+
+
+class SparseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files came or went, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+def drop(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
+    """Remove tracked paths from the worktree after reading every byte of them back from the store.
+
+    They stay tracked and are not taken for removed.
+
+    Raises:
+        NotFoundError: when a path is not tracked.
+        ConflictError: when a path holds changes that are not staged; nothing has been removed then.
+        IntegrityError: when the store's copy is damaged; nothing has been removed then.
+    """
+    session = workspace.session
+    with session.lock():
+        session.store.refresh()
+        wanted = _tracked(workspace, arguments)
+        files, directories = _below(workspace, wanted)
+        changes = inspect(session, wanted)
+        apply.refuse(
+            [*changes.modified, *changes.added],
+            what="these paths hold changes that are not staged; nothing was removed",
+            advice="stage them with 'dv add', or undo them with 'dv restore --force'",
+        )
+        _verify(workspace, files)
+        # Recorded before anything is removed: a crash in between leaves files that are there and marked as left out.
+        session.set_sparse(only=session.worktree.only, dropped=(*session.worktree.dropped, *wanted))
+        plan = apply.nothing()
+        plan.removals = {path for path, _entry in files}
+        plan.gone_directories = directories
+        apply.execute(session, plan)
+        workspace.after_change()
+    return SparseResult(files=len(files), bytes=sum(entry.size for _path, entry in files))
+
+
+def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
+    """Bring tracked paths that were left out back into the worktree.
+
+    Raises:
+        NotFoundError: when a path is not tracked.
+        ConflictError: when another file lies there.
+        IntegrityError: when some files are damaged; the others have been written.
+    """
+    session = workspace.session
+    with session.lock():
+        session.store.refresh()
+        wanted = _tracked(workspace, arguments)
+        left_out = session.left_out() or (lambda _path: False)
+        files, directories = _below(workspace, wanted)
+        missing = [(path, entry) for path, entry in files if left_out(path) and entry.kind != tree.ERASED]
+        there = apply.obstacles(session, [path for path, _entry in missing], set())
+        apply.refuse(
+            [path for path, entry in missing if path in there and not _same(there[path], entry)],
+            what="other files lie where these would go; nothing was changed",
+            advice="move them away, then run the command again",
+        )
+        dropped = [path for path in session.worktree.dropped if not paths.covered(path, wanted)]
+        # What is above a path that comes back stays dropped except for it: its siblings are named one by one.
+        for path in [path for path in dropped if any(paths.below(one, path) for one in wanted)]:
+            dropped.remove(path)
+            dropped += _siblings(workspace, path, wanted)
+        only = session.worktree.only
+        if only:
+            only = (*only, *(path for path in wanted if not paths.covered(path, only)))
+        plan = apply.nothing()
+        plan.writes = {path: entry for path, entry in missing if path not in there}
+        plan.new_directories = directories
+        session.set_sparse(only=tuple(only), dropped=tuple(dropped))
+        outcome = apply.execute(session, plan)
+        apply.record(session, plan, outcome)
+        workspace.after_change()
+    apply.raise_damage(outcome.damaged, done="every other file has been written")
+    return SparseResult(files=outcome.files, bytes=outcome.bytes)
+
+
+def _tracked(workspace: Workspace, arguments: Sequence[str]) -> list[str]:
+    session = workspace.session
+    view = session.stage()
+    wanted = []
+    for argument in arguments:
+        path = session.relative(argument)
+        if view.tree is None or session.trees.resolve(view.tree, path) is None:
+            raise NotFoundError(f"{argument!r} is not tracked", next="run 'dv ls -r' to see what is")
+        wanted.append(path)
+    return wanted
+
+
+def _below(workspace: Workspace, wanted: Sequence[str]) -> tuple[list[tuple[str, Entry]], set[str]]:
+    """Return the files at and below paths of the stage, sorted, and the directories."""
+    session = workspace.session
+    files: dict[str, Entry] = {}
+    directories: set[str] = set()
+    view = session.stage()
+    for path in wanted:
+        entry = session.trees.resolve(view.tree, path) if view.tree is not None else None
+        if entry is None:
+            continue
+        if entry.kind != DIRECTORY:
+            files[path] = entry
+            continue
+        if path:
+            directories.add(path)
+        for below, found in session.trees.walk(entry.id, path):
+            if found.kind == DIRECTORY:
+                directories.add(below)
+            else:
+                files[below] = found
+    return sorted(files.items()), directories
+
+
+def _siblings(workspace: Workspace, above: str, wanted: Sequence[str]) -> list[str]:
+    """Return what lies below ``above`` and neither leads to nor lies in ``wanted``."""
+    session = workspace.session
+    view = session.stage()
+    entry = session.trees.resolve(view.tree, above) if view.tree is not None else None
+    if entry is None or entry.kind != DIRECTORY:
+        return []
+    found = []
+    for name, _entry in session.trees.entries(entry.id):
+        path = paths.join(above, name)
+        if paths.covered(path, wanted):
+            continue
+        if any(paths.below(one, path) for one in wanted):
+            found += _siblings(workspace, path, wanted)
+        else:
+            found.append(path)
+    return found
+
+
+def _verify(workspace: Workspace, files: Sequence[tuple[str, Entry]]) -> None:
+    session = workspace.session
+    contents = Contents(session.store)
+    progress = session.context.progress
+    damaged = []
+    progress.start("verifying", files=len(files), size=sum(entry.size for _path, entry in files))
+    done = 0
+    for at, (path, entry) in enumerate(files):
+        try:
+            for _piece in contents.pieces(entry):
+                pass
+        except DvError as error:
+            damaged.append(f"{path}: {error}")
+        done += entry.size
+        progress.advance(files=at + 1, size=done)
+    progress.finish()
+    if damaged:
+        raise IntegrityError(
+            "the store's copies of these files are damaged; nothing was removed",
+            items=tuple(damaged),
+            next="keep the worktree's copies: they may be the last ones",
+        )
+
+
+def _same(there: Entry | None, entry: Entry) -> bool:
+    return there is not None and there[:3] == entry[:3]

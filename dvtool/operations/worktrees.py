@@ -1,0 +1,204 @@
+"""``dv worktree``: several worktrees of one store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import ConflictError, NotFoundError, UsageError
+from dvtool.formats import log
+from dvtool.history.revisions import check_name
+from dvtool.storage.disk import attempt
+from dvtool.workspace import Workspace, free_target
+from dvtool.worktree import apply, layout
+from dvtool.worktree.inspect import inspect
+
+if TYPE_CHECKING:
+    from dvtool.worktree.session import Context
+
+
+class WorktreeItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A worktree: its id, path (None when it is not known or gone), branch, snapshot, and whether it is this one."""
+
+    id: str
+    path: str | None
+    branch: str | None
+    snapshot: str | None
+    current: bool
+
+
+def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
+    """Return the worktrees of this store, this one first."""
+    session = workspace.session
+    places = _places(workspace)
+    found = []
+    for name, value in session.state.ref_names("worktrees/"):
+        identity = name.removeprefix("worktrees/")
+        branch = log.symbolic(value)
+        snapshot = session.state.ref(branch) if branch is not None else value
+        found.append(
+            WorktreeItem(
+                id=identity,
+                path=places.get(identity),
+                branch=branch.removeprefix("heads/") if branch is not None else None,
+                snapshot=snapshot.hex() if snapshot is not None else None,
+                current=name == session.head_ref,
+            )
+        )
+    return sorted(found, key=lambda item: (not item.current, item.path or "", item.id))
+
+
+def add_worktree(
+    workspace: Workspace, directory: str, revision: str | None, *, new_branch: str | None, context: Context
+) -> WorktreeItem:
+    """Make another worktree of this store in ``directory``, at ``revision`` (detached unless it is a free branch).
+
+    Raises:
+        ExistsError: when the directory holds something.
+        ConflictError: when it lies in a repository.
+        NotFoundError: when the revision does not exist.
+    """
+    session = workspace.session
+    session.store.refresh()
+    free_target(directory, what=f"{directory!r}")
+    target = os.path.realpath(directory)
+    outer = layout.enclosing(os.path.dirname(target))
+    if outer is not None:
+        raise ConflictError("a worktree cannot lie inside a repository", where=target, why=f"{outer} is one")
+    resolved = workspace.resolve(revision or "HEAD")
+    taken = {value for _name, value in session.state.ref_names("worktrees/")}
+    value = resolved.id
+    moves: list[log.Action] = []
+    if new_branch is not None:
+        check_name(new_branch, what="branch")
+        value = log.to_symbolic(f"heads/{new_branch}")
+        moves.append(log.MoveRef(name=f"heads/{new_branch}", old=None, new=resolved.id))
+    elif resolved.branch is not None and log.to_symbolic(f"heads/{resolved.branch}") not in taken:
+        value = log.to_symbolic(f"heads/{resolved.branch}")
+    elif resolved.branch is not None:
+        raise ConflictError(
+            f"branch {resolved.branch!r} is checked out in another worktree",
+            next="make a new branch with -b NAME",
+        )
+    identity = context.entropy.bytes(16).hex()
+    attempt(target, lambda: os.makedirs(target, exist_ok=True))
+    fresh = f"{target}/{paths.PARTIAL}{os.getpid()}"
+    attempt(fresh, lambda: os.mkdir(fresh, 0o700))
+    try:
+        context.disk.write(f"{fresh}/store", os.fsencode(session.layout.store()) + b"\n")
+        file = layout.WorktreeFile(version=layout.VERSION, id=identity)
+        layout.write_file(f"{fresh}/worktree", msgspec.json.encode(file) + b"\n", context.disk)
+        session.store.log.append(
+            "worktree",
+            lambda _state: [*moves, log.MoveRef(name=f"worktrees/{identity}", old=None, new=value)],
+        )
+        context.disk.rename(fresh, f"{target}/{layout.DIRECTORY}")
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    _remember_place(workspace, identity, target)
+    session.store.refresh()
+    other = Workspace.open(target, context)
+    _fill(other)
+    branch = log.symbolic(value)
+    return WorktreeItem(
+        id=identity,
+        path=target,
+        branch=branch.removeprefix("heads/") if branch else None,
+        snapshot=resolved.id.hex(),
+        current=False,
+    )
+
+
+def remove_worktree(workspace: Workspace, directory: str, *, force: bool, context: Context) -> WorktreeItem:
+    """Remove another worktree of this store: its files, if all are stored, and its HEAD and stage.
+
+    Raises:
+        NotFoundError: when there is none at this place.
+        UsageError: when it is this one, or the one that holds the store.
+        ConflictError: when it holds changes and ``force`` was not said.
+    """
+    session = workspace.session
+    session.store.refresh()
+    target = os.path.realpath(directory)
+    found = next((item for item in list_worktrees(workspace) if item.path == target), None)
+    if found is None:
+        raise NotFoundError(f"there is no worktree at {directory!r}", next="run 'dv worktree list'")
+    if found.current or os.path.isdir(f"{target}/{layout.DIRECTORY}/store"):
+        raise UsageError(
+            "this worktree holds the store, or is the one you are in", next="change to another one first"
+        )
+    if os.path.isdir(f"{target}/{layout.DIRECTORY}"):
+        other = Workspace.open(target, context)
+        with other.session.lock():
+            changes = inspect(other.session)
+            staged = other.session.stage().value
+            if not force and (not changes.is_clean or staged is not None):
+                raise ConflictError(
+                    "the worktree holds changes that are not committed",
+                    where=target,
+                    items=tuple(sorted([*changes.modified, *changes.added, *changes.removed])),
+                    next="commit them there, or remove it all the same with --force",
+                )
+            plan = apply.nothing()
+            view = other.session.stage()
+            if view.tree is not None:
+                for path, entry in other.session.trees.walk(view.tree):
+                    (plan.gone_directories if chr(entry.kind) == "d" else plan.removals).add(path)
+            apply.execute(other.session, plan)
+        shutil.rmtree(f"{target}/{layout.DIRECTORY}")
+        if not os.listdir(target):
+            os.rmdir(target)
+    moves: list[log.Action] = []
+    for name in (f"worktrees/{found.id}", f"stage/{found.id}"):
+        value = session.state.ref(name)
+        if value is not None:
+            moves.append(log.MoveRef(name=name, old=value, new=None))
+    session.store.log.append("worktree", lambda _state: moves)
+    workspace.after_change()
+    return found
+
+
+def _fill(other: Workspace) -> None:
+    session = other.session
+    with session.lock():
+        view = session.stage()
+        plan = apply.nothing()
+        if view.tree is not None:
+            for path, entry in session.trees.walk(view.tree):
+                if chr(entry.kind) == "d":
+                    plan.new_directories.add(path)
+                else:
+                    plan.writes[path] = entry
+        outcome = apply.execute(session, plan)
+        apply.record(session, plan, outcome)
+        other.after_change()
+    apply.raise_damage(outcome.damaged, done="the worktree was made, and every other file has been written")
+
+
+def _places(workspace: Workspace) -> dict[str, str]:
+    """Return where worktrees were last seen, by id; kept beside the store, because paths are nobody else's concern."""
+    session = workspace.session
+    path = f"{os.path.dirname(session.layout.store())}/worktrees"
+    try:
+        with open(path, "rb") as file:
+            places = msgspec.json.decode(file.read(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
+        places = {}
+    holder = os.path.dirname(os.path.dirname(session.layout.store()))
+    places[layout.Layout(holder).read_worktree().id] = holder
+    places[session.worktree.id] = session.root
+    return {
+        identity: place for identity, place in places.items() if os.path.isdir(f"{place}/{layout.DIRECTORY}")
+    }
+
+
+def _remember_place(workspace: Workspace, identity: str, place: str) -> None:
+    session = workspace.session
+    places = {**_places(workspace), identity: place}
+    path = f"{os.path.dirname(session.layout.store())}/worktrees"
+    layout.write_file(path, msgspec.json.encode(places) + b"\n", session.context.disk)

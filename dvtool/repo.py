@@ -1,0 +1,311 @@
+"""The public API: one class, one method for each verb.
+
+::
+
+    import dvtool
+
+    repo = dvtool.open("datasets")
+    repo.add(["images"])
+    snapshot = repo.commit("first images").snapshot
+    changes = repo.diff(f"{snapshot}~1", snapshot)
+"""
+
+from __future__ import annotations
+
+import os
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+from dvtool.workspace import Workspace
+from dvtool.worktree.session import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dvtool.history.describe import SnapshotItem
+    from dvtool.operations.add import AddResult
+    from dvtool.operations.archive import ArchiveResult
+    from dvtool.operations.checkout import CheckoutResult
+    from dvtool.operations.commit import CommitResult
+    from dvtool.operations.config import Setting
+    from dvtool.operations.diff import Diff
+    from dvtool.operations.doctor import Diagnosis
+    from dvtool.operations.ls import ListItem, Usage
+    from dvtool.operations.move import MoveResult
+    from dvtool.operations.oplog import OperationItem
+    from dvtool.operations.refs import RefItem
+    from dvtool.operations.remove import RemoveResult
+    from dvtool.operations.restore import RestoreResult
+    from dvtool.operations.show import Shown
+    from dvtool.operations.sparse import SparseResult
+    from dvtool.operations.status import Status
+    from dvtool.operations.worktrees import WorktreeItem
+
+
+class Repo:
+    """One repository, seen from one of its worktrees.
+
+    Paths in arguments are relative to the root unless ``context.cwd`` says otherwise; paths in results always are.
+    Every method may raise :class:`dvtool.errors.DvError`; its subclasses say what a caller can do about it.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Wrap an opened worktree; use :meth:`open` or :meth:`init`."""
+        self._workspace = workspace
+
+    @classmethod
+    def open(cls, path: str = ".", context: Context | None = None) -> Repo:
+        """Open the repository that holds ``path``; arguments are then relative to its root.
+
+        Raises:
+            NotFoundError: when neither ``path`` nor a directory above it is a repository.
+            FormatError: when a newer dv made it.
+            KeyAccessError: when its key is missing, unreadable or wrong.
+        """
+        workspace = Workspace.open(path, context or Context())
+        if context is None:
+            workspace.session.context = msgspec.structs.replace(Context(), cwd=workspace.session.root)
+        return cls(workspace)
+
+    @classmethod
+    def init(cls, path: str = ".", context: Context | None = None) -> Repo:
+        """Make a repository in the directory ``path`` and open it.
+
+        Raises:
+            ExistsError: when there is one already.
+            ConflictError: when it would lie inside another.
+        """
+        from dvtool.operations.init import init
+
+        return cls.open(init(path, context or Context()), context)
+
+    @property
+    def root(self) -> str:
+        """The absolute path of the worktree's root."""
+        return self._workspace.session.root
+
+    @property
+    def workspace(self) -> Workspace:
+        """What verbs are handed; for code that builds on single parts."""
+        return self._workspace
+
+    def add(self, arguments: Sequence[str], *, skip_git: bool = False, force: bool = False) -> AddResult:
+        """Stage files; see :func:`dvtool.operations.add.add`."""
+        from dvtool.operations import add
+
+        return add.add(self._workspace, arguments, skip_git=skip_git, force=force)
+
+    def remove(self, arguments: Sequence[str], *, cached: bool = False, force: bool = False) -> RemoveResult:
+        """Stop tracking paths and remove them; see :func:`dvtool.operations.remove.remove`."""
+        from dvtool.operations import remove
+
+        return remove.remove(self._workspace, arguments, cached=cached, force=force)
+
+    def move(self, source: str, target: str) -> MoveResult:
+        """Rename a tracked path; see :func:`dvtool.operations.move.move`."""
+        from dvtool.operations import move
+
+        return move.move(self._workspace, source, target)
+
+    def status(self) -> Status:
+        """Return the state of the worktree; see :func:`dvtool.operations.status.status`."""
+        from dvtool.operations import status
+
+        return status.status(self._workspace)
+
+    def commit(
+        self, message: str, *, everything: bool = False, author: str | None = None, allow_empty: bool = False
+    ) -> CommitResult:
+        """Record the stage as a snapshot; see :func:`dvtool.operations.commit.commit`."""
+        from dvtool.operations import commit
+
+        return commit.commit(
+            self._workspace, message, everything=everything, author=author, allow_empty=allow_empty
+        )
+
+    def log(
+        self, revision: str | None = None, path: str | None = None, *, limit: int | None = None
+    ) -> list[SnapshotItem]:
+        """Return the history, newest first; see :func:`dvtool.operations.log.log`."""
+        from dvtool.operations import log
+
+        return log.log(self._workspace, revision, path, limit=limit)
+
+    def show(self, revision: str = "HEAD") -> Shown:
+        """Return what a revision or ``REV:PATH`` is; see :func:`dvtool.operations.show.show`."""
+        from dvtool.operations import show
+
+        return show.show(self._workspace, revision)
+
+    def ls(
+        self, revision: str | None = None, path: str = "", *, recursive: bool = False
+    ) -> Iterator[ListItem]:
+        """Yield what lies in a directory of a snapshot; see :func:`dvtool.operations.ls.ls`."""
+        from dvtool.operations import ls
+
+        return ls.ls(self._workspace, revision, path, recursive=recursive)
+
+    def du(self, revision: str | None = None, path: str = "") -> list[Usage]:
+        """Return totals by directory; see :func:`dvtool.operations.ls.du`."""
+        from dvtool.operations import ls
+
+        return ls.du(self._workspace, revision, path)
+
+    def cat(self, place: str) -> Iterator[bytes]:
+        """Yield a file's content; see :func:`dvtool.operations.cat.cat`."""
+        from dvtool.operations import cat
+
+        return cat.cat(self._workspace, place)
+
+    def diff(
+        self,
+        first: str | None = None,
+        second: str | None = None,
+        *,
+        staged: bool = False,
+        only: Sequence[str] = (),
+    ) -> Diff:
+        """Return what differs between two states; see :func:`dvtool.operations.diff.diff`."""
+        from dvtool.operations import diff
+
+        return diff.diff(self._workspace, first, second, staged=staged, only=only)
+
+    def checkout(
+        self,
+        revision: str | None = None,
+        *,
+        new_branch: str | None = None,
+        from_lock: bool = False,
+        only: Sequence[str] = (),
+        force: bool = False,
+    ) -> CheckoutResult:
+        """Switch the worktree; see :func:`dvtool.operations.checkout.checkout`."""
+        from dvtool.operations import checkout
+
+        return checkout.checkout(
+            self._workspace, revision, new_branch=new_branch, from_lock=from_lock, only=only, force=force
+        )
+
+    def restore(
+        self,
+        arguments: Sequence[str],
+        *,
+        source: str | None = None,
+        staged: bool = False,
+        force: bool = False,
+    ) -> RestoreResult:
+        """Bring paths back; see :func:`dvtool.operations.restore.restore`."""
+        from dvtool.operations import restore
+
+        return restore.restore(self._workspace, arguments, source=source, staged=staged, force=force)
+
+    def get(self, arguments: Sequence[str]) -> SparseResult:
+        """Bring paths that were left out back; see :func:`dvtool.operations.sparse.get`."""
+        from dvtool.operations import sparse
+
+        return sparse.get(self._workspace, arguments)
+
+    def drop(self, arguments: Sequence[str]) -> SparseResult:
+        """Take stored copies out of the worktree; see :func:`dvtool.operations.sparse.drop`."""
+        from dvtool.operations import sparse
+
+        return sparse.drop(self._workspace, arguments)
+
+    def branches(self) -> list[RefItem]:
+        """Return the branches, sorted by name."""
+        from dvtool.operations import refs
+
+        return refs.branches(self._workspace)
+
+    def tags(self) -> list[RefItem]:
+        """Return the tags, sorted by name."""
+        from dvtool.operations import refs
+
+        return refs.tags(self._workspace)
+
+    def create_branch(self, name: str, revision: str | None = None) -> RefItem:
+        """Make a branch; see :func:`dvtool.operations.refs.create_branch`."""
+        from dvtool.operations import refs
+
+        return refs.create_branch(self._workspace, name, revision)
+
+    def delete_branch(self, name: str, *, force: bool = False) -> RefItem:
+        """Remove a branch; see :func:`dvtool.operations.refs.delete_branch`."""
+        from dvtool.operations import refs
+
+        return refs.delete_branch(self._workspace, name, force=force)
+
+    def rename_branch(self, old: str, new: str) -> RefItem:
+        """Rename a branch; see :func:`dvtool.operations.refs.rename_branch`."""
+        from dvtool.operations import refs
+
+        return refs.rename_branch(self._workspace, old, new)
+
+    def create_tag(self, name: str, revision: str | None = None) -> RefItem:
+        """Make a tag; see :func:`dvtool.operations.refs.create_tag`."""
+        from dvtool.operations import refs
+
+        return refs.create_tag(self._workspace, name, revision)
+
+    def delete_tag(self, name: str) -> RefItem:
+        """Remove a tag; see :func:`dvtool.operations.refs.delete_tag`."""
+        from dvtool.operations import refs
+
+        return refs.delete_tag(self._workspace, name)
+
+    def archive(self, revision: str, target: str | IO[bytes]) -> ArchiveResult:
+        """Write a snapshot's files to a new directory or a stream; see :mod:`dvtool.operations.archive`."""
+        from dvtool.operations import archive
+
+        if isinstance(target, str):
+            return archive.to_directory(self._workspace, revision, target)
+        return archive.to_stream(self._workspace, revision, target)
+
+    def settings(self) -> list[Setting]:
+        """Return the personal settings in force; see :func:`dvtool.operations.config.show`."""
+        from dvtool.operations import config
+
+        return config.show(self._workspace)
+
+    def configure(self, key: str, value: str | None) -> None:
+        """Set a setting of this worktree, or remove it; see :func:`dvtool.operations.config.put`."""
+        from dvtool.operations import config
+
+        config.put(self._workspace, key, value, self._workspace.session.context.disk)
+
+    def worktrees(self) -> list[WorktreeItem]:
+        """Return the worktrees of this store; see :func:`dvtool.operations.worktrees.list_worktrees`."""
+        from dvtool.operations import worktrees
+
+        return worktrees.list_worktrees(self._workspace)
+
+    def add_worktree(
+        self, directory: str, revision: str | None = None, *, new_branch: str | None = None
+    ) -> WorktreeItem:
+        """Make another worktree; see :func:`dvtool.operations.worktrees.add_worktree`."""
+        from dvtool.operations import worktrees
+
+        context = msgspec.structs.replace(self._workspace.session.context, cwd=os.path.realpath(directory))
+        return worktrees.add_worktree(
+            self._workspace, directory, revision, new_branch=new_branch, context=context
+        )
+
+    def remove_worktree(self, directory: str, *, force: bool = False) -> WorktreeItem:
+        """Remove another worktree; see :func:`dvtool.operations.worktrees.remove_worktree`."""
+        from dvtool.operations import worktrees
+
+        context = msgspec.structs.replace(self._workspace.session.context, cwd=os.path.realpath(directory))
+        return worktrees.remove_worktree(self._workspace, directory, force=force, context=context)
+
+    def oplog(self, *, limit: int | None = None) -> list[OperationItem]:
+        """Return what was done to the store; see :func:`dvtool.operations.oplog.oplog`."""
+        from dvtool.operations import oplog
+
+        return oplog.oplog(self._workspace, limit=limit)
+
+    def doctor(self) -> Diagnosis:
+        """Check this machine, repository and user; see :func:`dvtool.operations.doctor.doctor`."""
+        from dvtool.operations import doctor
+
+        return doctor.doctor(self._workspace)

@@ -1,0 +1,1 @@
+"""Bytes by name: what a store stands on."""

@@ -1,0 +1,107 @@
+"""The few system calls by which a store changes a disk, in one place, so that tests can record or fail each one."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dvtool.errors import ExistsError, NotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+
+def attempt(path: str, action: Callable[[], T]) -> T:
+    """Return what ``action`` returns, with the errors of the operating system as ours.
+
+    Raises:
+        NotFoundError: when the file is not there.
+        ExistsError: when it is there and must not be.
+        StorageError: for everything else (full disk, permissions, I/O errors, read-only file systems).
+    """
+    try:
+        return action()
+    except FileNotFoundError:
+        raise NotFoundError("a file of the store is missing", where=path) from None
+    except FileExistsError:
+        raise ExistsError("a file of the store exists already", where=path) from None
+    except OSError as error:
+        raise as_ours(error, path) from None
+
+
+def as_ours(error: OSError, path: str) -> StorageError:
+    """Return the error that says what the operating system refused, and what to do."""
+    import errno
+
+    advice = {
+        errno.ENOSPC: "free some space, then run the command again; nothing was lost",
+        errno.EDQUOT: "free some space or raise the quota, then run the command again; nothing was lost",
+        errno.EROFS: "make the file system writable, or work on a copy",
+        errno.EACCES: "check the permissions of the path",
+        errno.EPERM: "check the permissions of the path",
+        errno.EIO: "the disk reports an error: check its health and its log before anything else",
+    }.get(error.errno or 0, "try again; if it stays, check the path by hand")
+    return StorageError("the disk refused", where=path, why=error.strerror or str(error), next=advice)
+
+
+class Disk:
+    """Changes files; each method is one step that either happens or does not."""
+
+    def write(self, path: str, data: bytes | memoryview) -> None:
+        """Make a new file with these bytes; not yet durable."""
+        descriptor = attempt(
+            path, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        )
+        try:
+            self.append(descriptor, path, data)
+        finally:
+            os.close(descriptor)
+
+    def open_new(self, path: str) -> int:
+        """Return a descriptor of a new, empty file that is written piece by piece."""
+        return attempt(path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+
+    def append(self, descriptor: int, path: str, data: bytes | memoryview) -> None:
+        """Write all of ``data`` at the descriptor's position; ``path`` is for errors."""
+        view = memoryview(data)
+        while view:
+            written = attempt(path, lambda: os.write(descriptor, view))
+            view = view[written:]
+
+    def sync(self, path: str) -> None:
+        """Make a file's bytes durable."""
+        descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            attempt(path, lambda: os.fsync(descriptor))
+        finally:
+            os.close(descriptor)
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable."""
+        self.sync(path)
+
+    def link(self, source: str, target: str) -> None:
+        """Give a file a second name, unless that name is taken.
+
+        Raises:
+            ExistsError: when it is.
+        """
+        attempt(target, lambda: os.link(source, target))
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a file over whatever is at ``target``."""
+        attempt(target, lambda: os.replace(source, target))
+
+    def unlink(self, path: str) -> None:
+        """Remove a name; nothing happens when it is not there."""
+        try:
+            attempt(path, lambda: os.unlink(path))
+        except NotFoundError:
+            return
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory and those above it; nothing happens when it is there."""
+        attempt(path, lambda: os.makedirs(path, exist_ok=True))

@@ -1,0 +1,133 @@
+"""A store in a local directory."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dvtool.errors import NotFoundError
+from dvtool.storage.disk import Disk, attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.effects import Entropy
+
+
+class LocalBackend:
+    """Files below ``root``; unfinished ones in ``scratch``, a directory on the same file system."""
+
+    def __init__(self, root: str, scratch: str, *, entropy: Entropy, disk: Disk | None = None) -> None:
+        """Name the two directories; neither is touched before it is needed."""
+        self.root = root
+        self.scratch = scratch
+        self.disk = disk or Disk()
+        self._entropy = entropy
+        self._files: list[str] = []
+        self._directories: set[str] = set()
+
+    def path(self, name: str) -> str:
+        """Return the absolute path of ``name``."""
+        return f"{self.root}/{name}"
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return bytes of ``name``; see :class:`~dvtool.storage.backend.Backend`."""
+        path = self.path(name)
+        descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            wanted = (
+                attempt(path, lambda: os.fstat(descriptor)).st_size - offset if length is None else length
+            )
+            parts = []
+            while wanted > 0:
+                part = attempt(path, lambda at=offset, n=wanted: os.pread(descriptor, n, at))  # type: ignore[misc]
+                if not part:
+                    break
+                parts.append(part)
+                offset += len(part)
+                wanted -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            os.close(descriptor)
+
+    def size(self, name: str) -> int:
+        """Return the length of ``name`` in bytes."""
+        path = self.path(name)
+        return attempt(path, lambda: os.stat(path)).st_size
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is something at ``name``."""
+        return os.path.lexists(self.path(name))
+
+    def names(self, directory: str) -> Iterator[str]:
+        """Yield the names right below ``directory``."""
+        try:
+            yield from attempt(directory, lambda: os.listdir(self.path(directory)))
+        except NotFoundError:
+            return
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name`` if nothing is there: a durable temporary file, then a link."""
+        temporary = self._temporary()
+        path = self.path(name)
+        try:
+            self.disk.write(temporary, data)
+            self.disk.sync(temporary)
+            self.disk.link(temporary, path)
+        finally:
+            self.disk.unlink(temporary)
+        self.disk.sync_directory(os.path.dirname(path))
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name``; durable after :meth:`flush`."""
+        temporary = self._temporary()
+        try:
+            self.disk.write(temporary, data)
+            self._place(temporary, name)
+        except BaseException:
+            self.disk.unlink(temporary)
+            raise
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write ``data`` over ``name``, durably."""
+        temporary = self._temporary()
+        try:
+            self.disk.write(temporary, data)
+            self.disk.sync(temporary)
+            self.disk.rename(temporary, self.path(name))
+        except BaseException:
+            self.disk.unlink(temporary)
+            raise
+        self.disk.sync_directory(os.path.dirname(self.path(name)))
+
+    def adopt(self, path: str, name: str) -> None:
+        """Take the finished file at ``path`` as ``name``; durable after :meth:`flush`."""
+        self._place(path, name)
+
+    def workspace(self) -> str:
+        """Return the directory for unfinished files."""
+        if not os.path.isdir(self.scratch):
+            self.disk.make_directory(self.scratch)
+        return self.scratch
+
+    def flush(self) -> None:
+        """Make all files written since the last call durable, then the directories that name them."""
+        for path in self._files:
+            self.disk.sync(path)
+        self._files.clear()
+        for directory in sorted(self._directories):
+            self.disk.sync_directory(directory)
+        self._directories.clear()
+
+    def delete(self, name: str) -> None:
+        """Remove ``name``; nothing happens when it is not there."""
+        self.disk.unlink(self.path(name))
+
+    def _place(self, temporary: str, name: str) -> None:
+        path = self.path(name)
+        self.disk.rename(temporary, path)
+        self._files.append(path)
+        self._directories.add(os.path.dirname(path))
+
+    def _temporary(self) -> str:
+        return f"{self.workspace()}/{os.getpid()}-{self._entropy.bytes(8).hex()}"

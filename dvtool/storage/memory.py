@@ -1,0 +1,84 @@
+"""A store in memory: for tests, and for virtual trees that are never kept."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
+from dvtool.errors import ExistsError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MemoryBackend:
+    """A dictionary that keeps the contract of a backend."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.blobs: dict[str, bytes] = {}
+        self._scratch: str | None = None
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return bytes of ``name``."""
+        blob = self._blob(name)
+        return blob[offset:] if length is None else blob[offset : offset + length]
+
+    def size(self, name: str) -> int:
+        """Return the length of ``name`` in bytes."""
+        return len(self._blob(name))
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is something at ``name``."""
+        return name in self.blobs
+
+    def names(self, directory: str) -> Iterator[str]:
+        """Yield the names right below ``directory``."""
+        prefix = directory + "/"
+        yield from sorted(
+            {name[len(prefix) :].split("/")[0] for name in self.blobs if name.startswith(prefix)}
+        )
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name`` if nothing is there."""
+        if name in self.blobs:
+            raise ExistsError("a file of the store exists already", where=name)
+        self.blobs[name] = bytes(data)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name``."""
+        self.blobs[name] = bytes(data)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write ``data`` over ``name``."""
+        self.blobs[name] = bytes(data)
+
+    def adopt(self, path: str, name: str) -> None:
+        """Take the finished file at ``path`` as ``name``."""
+        with open(path, "rb") as file:
+            self.blobs[name] = file.read()
+
+    def workspace(self) -> str:
+        """Return a directory for unfinished files, removed with this object."""
+        if self._scratch is None:
+            self._scratch = tempfile.mkdtemp(prefix="dv-memory-")
+        return self._scratch
+
+    def flush(self) -> None:
+        """Do nothing: memory survives no loss of power."""
+
+    def delete(self, name: str) -> None:
+        """Remove ``name``."""
+        self.blobs.pop(name, None)
+
+    def __del__(self) -> None:
+        """Remove the directory for unfinished files."""
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _blob(self, name: str) -> bytes:
+        try:
+            return self.blobs[name]
+        except KeyError:
+            raise NotFoundError("a file of the store is missing", where=name) from None

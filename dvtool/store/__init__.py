@@ -1,0 +1,1 @@
+"""The store: packs of sealed chunks and objects, their keys and indexes, and the log that names them."""

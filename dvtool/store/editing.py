@@ -1,0 +1,177 @@
+"""Makes new trees out of old ones: only the nodes that a change touches are written."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Protocol
+
+from dvtool import ids, paths
+from dvtool.formats import nodes, tree
+from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.store.trees import Trees
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dvtool.store.tables import ObjectSource
+
+Changes = dict[str, dict[str, Entry | None]]
+"""By directory, by name: the new entry, or None for "not there any more".
+
+A directory that stands here with no names at all is made if it is missing.  Directories below need no entry in
+their parents; those that are to go have None there.
+"""
+
+
+class ObjectStore(Protocol):
+    """Reads and stores objects."""
+
+    def read_object(self, kind: int, identity: bytes) -> bytes:
+        """Return the verified bytes of an object."""
+        ...
+
+    def put_object(self, kind: int, data: bytes) -> bytes:
+        """Store an object and return its id."""
+        ...
+
+
+class Scratch:
+    """An object store in memory over a real one: for trees that are looked at and never kept."""
+
+    def __init__(self, source: ObjectSource, identify: object) -> None:
+        """Read what is not here from ``source``; ``identify`` is the repository's id hasher."""
+        self._source = source
+        self._hasher = identify
+        self._objects: dict[bytes, bytes] = {}
+
+    def read_object(self, kind: int, identity: bytes) -> bytes:
+        """Return an object."""
+        data = self._objects.get(identity)
+        return data if data is not None else self._source.read_object(kind, identity)
+
+    def put_object(self, kind: int, data: bytes) -> bytes:
+        """Keep an object in memory."""
+        identity: bytes = self._hasher.id(kind, data)  # type: ignore[attr-defined]
+        self._objects[identity] = data
+        return identity
+
+
+class Editor:
+    """Applies changes to trees."""
+
+    def __init__(self, objects: ObjectStore, split: bytes) -> None:
+        """Read from and write to ``objects``; ``split`` is the key of cut marks (32 bytes)."""
+        self._objects = objects
+        self._split = split
+        self.trees = Trees(objects)
+
+    def empty(self) -> bytes:
+        """Return the id of the empty directory."""
+        return self._objects.put_object(ids.TREE, tree.encode_leaf([], [])[0])
+
+    def apply(self, root: bytes | None, changes: Changes) -> bytes:
+        """Return the root of the tree that ``changes`` make of ``root`` (None: of nothing).
+
+        Takes over ``changes``; what it holds afterwards is of no use.
+        """
+        current = root if root is not None else self.empty()
+        if not changes:
+            return current
+        for directory in list(changes):
+            for parent in paths.parents(directory):
+                if parent in changes:
+                    break
+                changes[parent] = {}
+        for directory in sorted(changes, key=lambda path: (-path.count("/") - bool(path), path)):
+            base = self._base(current, directory)
+            identity = self.edit(base, changes[directory])
+            if not directory:
+                return identity
+            parent, name = paths.split(directory)
+            changes[parent][name] = self.trees.directory_entry(identity)
+            changes[directory] = {}
+        raise AssertionError("the root is above every directory")
+
+    def _base(self, root: bytes, directory: str) -> bytes | None:
+        entry = self.trees.resolve(root, directory)
+        return entry.id if entry is not None and entry.kind == DIRECTORY else None
+
+    def edit(self, base: bytes | None, changes: Mapping[str, Entry | None]) -> bytes:
+        """Return the directory that ``changes`` (by name) make of the directory ``base`` alone."""
+        if base is not None and not changes:
+            return base
+        leaves = self.trees.leaves(base) if base is not None else []
+        by_leaf: dict[int, dict[str, Entry | None]] = {}
+        lasts = [last for last, _identity, _totals in leaves]
+        for name, entry in changes.items():
+            at = min(bisect_left(lasts, name), max(len(leaves) - 1, 0))
+            by_leaf.setdefault(at, {})[name] = entry
+        out: list[tuple[str, bytes, tree.Totals]] = []
+        carry: dict[str, Entry] = {}
+        here: tree.Tally = ()
+        for i in range(max(len(leaves), 1)):
+            if i not in by_leaf and not carry:
+                out.append(leaves[i])
+                continue
+            entries = carry
+            if leaves:
+                leaf = self.trees.leaf(leaves[i][1])
+                if i == 0:
+                    here = leaf.here
+                entries = {**carry, **dict(zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True))}
+            for name, entry in by_leaf.get(i, {}).items():
+                if entry is None:
+                    entries.pop(name, None)
+                else:
+                    entries[name] = entry
+            carry = self._emit(entries, out, here if not out else (), last=i >= len(leaves) - 1)
+        return self._raise(out, here)
+
+    def _emit(
+        self,
+        entries: dict[str, Entry],
+        out: list[tuple[str, bytes, tree.Totals]],
+        here: tree.Tally,
+        *,
+        last: bool,
+    ) -> dict[str, Entry]:
+        """Write the leaves that ``entries`` make, and return those that belong into a node with what follows."""
+        names = sorted(entries)
+        mark = nodes.name_marks(self._split, names, 0)
+        start = 0
+        for end in nodes.cut(len(names), nodes.TREE_SHAPE, mark):
+            run = names[start:end]
+            if (
+                end == len(names)
+                and not last
+                and not nodes.is_natural(end - start, nodes.TREE_SHAPE, mark(end - 1))
+            ):
+                return {name: entries[name] for name in run}
+            data, totals = tree.encode_leaf(run, [entries[name] for name in run], here)
+            here = ()
+            out.append((run[-1], self._objects.put_object(ids.TREE, data), totals))
+            start = end
+        return {}
+
+    def _raise(self, out: list[tuple[str, bytes, tree.Totals]], here: tree.Tally) -> bytes:
+        """Write the inner nodes over leaves, and return the root's id."""
+        if not out:
+            return self._objects.put_object(ids.TREE, tree.encode_leaf([], [], here)[0])
+        level = 1
+        while len(out) > 1:
+            names = [name for name, _identity, _totals in out]
+            upper = []
+            start = 0
+            for end in nodes.cut(len(out), nodes.TREE_SHAPE, nodes.name_marks(self._split, names, level)):
+                run = out[start:end]
+                children = [totals for _name, _identity, totals in run]
+                data = tree.encode_inner(
+                    level, names[start:end], [identity for _n, identity, _t in run], children
+                )
+                upper.append(
+                    (names[end - 1], self._objects.put_object(ids.TREE, data), tree.sum_totals(children))
+                )
+                start = end
+            out = upper
+            level += 1
+        return out[0][1]

@@ -1,0 +1,239 @@
+"""Reads the log up to its head and appends to it.
+
+Appending creates entry *n + 1* exclusively.  Losing the race for a number is no conflict: the writer folds again,
+checks its expectations against the new state and tries the next number.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from dvtool.errors import DvError, ExistsError, IntegrityError, NotFoundError, StorageError
+from dvtool.formats import log, sealed
+from dvtool.store import keys
+from dvtool.store.state import State, TableReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dvtool.effects import Clock, Entropy
+    from dvtool.storage.backend import Backend
+
+ATTEMPTS: Final = 1000
+"""Lost races before giving up; eight busy writers lose a few at most."""
+
+
+class Log:
+    """The log of one store."""
+
+    def __init__(
+        self, backend: Backend, store: bytes, wrap: bytes, *, clock: Clock, entropy: Entropy
+    ) -> None:
+        """Remember where the log is; nothing is read yet."""
+        self._backend = backend
+        self._store = store
+        self._wrap = wrap
+        self._clock = clock
+        self._entropy = entropy
+        self._keys: dict[bytes, bytes] = {}
+        self._state: State | None = None
+        self._hint = 0
+        self.reader: TableReader | None = None
+
+    def hint(self, number: int) -> None:
+        """Take a guess at the number of the newest checkpoint; a wrong one costs time and nothing else."""
+        self._hint = number
+
+    def fold(self) -> State:
+        """Return the state at the head of the log, reading only what is new.
+
+        Raises:
+            IntegrityError: when an entry is damaged or missing in the middle, or the chain of hashes is broken.
+            FormatError: when an entry is of a newer version.
+        """
+        state = self._state
+        if state is None:
+            state = self._start()
+        while True:
+            blob = self._read(state.number + 1)
+            if blob is None:
+                break
+            if log.is_stub(blob):
+                # An erasure swept behind this reader: only a checkpoint can be trusted from here.
+                state = self._from_checkpoint(self._gallop(state.number + 1))
+                continue
+            entry, label = self._open(state.number + 1, blob)
+            state.apply(entry, log.chain(blob), label)
+        self._state = state
+        return state
+
+    def entries(self) -> Iterator[log.Entry]:
+        """Yield the entries that can still be read, newest first."""
+        number = self.fold().number
+        while number > 0:
+            blob = self._read(number)
+            if blob is None or log.is_stub(blob):
+                return
+            try:
+                entry, _label = self._open(number, blob)
+            except NotFoundError:
+                return
+            yield entry
+            number -= 1
+
+    def append(
+        self, operation: str, build: Callable[[State], list[log.Action]], *, write: bytes | None = None
+    ) -> log.Entry:
+        """Append one entry and return it.
+
+        Args:
+            operation: one word for the operation log.
+            build: returns the actions for a given state; called again after each lost race, so it must check its
+                expectations against the state it is handed and have no other effect.
+            write: the write id (16 bytes); random by default.
+
+        Raises:
+            ConflictError: whatever ``build`` or the fold's own checks raise.
+            StorageError: when the entry cannot be written.
+        """
+        write = write or self._entropy.bytes(log.WRITE_ID_SIZE)
+        for attempt in range(ATTEMPTS):
+            state = self.fold()
+            actions = build(state)
+            state.check_moves([action for action in actions if isinstance(action, log.MoveRef)])
+            for action in actions:
+                if isinstance(action, log.AddPacks):
+                    state.check_addable(action)
+            entry = self._entry(state, operation, actions, write)
+            label = state.label or self._first_label()
+            name = log.file_name(entry.number)
+            blob = sealed.seal(
+                sealed.LOG_ENTRY,
+                self._key(label),
+                label,
+                self._entropy.bytes(sealed.SALT_SIZE),
+                self._store + name.encode(),
+                log.encode(entry),
+            )
+            try:
+                self._backend.create(name, blob)
+            except ExistsError:
+                # Lost the race, or an earlier try of ours arrived although its reply did not.
+                if self._is_ours(entry.number, write):
+                    self.fold()
+                    return entry
+                time.sleep(min(0.2, 0.001 * 2 ** min(attempt, 8)) * random.random())  # noqa: S311 - jitter
+                continue
+            state.apply(entry, log.chain(blob), label)
+            return entry
+        raise StorageError(
+            "the log is too busy",
+            why=f"{ATTEMPTS} other writers were faster",
+            next="run the command again when fewer are at work",
+        )
+
+    def _entry(self, state: State, operation: str, actions: list[log.Action], write: bytes) -> log.Entry:
+        number = state.number + 1
+        has_checkpoint = any(isinstance(action, log.Checkpoint) for action in actions)
+        return log.Entry(
+            version=log.VERSION,
+            store=self._store,
+            number=number,
+            previous=state.head,
+            write=write,
+            # Never behind the entry before, so that the operation log reads in order under a clock that jumps back.
+            time=max(self._clock.now(), state.time),
+            operation=operation,
+            checkpoint=number if has_checkpoint else state.checkpoint,
+            actions=tuple(actions),
+        )
+
+    def _is_ours(self, number: int, write: bytes) -> bool:
+        blob = self._read(number)
+        if blob is None or log.is_stub(blob):
+            return False
+        return self._open(number, blob)[0].write == write
+
+    def _start(self) -> State:
+        state = State(self._table_reader())
+        if self._hint > 1:
+            try:
+                return self._from_checkpoint(self._hint)
+            except DvError:
+                self._hint = 0
+        if self._read(1) is None:
+            return state
+        head = self._gallop(1)
+        return self._from_checkpoint(head)
+
+    def _from_checkpoint(self, number: int) -> State:
+        """Return the state at the newest checkpoint that entry ``number`` knows of, or before the first entry."""
+        blob = self._read(number)
+        if blob is None or log.is_stub(blob):
+            raise IntegrityError("a log entry is missing", where=log.file_name(number))
+        entry, label = self._open(number, blob)
+        state = State(self._table_reader())
+        if entry.checkpoint == 0:
+            return state
+        if entry.checkpoint != number:
+            number = entry.checkpoint
+            blob = self._read(number)
+            if blob is None or log.is_stub(blob):
+                raise IntegrityError("the checkpoint of the log is missing", where=log.file_name(number))
+            entry, label = self._open(number, blob)
+        if not any(isinstance(action, log.Checkpoint) for action in entry.actions):
+            raise IntegrityError("a log entry names a checkpoint that is none", where=log.file_name(number))
+        state.apply(entry, log.chain(blob), label)
+        return state
+
+    def _gallop(self, low: int) -> int:
+        """Return the number of the head, given that entry ``low`` exists; numbers have no gaps."""
+        step = 1
+        while self._backend.exists(log.file_name(low + step)):
+            low += step
+            step *= 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._backend.exists(log.file_name(middle)):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _read(self, number: int) -> bytes | None:
+        try:
+            return self._backend.read(log.file_name(number))
+        except NotFoundError:
+            return None
+
+    def _open(self, number: int, blob: bytes) -> tuple[log.Entry, bytes]:
+        name = log.file_name(number)
+        what = f"log entry {number}"
+        label = sealed.label_of(blob, sealed.LOG_ENTRY, what=what)
+        payload = sealed.open_blob(
+            sealed.LOG_ENTRY, self._key(label), self._store + name.encode(), blob, what=what
+        )
+        entry = log.decode(payload)
+        if entry.number != number or entry.store != self._store:
+            raise IntegrityError(
+                f"{what} says it is another", where=name, why="it was moved or copied from elsewhere"
+            )
+        return entry, label
+
+    def _key(self, label: bytes) -> bytes:
+        if label not in self._keys:
+            self._keys[label] = keys.read_log_key(self._backend, self._store, self._wrap, label)
+        return self._keys[label]
+
+    def _first_label(self) -> bytes:
+        label = keys.write_log_key(self._backend, self._store, self._wrap, self._entropy)
+        self._backend.flush()
+        return label
+
+    def _table_reader(self) -> TableReader:
+        if self.reader is None:
+            raise RuntimeError("the log was opened without a reader for its tables")
+        return self.reader

@@ -1,0 +1,229 @@
+"""Writes and reads packs.
+
+A writer seals frames straight into one reused buffer and writes it out in large pieces, hashing as it goes, so its
+memory does not depend on the pack.  A data key is made with its writer, in the process that uses it.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import digest, ids
+from dvtool.crypto import KEY_SIZE, TAG_SIZE, Sealer
+from dvtool.errors import DvError, FormatError, IntegrityError
+from dvtool.formats import index, pack
+from dvtool.store.compression import Compressor, decompress
+
+if TYPE_CHECKING:
+    from dvtool.effects import Entropy
+    from dvtool.storage.backend import Backend
+    from dvtool.storage.disk import Disk
+
+BUFFER_SIZE: Final = 4 * 1024 * 1024
+
+
+class FinishedPack(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A pack that is whole in the workspace and not yet part of the store."""
+
+    path: str
+    name: bytes
+    key: bytes
+    content: int
+    size: int
+    ids: bytes
+    flags: bytes
+    stored: list[int]
+    raw: list[int]
+
+    def entry(self) -> index.PackEntry:
+        """Return what an index file says of this pack."""
+        return index.PackEntry(
+            name=self.name, content=self.content, size=self.size, frames=len(self.flags), raw=sum(self.raw)
+        )
+
+    def records(self, position: int) -> list[bytes]:
+        """Return the index records of its frames, for a pack at ``position`` of an index file's list."""
+        offset = pack.HEADER_SIZE
+        found = []
+        for number, (flags, stored, raw) in enumerate(zip(self.flags, self.stored, self.raw, strict=True)):
+            identity = self.ids[number * ids.ID_SIZE : (number + 1) * ids.ID_SIZE]
+            packed = index.pack_raw_flags(raw, flags)
+            found.append(index.record(identity, index.Location(position, number, offset, stored, packed)))
+            offset += stored
+        return found
+
+
+class PackWriter:
+    """Writes one pack into a workspace."""
+
+    def __init__(self, disk: Disk, workspace: str, *, content: int, store: bytes, entropy: Entropy) -> None:
+        """Make a key, a header and an empty file."""
+        self._disk = disk
+        self._content = content
+        self._key = entropy.bytes(KEY_SIZE)
+        self._sealer = Sealer(self._key)
+        self._header = pack.encode_header(pack.Header(content=content, store=store, salt=entropy.bytes(32)))
+        self._path = f"{workspace}/{os.getpid()}-{entropy.bytes(8).hex()}"
+        self._descriptor = disk.open_new(self._path)
+        self._buffer = bytearray(BUFFER_SIZE)
+        self._view = memoryview(self._buffer)
+        self._view[: pack.HEADER_SIZE] = self._header
+        self._fill = pack.HEADER_SIZE
+        self._hasher = digest.SealedHasher()
+        self._compressor = Compressor()
+        self._ids: list[bytes] = []
+        self._flags = bytearray()
+        self._stored = array("I")
+        self._raw = array("I")
+        self.size = pack.HEADER_SIZE
+
+    def __len__(self) -> int:
+        """Return the number of frames so far."""
+        return len(self._ids)
+
+    def add(self, kind: int, identity: bytes, data: bytes | memoryview) -> None:
+        """Seal one frame."""
+        raw = len(data)
+        flags = kind
+        packed = self._compressor.try_compress(data)
+        if packed is not None:
+            data = packed
+            flags |= pack.COMPRESSED
+        stored = len(data) + TAG_SIZE
+        if stored > BUFFER_SIZE - self._fill:
+            self._write_out()
+        associated = pack.associated(self._header, len(self._ids))
+        if stored <= BUFFER_SIZE:
+            end = self._fill + stored
+            self._sealer.seal_into(len(self._ids), data, associated, self._view[self._fill : end])
+            self._fill = end
+        else:
+            sealed = self._sealer.seal(len(self._ids), data, associated)
+            self._hasher.update(sealed)
+            self._disk.append(self._descriptor, self._path, sealed)
+        self._ids.append(identity)
+        self._flags.append(flags)
+        self._stored.append(stored)
+        self._raw.append(raw)
+        self.size += stored
+
+    def finish(self) -> FinishedPack:
+        """Write the footer, make the file durable and return it."""
+        footer = pack.Footer(
+            ids=b"".join(self._ids), flags=bytes(self._flags), stored=self._stored, raw=self._raw
+        )
+        sealed = self._sealer.seal(
+            pack.FOOTER_NUMBER, pack.encode_footer(footer), pack.associated(self._header, pack.FOOTER_NUMBER)
+        )
+        self._write_out()
+        end = sealed + len(sealed).to_bytes(4, "little")
+        self._hasher.update(end)
+        trailer = self._hasher.accident()
+        self._hasher.name_only(trailer)
+        self._disk.append(self._descriptor, self._path, end + trailer)
+        os.close(self._descriptor)
+        self._descriptor = -1
+        return FinishedPack(
+            path=self._path,
+            name=self._hasher.name(),
+            key=self._key,
+            content=self._content,
+            size=self.size + len(end) + len(trailer),
+            ids=footer.ids,
+            flags=footer.flags,
+            stored=self._stored.tolist(),
+            raw=self._raw.tolist(),
+        )
+
+    def abandon(self) -> None:
+        """Remove the unfinished file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._disk.unlink(self._path)
+
+    def _write_out(self) -> None:
+        if self._fill:
+            piece = self._view[: self._fill]
+            self._hasher.update(piece)
+            self._disk.append(self._descriptor, self._path, piece)
+            self._fill = 0
+
+
+class PackReader:
+    """Reads frames of one pack, by location."""
+
+    def __init__(self, backend: Backend, entry: index.PackEntry, key: bytes, store: bytes) -> None:
+        """Read and check the header.
+
+        Raises:
+            IntegrityError: when it is damaged or belongs to another store.
+            NotFoundError: when the pack is missing.
+        """
+        self._backend = backend
+        self.file = pack.file_name(entry.name)
+        self._entry = entry
+        self._sealer = Sealer(key)
+        self._header = backend.read(self.file, 0, pack.HEADER_SIZE)
+        try:
+            header = pack.decode_header(self._header)
+        except FormatError as error:
+            raise self._damaged(error.what, b"") from None
+        if header.store != store or header.content != entry.content:
+            raise self._damaged("it belongs to another store, or holds another kind of content", b"")
+
+    def read(self, identity: bytes, location: index.Location) -> bytes:
+        """Return the content of one frame; its id is for the caller to check.
+
+        Raises:
+            IntegrityError: when the frame is damaged, missing or not what its footer says.
+        """
+        sealed = self._backend.read(self.file, location.offset, location.stored)
+        return self.open(identity, location, sealed)
+
+    def open(self, identity: bytes, location: index.Location, sealed: bytes | memoryview) -> bytes:
+        """Return the content of a frame whose sealed bytes have been read."""
+        try:
+            if len(sealed) != location.stored or len(sealed) < TAG_SIZE:
+                raise IntegrityError("the pack is truncated")
+            plain = self._sealer.open(location.number, sealed, pack.associated(self._header, location.number))
+            if location.flags & pack.COMPRESSED:
+                return decompress(plain, location.raw)
+            if len(plain) != location.raw:
+                raise IntegrityError("a frame has another length than its footer claims")
+        except DvError as error:
+            raise self._damaged(error.what, identity) from None
+        return plain
+
+    def footer(self) -> pack.Footer:
+        """Return the footer, opened.
+
+        Raises:
+            IntegrityError: when it is damaged.
+        """
+        size = self._backend.size(self.file)
+        tail = self._backend.read(self.file, max(0, size - pack.TAIL_SIZE), pack.TAIL_SIZE)
+        length = int.from_bytes(tail[:4], "little")
+        at = size - pack.TAIL_SIZE - length
+        if len(tail) != pack.TAIL_SIZE or at < pack.HEADER_SIZE:
+            raise self._damaged("the pack is truncated", b"")
+        sealed = self._backend.read(self.file, at, length)
+        try:
+            plain = self._sealer.open(
+                pack.FOOTER_NUMBER, sealed, pack.associated(self._header, pack.FOOTER_NUMBER)
+            )
+            return pack.decode_footer(plain)
+        except DvError as error:
+            raise self._damaged(error.what, b"") from None
+
+    def _damaged(self, why: str, identity: bytes) -> IntegrityError:
+        return IntegrityError(
+            f"pack {self._entry.name.hex()[:16]} is damaged",
+            where=self.file + (f", object {identity.hex()[:16]}" if identity else ""),
+            why=why,
+            next="restore the pack from a backup or another copy of the store; what lies in other packs still comes out",
+        )

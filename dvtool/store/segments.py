@@ -1,0 +1,151 @@
+"""The live index files and key files of a store: finds the pack of an id and the key of a pack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dvtool.errors import DvError, IntegrityError, KeyAccessError, NotFoundError
+from dvtool.formats import index, pack
+from dvtool.store import keys
+from dvtool.store.packs import PackReader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.formats import keyfile, log
+    from dvtool.storage.backend import Backend
+
+
+class Segment:
+    """One index file with its key file, opened when first asked."""
+
+    def __init__(self, backend: Backend, store: bytes, wrap: bytes, description: log.Segment) -> None:
+        """Remember which files; nothing is read yet."""
+        self._backend = backend
+        self._store = store
+        self._wrap = wrap
+        self.description = description
+        self._index: index.Reader | None = None
+        self._keys: keyfile.KeyFile | None = None
+        self._packs: dict[int, PackReader] = {}
+
+    @property
+    def keys(self) -> keyfile.KeyFile:
+        """The opened key file."""
+        if self._keys is None:
+            self._keys = keys.read_key_file(self._backend, self._store, self._wrap, self.description.keys)
+        return self._keys
+
+    @property
+    def index(self) -> index.Reader:
+        """The opened index file."""
+        if self._index is None:
+            name = self.description.index
+            try:
+                reader = index.Reader(self._backend.read(name), self._store, self.keys.index)
+                if len(reader) != self.description.records:
+                    raise IntegrityError("it has another number of records than the log says")
+            except (KeyAccessError, NotFoundError):
+                raise
+            except DvError as error:
+                raise IntegrityError(
+                    "an index file is damaged",
+                    where=name,
+                    why=error.what,
+                    next="restore it from a backup or another copy",
+                ) from None
+            self._index = reader
+        return self._index
+
+    def pack(self, position: int) -> PackReader:
+        """Return a reader of the pack at ``position`` of the index file's list.
+
+        Raises:
+            IntegrityError: when the key file has no key for it, or the pack is damaged.
+        """
+        reader = self._packs.get(position)
+        if reader is None:
+            packs = self.index.directory.packs
+            if position >= len(packs):
+                raise IntegrityError(
+                    "an index file points to a pack it does not list", where=self.description.index
+                )
+            entry = packs[position]
+            key = self.keys.packs.get(entry.name)
+            if key is None:
+                raise IntegrityError(
+                    f"there is no key for pack {entry.name.hex()[:16]}", where=self.description.keys
+                )
+            try:
+                reader = PackReader(self._backend, entry, key, self._store)
+            except NotFoundError:
+                raise IntegrityError(
+                    f"pack {entry.name.hex()[:16]} is missing",
+                    where=pack.file_name(entry.name),
+                    next="restore it from a backup or another copy of the store",
+                ) from None
+            self._packs[position] = reader
+        return reader
+
+
+class Segments:
+    """All live segments, newest first."""
+
+    def __init__(self, backend: Backend, store: bytes, wrap: bytes) -> None:
+        """Start with none; :meth:`follow` tells which there are."""
+        self._backend = backend
+        self._store = store
+        self._wrap = wrap
+        self._open: dict[str, Segment] = {}
+        self._live: list[Segment] = []
+
+    def follow(self, descriptions: Sequence[log.Segment]) -> None:
+        """Take the segments that a fold names."""
+        self._live = []
+        for description in reversed(descriptions):
+            segment = self._open.get(description.index)
+            if segment is None:
+                segment = self._open[description.index] = Segment(
+                    self._backend, self._store, self._wrap, description
+                )
+            self._live.append(segment)
+        self._open = {segment.description.index: segment for segment in self._live}
+
+    def find(self, identity: bytes) -> tuple[Segment, index.Location] | None:
+        """Return where ``identity`` lies, or None."""
+        for segment in self._live:
+            location = segment.index.find(identity)
+            if location is not None:
+                return segment, location
+        return None
+
+    def is_empty(self) -> bool:
+        """Return whether there is nothing to find at all."""
+        return not self._live
+
+    def live(self) -> list[Segment]:
+        """Return the segments, newest first."""
+        return self._live
+
+    def order(self, identity: bytes) -> tuple[str, int, int]:
+        """Return a key by which ids sort into the order of reading them: index file, pack, offset."""
+        found = self.find(identity)
+        if found is None:
+            return ("", 0, 0)
+        segment, location = found
+        return segment.description.index, location.pack, location.offset
+
+
+def merge(segments: Sequence[Segment]) -> tuple[list[index.PackEntry], list[bytes], dict[bytes, bytes]]:
+    """Return packs, records and pack keys of several segments as one."""
+    packs: list[index.PackEntry] = []
+    records: list[bytes] = []
+    pack_keys: dict[bytes, bytes] = {}
+    for segment in segments:
+        base = len(packs)
+        packs.extend(segment.index.directory.packs)
+        pack_keys.update(segment.keys.packs)
+        for record in segment.index.records():
+            identity, location = index.unpack(record)
+            records.append(index.record(identity, location._replace(pack=location.pack + base)))
+    return packs, records, pack_keys

@@ -1,0 +1,227 @@
+"""The fold: what a store is, as the entries of its log add up.  Pure; all reading is done elsewhere.
+
+Tables of a checkpoint stay on disk; the fold keeps what entries changed since, over a way to look the rest up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from dvtool.errors import ConflictError, IntegrityError
+from dvtool.formats import log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class TableReader(Protocol):
+    """Looks pairs up in the tables that a checkpoint names."""
+
+    def get(self, table: log.Table, key: bytes) -> bytes | None:
+        """Return the value of ``key``, or None."""
+        ...
+
+    def items(self, table: log.Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs whose key begins with ``prefix``, in order of key."""
+        ...
+
+
+EMPTY = log.Table(count=0)
+
+
+class Overlay:
+    """A checkpoint's table with the changes made since."""
+
+    __slots__ = ("changes", "reader", "table")
+
+    def __init__(self, table: log.Table, reader: TableReader) -> None:
+        """Start from a table without changes."""
+        self.table = table
+        self.reader = reader
+        self.changes: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of ``key``, or None."""
+        if key in self.changes:
+            return self.changes[key]
+        return self.reader.get(self.table, key) if self.table.count else None
+
+    def set(self, key: bytes, value: bytes | None) -> None:
+        """Change one pair; None removes it."""
+        self.changes[key] = value
+
+    def items(self, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """Return the pairs whose key begins with ``prefix``, in order of key."""
+        found = dict(self.reader.items(self.table, prefix)) if self.table.count else {}
+        for key, value in self.changes.items():
+            if key.startswith(prefix):
+                if value is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = value
+        return sorted(found.items())
+
+
+class State:
+    """A store at one entry of its log."""
+
+    def __init__(self, reader: TableReader) -> None:
+        """Start before the first entry."""
+        self._reader = reader
+        self.number = 0
+        self.head = bytes(32)
+        self.time = 0
+        self.checkpoint = 0
+        self.since_checkpoint = 0
+        self.label = b""
+        self.segments: list[log.Segment] = []
+        self.writes: list[tuple[int, bytes]] = []
+        self.lock = b""
+        self._load(
+            log.Checkpoint(
+                refs=EMPTY,
+                packs=EMPTY,
+                superseded=EMPTY,
+                condemned=EMPTY,
+                dropped=EMPTY,
+                erasures=EMPTY,
+                locators=EMPTY,
+                segments=(),
+                lock=b"",
+                writes=(),
+            )
+        )
+
+    def _load(self, checkpoint: log.Checkpoint) -> None:
+        self.refs = Overlay(checkpoint.refs, self._reader)
+        self.packs = Overlay(checkpoint.packs, self._reader)
+        self.superseded = Overlay(checkpoint.superseded, self._reader)
+        self.condemned = Overlay(checkpoint.condemned, self._reader)
+        self.dropped = Overlay(checkpoint.dropped, self._reader)
+        self.erasures = Overlay(checkpoint.erasures, self._reader)
+        self.locators = Overlay(checkpoint.locators, self._reader)
+        self.segments = list(checkpoint.segments)
+        self.lock = checkpoint.lock
+        self.writes = list(checkpoint.writes)
+
+    def ref(self, name: str) -> bytes | None:
+        """Return the value of a ref, or None."""
+        return self.refs.get(name.encode())
+
+    def ref_names(self, prefix: str) -> list[tuple[str, bytes]]:
+        """Return (name, value) of the refs that begin with ``prefix``, sorted."""
+        return [(name.decode(), value) for name, value in self.refs.items(prefix.encode())]
+
+    def apply(self, entry: log.Entry, head: bytes, label: bytes) -> None:
+        """Fold one entry in.
+
+        Args:
+            entry: the entry after the one folded last, or one that holds a checkpoint when nothing was folded yet.
+            head: its chain hash.
+            label: the label of the log key it is sealed under.
+
+        Raises:
+            IntegrityError: when it does not follow from what was folded.
+        """
+        if self.number and (entry.number != self.number + 1 or entry.previous != self.head):
+            raise IntegrityError(
+                "the log does not hang together",
+                where=log.file_name(entry.number),
+                why="an entry does not name the one before it: the store was rolled back, forked or tampered with",
+                next="compare with another copy of the store before you go on",
+            )
+        for action in entry.actions:
+            self._act(action, entry)
+        self.number = entry.number
+        self.head = head
+        self.time = entry.time
+        self.label = label
+        self.writes = [*self.writes[-(log.CHECKPOINT_EVERY - 1) :], (entry.number, entry.write)]
+        self.since_checkpoint += 1
+        if any(isinstance(action, log.Checkpoint) for action in entry.actions):
+            self.checkpoint = entry.number
+            self.since_checkpoint = 0
+
+    def _act(self, action: log.Action, entry: log.Entry) -> None:
+        match action:
+            case log.MoveRef():
+                self.refs.set(action.name.encode(), action.new)
+            case log.AddPacks():
+                self.check_addable(action)
+                self.segments.append(
+                    log.Segment(
+                        keys=action.keys, index=action.index, records=action.records, packs=len(action.packs)
+                    )
+                )
+                for pack_name in action.packs:
+                    self.packs.set(pack_name, action.index.encode())
+            case log.Condemn():
+                self._condemn(action.names, entry.time)
+            case log.Drop():
+                for name in action.names:
+                    self.condemned.set(name.encode(), None)
+                    self.dropped.set(name.encode(), b"")
+                    if name.startswith("packs/"):
+                        self.packs.set(bytes.fromhex(name[6:]), None)
+            case log.Supersede():
+                for old, new in action.pairs:
+                    self.superseded.set(old, new)
+            case log.Erasure():
+                self.lock = action.planned if action.phase in {log.ERASING, log.ERASED} else b""
+                self.erasures.set(action.erasure, bytes([action.phase]))
+                if action.locator:
+                    self.locators.set(action.erasure, msgspec.msgpack.encode((action.locator, action.wraps)))
+            case log.Checkpoint():
+                self._load(action)
+                self._condemn(action.condemn, entry.time)
+
+    def _condemn(self, names: tuple[str, ...], time: int) -> None:
+        for name in names:
+            self.condemned.set(name.encode(), time.to_bytes(8, "big"))
+
+    def check_addable(self, action: log.AddPacks) -> None:
+        """Check that an entry may add these packs now (rules 2, 3 and 5 of the protocol).
+
+        Raises:
+            ConflictError: when one of the names was condemned or dropped.
+        """
+        names = [action.keys, action.index, *(f"packs/{name.hex()}" for name in action.packs)]
+        for name in names:
+            key = name.encode()
+            if self.condemned.get(key) is not None or self.dropped.get(key) is not None:
+                raise ConflictError(
+                    "what this command wrote was condemned as garbage before it could be recorded",
+                    where=name,
+                    why="the command stood still for longer than the collector's grace period",
+                    next="run it again; nothing was lost",
+                )
+
+    def check_moves(self, moves: list[log.MoveRef]) -> None:
+        """Check that refs still are where a writer saw them.
+
+        Raises:
+            ConflictError: at the first that moved, or when an erasure is under way.
+        """
+        if self.lock and moves:
+            raise ConflictError(
+                "an erasure is under way in this store",
+                why="refs stay where they are until it is done",
+                next="wait for it, or finish it with 'dv erasure resume'",
+            )
+        for move in moves:
+            if self.ref(move.name) != move.old:
+                raise ConflictError(
+                    f"{describe_ref(move.name)} moved while this command ran",
+                    where=move.name,
+                    why="another dv changed it at the same time",
+                    next="look at 'dv status', then run the command again",
+                )
+
+
+def describe_ref(name: str) -> str:
+    """Return a ref's name as people say it."""
+    top, _, rest = name.partition("/")
+    words = {"heads": f"branch {rest!r}", "tags": f"tag {rest!r}", "stage": "the stage", "worktrees": "HEAD"}
+    return words.get(top, name)

@@ -1,0 +1,233 @@
+"""One store: opens it, reads from it, and starts transactions on it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from dvtool import digest, ids
+from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError
+from dvtool.formats import log, pack, storeformat
+from dvtool.storage.disk import Disk
+from dvtool.storage.local import LocalBackend
+from dvtool.store import checkpoints, keys
+from dvtool.store.chunker import Chunker
+from dvtool.store.log import Log
+from dvtool.store.packs import PackWriter
+from dvtool.store.segments import Segments
+from dvtool.store.tables import Tables
+from dvtool.store.transaction import Transaction
+
+if TYPE_CHECKING:
+    from dvtool.effects import Clock, Entropy
+    from dvtool.formats.index import Location
+    from dvtool.storage.backend import Backend
+    from dvtool.store.claims import Claims
+    from dvtool.store.segments import Segment
+    from dvtool.store.state import State
+
+WINDOW: Final = 4 * 1024 * 1024
+"""Bytes read ahead when frames are read in the order of their pack."""
+
+
+class Store:
+    """Packs, indexes, keys and log at one place."""
+
+    def __init__(self, backend: Backend, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> None:
+        """Open the store that ``backend`` holds.
+
+        Raises:
+            NotFoundError: when there is none.
+            FormatError: when a newer dv made it; nothing else has been read then.
+            KeyAccessError: when its secret is missing, unreadable or wrong.
+            IntegrityError: when its format file is damaged.
+        """
+        self.backend = backend
+        self.clock = clock
+        self.entropy = entropy
+        self.disk = disk or Disk()
+        self.format = storeformat.decode(backend.read("format"))
+        self.secrets = keys.load_secrets(backend, self.format.repository)
+        self.hasher = digest.IdHasher(self.secrets.id_key)
+        self.log = Log(backend, self.format.store, self.secrets.wrap, clock=clock, entropy=entropy)
+        self.log.reader = Tables(self)
+        self.segments = Segments(backend, self.format.store, self.secrets.wrap)
+        self._followed = -1
+
+    @property
+    def state(self) -> State:
+        """The state at the head of the log as last folded by :meth:`refresh`."""
+        if self._followed < 0:
+            self.refresh()
+        return self._state
+
+    def refresh(self) -> State:
+        """Fold what is new in the log and return the state."""
+        self._state = self.log.fold()
+        if self._followed != self._state.number:
+            self.segments.follow(self._state.segments)
+            self._followed = self._state.number
+        return self._state
+
+    def chunker(self) -> Chunker:
+        """Return a new chunker with this repository's sizes and seed; one is used by one stream at a time."""
+        return Chunker(self.format.chunking, self.secrets.seed)
+
+    def has(self, identity: bytes) -> bool:
+        """Return whether an index file lists ``identity``."""
+        _ = self.state
+        return self.segments.find(identity) is not None
+
+    def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:
+        """Return where an object lies.
+
+        Raises:
+            IntegrityError: when no index file lists it, or lists it as another kind.
+        """
+        _ = self.state
+        found = self.segments.find(identity)
+        if found is None:
+            raise IntegrityError(
+                f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} is missing from the store",
+                next="restore the missing files of the store from a backup or another copy",
+            )
+        if found[1].flags & pack.KIND_MASK != kind:
+            raise IntegrityError(
+                f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be"
+            )
+        return found
+
+    def read_object(self, kind: int, identity: bytes) -> bytes:
+        """Return the bytes of an object, verified.
+
+        Raises:
+            IntegrityError: when it is missing, damaged, of another kind, or its bytes have another id.
+        """
+        segment, location = self.locate(kind, identity)
+        data = segment.pack(location.pack).read(identity, location)
+        if self.hasher.id(kind, data) != identity:
+            raise self._wrong(kind, identity)
+        return data
+
+    def snapshots_with(self, prefix: str) -> list[bytes]:
+        """Return the ids of all stored snapshots that begin with the hex digits ``prefix``, sorted."""
+        _ = self.state
+        low = bytes.fromhex(prefix.ljust(2 * ids.ID_SIZE, "0"))
+        high = bytes.fromhex(prefix.ljust(2 * ids.ID_SIZE, "f"))
+        found = set()
+        for segment in self.segments.live():
+            for identity, location in segment.index.between(low, high):
+                if location.flags & pack.KIND_MASK == ids.SNAPSHOT:
+                    found.add(identity)
+        return sorted(found)
+
+    def frames(self) -> FrameReader:
+        """Return a reader for many frames in the order of their packs."""
+        return FrameReader(self)
+
+    def new_pack(self, content: int) -> PackWriter:
+        """Return a writer of a new pack in the workspace; call it after any fork."""
+        return PackWriter(
+            self.disk,
+            self.backend.workspace(),
+            content=content,
+            store=self.format.store,
+            entropy=self.entropy,
+        )
+
+    def transaction(self, claims: Claims | None = None) -> Transaction:
+        """Return a new, empty transaction."""
+        return Transaction(self, claims)
+
+    def maintain(self) -> None:
+        """Write a checkpoint when one is due; a failure leaves the store as it is and the next command tries again."""
+        if checkpoints.is_due(self.refresh()):
+            checkpoints.write(self)
+
+    def _wrong(self, kind: int, identity: bytes) -> IntegrityError:
+        return IntegrityError(
+            f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} holds something else",
+            why="its bytes do not have the id under which they are stored",
+            next="restore the pack from a backup or another copy of the store",
+        )
+
+
+class FrameReader:
+    """Reads many frames, in the order of their packs, through one window of read-ahead."""
+
+    def __init__(self, store: Store) -> None:
+        """Start with an empty window."""
+        self._store = store
+        self._file = ""
+        self._start = 0
+        self._window = memoryview(b"")
+
+    def chunk(self, identity: bytes) -> bytes:
+        """Return a chunk, verified; raises as :meth:`Store.read_object`."""
+        segment, location = self._store.locate(ids.CHUNK, identity)
+        reader = segment.pack(location.pack)
+        at = location.offset - self._start
+        if reader.file != self._file or at < 0 or at + location.stored > len(self._window):
+            wanted = max(WINDOW, location.stored)
+            self._window = memoryview(self._store.backend.read(reader.file, location.offset, wanted))
+            self._file = reader.file
+            self._start = location.offset
+            at = 0
+        data = reader.open(identity, location, self._window[at : at + location.stored])
+        if self._store.hasher.id(ids.CHUNK, data) != identity:
+            raise self._store._wrong(ids.CHUNK, identity)  # noqa: SLF001 - one error, said in one place
+        return data
+
+
+def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> Store:
+    """Open the store at ``directory``; unfinished files go beside it.
+
+    Raises:
+        NotFoundError, FormatError, KeyAccessError, IntegrityError: see :class:`Store`.
+    """
+    backend = LocalBackend(
+        directory, os.path.join(os.path.dirname(directory), "tmp"), entropy=entropy, disk=disk
+    )
+    try:
+        return Store(backend, clock=clock, entropy=entropy, disk=disk)
+    except NotFoundError as error:
+        raise FormatError(
+            "the store has no format file",
+            where=error.where,
+            why="it is incomplete, or not a dv store",
+            next="restore it from a backup",
+        ) from None
+    except DvError as error:
+        error.where = error.where if error.where.startswith("/") else os.path.join(directory, error.where)
+        raise
+
+
+def create_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> Store:
+    """Make a new store in ``directory`` (which must not exist) and return it.
+
+    The caller makes the directory visible as a whole, so a crash leaves no half-made store behind.
+    """
+    disk = disk or Disk()
+    for name in ("packs", "index", "keys", "log", "acks"):
+        disk.make_directory(f"{directory}/{name}")
+    value = storeformat.StoreFormat(
+        version=storeformat.VERSION,
+        flags=(),
+        chunking=storeformat.Chunking(),
+        repository=entropy.bytes(16),
+        store=entropy.bytes(16),
+    )
+    keys.create_secret(f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy)
+    disk.write(f"{directory}/format", storeformat.encode(value))
+    disk.sync(f"{directory}/format")
+    for name in ("packs", "index", "keys", "log", "acks", ""):
+        disk.sync_directory(f"{directory}/{name}")
+    return open_local(directory, clock=clock, entropy=entropy, disk=disk)
+
+
+def first_entry(store: Store, refs: dict[str, bytes]) -> log.Entry:
+    """Append the entry that begins a store's log."""
+    return store.log.append(
+        "init",
+        lambda _state: [log.MoveRef(name=name, old=None, new=value) for name, value in sorted(refs.items())],
+    )

@@ -1,0 +1,164 @@
+"""Collects new objects and chunks, and makes them part of the store together with the refs that need them.
+
+Order of writes (``docs/design/architecture.md``): packs, then key file, then index file, all durable, and only then
+the entry.  Until the entry is there nothing has happened; what was written is garbage that no one refers to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dvtool import ids
+from dvtool.crypto import KEY_SIZE
+from dvtool.formats import index, keyfile, log, pack
+from dvtool.store import keys
+from dvtool.store.packs import FinishedPack, PackWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dvtool.store.claims import Claims
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+
+
+class Transaction:
+    """New content on its way into a store; use it as a context manager."""
+
+    def __init__(self, store: Store, claims: Claims | None = None) -> None:
+        """Start with nothing new; ``claims`` is shared with other processes that store chunks at the same time."""
+        self.store = store
+        self._claims = claims
+        self.skipped: set[bytes] = set()
+        self._pending: dict[bytes, bytes] = {}
+        self._chunks: set[bytes] = set()
+        self._writers: dict[int, PackWriter] = {}
+        self._finished: list[FinishedPack] = []
+        self._adopted: list[FinishedPack] = []
+
+    def __enter__(self) -> Transaction:
+        """Return the transaction itself."""
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        """Remove unfinished files; after :meth:`commit` there are none."""
+        self.abandon()
+
+    def put_object(self, kind: int, data: bytes) -> bytes:
+        """Store a metadata object unless it is there already, and return its id."""
+        identity = self.store.hasher.id(kind, data)
+        if identity not in self._pending and not self.store.has(identity):
+            self._writer(pack.METADATA).add(kind, identity, data)
+            self._pending[identity] = data
+        return identity
+
+    def put_chunk(self, data: bytes | memoryview) -> bytes:
+        """Store a chunk unless it is there already, and return its id; the empty chunk is never stored."""
+        identity = self.store.hasher.id(ids.CHUNK, data)
+        if len(data) and identity not in self._chunks and not self.store.has(identity):
+            if self._claims is not None and not self._claims.claim(identity):
+                self.skipped.add(identity)
+            else:
+                self._writer(pack.DATA).add(ids.CHUNK, identity, data)
+                self._chunks.add(identity)
+        return identity
+
+    def read_object(self, kind: int, identity: bytes) -> bytes:
+        """Return an object, new or stored."""
+        data = self._pending.get(identity)
+        return data if data is not None else self.store.read_object(kind, identity)
+
+    def finish_packs(self) -> list[FinishedPack]:
+        """Finish what is being written and hand it over; for a process that cannot append the entry itself."""
+        for content in sorted(self._writers):
+            self._finished.append(self._writers.pop(content).finish())
+        finished, self._finished = self._finished, []
+        return finished
+
+    def stores(self, identity: bytes) -> bool:
+        """Return whether a finished pack, or the store, holds ``identity``."""
+        return identity in self._chunks or self.store.has(identity)
+
+    def adopt(self, packs: list[FinishedPack]) -> None:
+        """Take packs that other processes finished in the store's workspace."""
+        self._finished += packs
+        for finished in packs:
+            if finished.content == pack.DATA:
+                self._chunks.update(
+                    finished.ids[at : at + ids.ID_SIZE] for at in range(0, len(finished.ids), ids.ID_SIZE)
+                )
+
+    def commit(self, operation: str, build: Callable[[State], list[log.Action]]) -> log.Entry:
+        """Write everything and append one entry.
+
+        Args:
+            operation: one word for the operation log.
+            build: returns the refs to move for a given state; may be called again after a lost race.
+
+        Raises:
+            ConflictError: when a ref moved meanwhile.
+            StorageError: when the disk refuses; nothing has happened then.
+        """
+        added = self._write()
+        entry = self.store.log.append(operation, lambda state: [*added, *build(state)])
+        self._adopted.clear()
+        self.store.refresh()
+        return entry
+
+    def write_only(self) -> list[log.Action]:
+        """Write everything but the entry, and return the action that would make it part of the store."""
+        return self._write()
+
+    def abandon(self) -> None:
+        """Remove what was written and not committed."""
+        for writer in self._writers.values():
+            writer.abandon()
+        self._writers.clear()
+        for finished in self._finished:
+            self.store.disk.unlink(finished.path)
+        self._finished.clear()
+
+    def _writer(self, content: int) -> PackWriter:
+        writer = self._writers.get(content)
+        target = pack.DATA_TARGET if content == pack.DATA else pack.METADATA_TARGET
+        if writer is not None and writer.size >= target:
+            self._finished.append(writer.finish())
+            writer = None
+        if writer is None:
+            writer = self._writers[content] = self.store.new_pack(content)
+        return writer
+
+    def _write(self) -> list[log.Action]:
+        self._finished = self.finish_packs()
+        if not self._finished:
+            self.store.backend.flush()
+            return []
+        records: list[bytes] = []
+        for position, finished in enumerate(self._finished):
+            records += finished.records(position)
+        while self._finished:
+            finished = self._finished[0]
+            self.store.backend.adopt(finished.path, pack.file_name(finished.name))
+            self._adopted.append(self._finished.pop(0))
+        packs = [finished.entry() for finished in self._adopted]
+        action = write_segment(
+            self.store, packs, records, {finished.name: finished.key for finished in self._adopted}
+        )
+        self.store.backend.flush()
+        return [action]
+
+
+def write_segment(
+    store: Store, packs: list[index.PackEntry], records: list[bytes], pack_keys: dict[bytes, bytes]
+) -> log.AddPacks:
+    """Put a key file and an index file for ``packs``, not yet durable, and return the action that adds them."""
+    entropy = store.entropy
+    key = entropy.bytes(KEY_SIZE)
+    key_name = f"keys/{entropy.bytes(16).hex()}"
+    index_name = f"index/{entropy.bytes(16).hex()}"
+    key_file = keyfile.KeyFile(packs=pack_keys, index=key)
+    keys.write_key_file(store.backend, store.format.store, store.secrets.wrap, key_name, key_file, entropy)
+    store.backend.put(index_name, index.encode(store.format.store, key, entropy.bytes(32), packs, records))
+    return log.AddPacks(
+        keys=key_name, index=index_name, packs=tuple(entry.name for entry in packs), records=len(records)
+    )

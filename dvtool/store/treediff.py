@@ -1,0 +1,109 @@
+"""What differs between two trees: files and directories.
+
+Directories and nodes with equal ids are equal and are not read, so a comparison costs what differs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import paths
+from dvtool.formats import tree
+from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.store.trees import DEPTH_LIMIT, Trees
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class TreeDiff(msgspec.Struct, kw_only=True):
+    """The difference of two trees.
+
+    ``files`` maps each path whose file or link differs to (entry before, entry after); ``directories`` maps each
+    directory whose checksum differs to (id before, id after), None where it is not there.
+    """
+
+    files: dict[str, tuple[Entry | None, Entry | None]]
+    directories: dict[str, tuple[bytes | None, bytes | None]]
+
+
+def diff_trees(
+    before: Trees,
+    after: Trees,
+    a: bytes | None,
+    b: bytes | None,
+    only: tuple[str, ...] = ("",),
+    prefix: str = "",
+) -> TreeDiff:
+    """Return how the directory ``b`` differs from ``a``.
+
+    Args:
+        before: where ``a`` is read.
+        after: where ``b`` is read.
+        a: the tree before; None is "not there".
+        b: the tree after.
+        only: paths to which the comparison is confined.
+        prefix: path of the two directories.
+    """
+    result = TreeDiff(files={}, directories={})
+    _Walk(before, after, only, result).directory(prefix, a, b, 0)
+    return result
+
+
+class _Walk:
+    def __init__(self, before: Trees, after: Trees, only: tuple[str, ...], result: TreeDiff) -> None:
+        self.before = before
+        self.after = after
+        self.only = only
+        self.all = "" in only
+        self.result = result
+
+    def wanted(self, path: str) -> bool:
+        return self.all or any(paths.below(path, top) for top in self.only)
+
+    def leads(self, path: str) -> bool:
+        return self.wanted(path) or any(paths.below(top, path) for top in self.only)
+
+    def directory(self, path: str, a: bytes | None, b: bytes | None, depth: int) -> None:
+        if a == b:
+            return
+        if depth > DEPTH_LIMIT:
+            raise RecursionError("directories are nested deeper than the format allows")
+        if self.wanted(path):
+            self.result.directories[path] = (a, b)
+        for name, old, new in changed_entries(self.before, self.after, a, b):
+            here = paths.join(path, name)
+            if self.leads(here):
+                self.entry(here, old, new, depth)
+
+    def entry(self, path: str, old: Entry | None, new: Entry | None, depth: int) -> None:
+        old_tree = old.id if old is not None and old.kind == DIRECTORY else None
+        new_tree = new.id if new is not None and new.kind == DIRECTORY else None
+        if old_tree is not None or new_tree is not None:
+            self.directory(path, old_tree, new_tree, depth + 1)
+        old_file = old if old_tree is None else None
+        new_file = new if new_tree is None else None
+        if (old_file is not None or new_file is not None) and self.wanted(path):
+            self.result.files[path] = (old_file, new_file)
+
+
+def changed_entries(
+    before: Trees, after: Trees, a: bytes | None, b: bytes | None
+) -> Iterator[tuple[str, Entry | None, Entry | None]]:
+    """Yield (name, entry before, entry after) of what differs between two directories, not going below."""
+    old_leaves = before.leaves(a) if a is not None else []
+    new_leaves = after.leaves(b) if b is not None else []
+    shared = {leaf[1] for leaf in old_leaves} & {leaf[1] for leaf in new_leaves}
+    old: dict[str, Entry] = {}
+    new: dict[str, Entry] = {}
+    for source, leaves, target in ((before, old_leaves, old), (after, new_leaves, new)):
+        for _last, identity, _totals in leaves:
+            if identity not in shared:
+                leaf = source.leaf(identity)
+                target.update(zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True))
+    for name in sorted(old.keys() | new.keys()):
+        was, now = old.get(name), new.get(name)
+        if was != now:
+            yield name, was, now

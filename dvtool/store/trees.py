@@ -1,0 +1,125 @@
+"""Reads directories out of their nodes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final
+
+from dvtool import ids, paths
+from dvtool.errors import FormatError, IntegrityError
+from dvtool.formats import tree
+from dvtool.formats.tree import DIRECTORY, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.store.tables import ObjectSource
+
+DEPTH_LIMIT: Final = 1024
+"""Directories nest no deeper; Linux itself refuses paths of more than 4,096 bytes."""
+
+_NODES_KEPT: Final = 256
+
+
+class Trees:
+    """Reads trees from a source of objects."""
+
+    def __init__(self, source: ObjectSource) -> None:
+        """Remember the source; decoded nodes are kept, up to a number."""
+        self._source = source
+        self._nodes: dict[bytes, tree.Leaf | tree.Inner] = {}
+
+    def node(self, identity: bytes) -> tree.Leaf | tree.Inner:
+        """Return a node, verified and checked."""
+        node = self._nodes.get(identity)
+        if node is None:
+            node = tree.decode(self._source.read_object(ids.TREE, identity))
+            if len(self._nodes) >= _NODES_KEPT:
+                self._nodes.clear()
+            self._nodes[identity] = node
+        return node
+
+    def totals(self, identity: bytes) -> tree.Totals:
+        """Return what lies in and below a directory."""
+        return self.node(identity).totals
+
+    def directory_entry(self, identity: bytes) -> Entry:
+        """Return the entry that stands for a directory in its parent."""
+        totals = self.totals(identity)
+        return Entry(DIRECTORY, totals.size, identity, totals.files, totals.erased)
+
+    def leaves(self, identity: bytes) -> list[tuple[str, bytes, tree.Totals]]:
+        """Return (last name, id, totals) of each leaf of a directory, in order; the last name of an empty one is ``""``."""
+        node = self.node(identity)
+        if isinstance(node, tree.Leaf):
+            names = tree.names_of(node)
+            return [(names[-1] if names else "", identity, node.totals)]
+        found: list[tuple[str, bytes, tree.Totals]] = []
+        self._gather(node, node.level, found)
+        return found
+
+    def _gather(self, node: tree.Inner, level: int, found: list[tuple[str, bytes, tree.Totals]]) -> None:
+        if node.level != level:
+            raise FormatError("a tree node stands on the wrong level")
+        names = tree.names_of(node)
+        for i, (name, totals) in enumerate(zip(names, node.children, strict=True)):
+            identity = node.ids[i * ids.ID_SIZE : (i + 1) * ids.ID_SIZE]
+            if level == 1:
+                found.append((name, identity, totals))
+                continue
+            child = self.node(identity)
+            if not isinstance(child, tree.Inner):
+                raise FormatError("a tree node stands on the wrong level")
+            self._gather(child, level - 1, found)
+
+    def leaf(self, identity: bytes) -> tree.Leaf:
+        """Return a leaf.
+
+        Raises:
+            FormatError: when the node is none.
+        """
+        node = self.node(identity)
+        if not isinstance(node, tree.Leaf):
+            raise FormatError("a tree node stands on the wrong level")
+        return node
+
+    def entries(self, identity: bytes) -> Iterator[tuple[str, Entry]]:
+        """Yield (name, entry) of one directory, sorted by name."""
+        previous = ""
+        for last, leaf_id, totals in self.leaves(identity):
+            leaf = self.leaf(leaf_id)
+            names = tree.names_of(leaf)
+            if leaf.totals != totals or (names and (names[0] <= previous or names[-1] != last)):
+                raise IntegrityError("a tree node is not what the node above it says")
+            previous = last
+            yield from zip(names, tree.entries_of(leaf), strict=True)
+
+    def get(self, identity: bytes, name: str) -> Entry | None:
+        """Return the entry of ``name`` in one directory, or None."""
+        leaves = self.leaves(identity)
+        at = bisect_left(leaves, name, key=lambda leaf: leaf[0])
+        if at == len(leaves):
+            return None
+        leaf = self.leaf(leaves[at][1])
+        names = tree.names_of(leaf)
+        i = bisect_left(names, name)
+        return tree.entries_of(leaf)[i] if i < len(names) and names[i] == name else None
+
+    def resolve(self, root: bytes, path: str) -> Entry | None:
+        """Return the entry at a path below the tree ``root``, or None; ``""`` is the root itself."""
+        entry: Entry | None = self.directory_entry(root)
+        for part in path.split("/") if path else []:
+            if entry is None or entry.kind != DIRECTORY:
+                return None
+            entry = self.get(entry.id, part)
+        return entry
+
+    def walk(self, identity: bytes, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Entry]]:
+        """Yield (path, entry) of everything below a directory: each directory, then what it holds."""
+        if depth > DEPTH_LIMIT:
+            raise FormatError("directories are nested deeper than the format allows", where=prefix)
+        for name, entry in self.entries(identity):
+            path = paths.join(prefix, name)
+            yield path, entry
+            if entry.kind == DIRECTORY:
+                yield from self.walk(entry.id, path, depth + 1)

@@ -1,0 +1,214 @@
+"""A worktree with everything beside it: its session, what revisions mean in it, Git, identity and ``dv.lock``.
+
+This is what a verb is handed; it joins the parts of the floor below, which do not know each other.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dvtool.errors import ConflictError, ExistsError, FormatError, NotFoundError, UsageError
+from dvtool.formats import lock, tree
+from dvtool.git import beside
+from dvtool.history.revisions import Resolved, Revisions
+from dvtool.worktree import layout, settings
+from dvtool.worktree.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dvtool.formats.snapshot import Snapshot
+    from dvtool.formats.tree import Entry
+    from dvtool.worktree.session import Context
+
+
+class Workspace:
+    """One opened worktree."""
+
+    def __init__(self, session: Session) -> None:
+        """Wrap an opened session."""
+        self.session = session
+
+    @classmethod
+    def open(cls, path: str, context: Context) -> Workspace:
+        """Open the repository that holds ``path``; raises as :class:`~dvtool.worktree.session.Session`."""
+        return cls(Session.open(path, context))
+
+    @property
+    def revisions(self) -> Revisions:
+        """What revisions mean here and now."""
+        return Revisions(self.session.store, self.session.head().snapshot, self._git_snapshot)
+
+    def resolve(self, revision: str) -> Resolved:
+        """Return the snapshot that ``revision`` names, telling the user when it stands for an erased one.
+
+        Raises:
+            NotFoundError: when there is none.
+            UsageError: when it is malformed or ambiguous.
+        """
+        found = self.revisions.resolve(revision)
+        if found.superseded is not None:
+            self.session.context.tell(
+                f"note: data in {found.superseded.hex()[:12]} was erased; {found.id.hex()[:12]} stands for it now"
+            )
+        return found
+
+    def snapshot(self, identity: bytes) -> Snapshot:
+        """Return a snapshot."""
+        return self.session.snapshot(identity)
+
+    def place(self, revision: str) -> tuple[bytes, str, Entry]:
+        """Return (snapshot id, path, entry) of ``REV`` or ``REV:PATH``.
+
+        Raises:
+            NotFoundError: when the snapshot or the path in it does not exist.
+        """
+        name, path = self.revisions.split_path(revision)
+        identity = self.resolve(name or "HEAD").id
+        where = "" if path in {None, ".", ""} else str(path)
+        entry = self.session.trees.resolve(self.snapshot(identity).root, where)
+        if entry is None:
+            raise NotFoundError(f"{where!r} is not in {name or 'HEAD'}", next="run 'dv ls -r' to see what is")
+        return identity, where, entry
+
+    def author(self, given: str | None) -> str:
+        """Return who records: the option, ``DV_AUTHOR``, dv's settings, ``GIT_AUTHOR_*``, Git's settings.
+
+        Raises:
+            UsageError: when none of them says.
+        """
+        environment = os.environ
+        if given or environment.get("DV_AUTHOR"):
+            return _checked_author(given or environment["DV_AUTHOR"])
+        own = settings.load(self.session.layout.config)
+        user = settings.load(settings.user_path())
+        name = own.get("user.name") or user.get("user.name")
+        email = own.get("user.email") or user.get("user.email")
+        if name and email:
+            return _checked_author(f"{name} <{email}>")
+        if environment.get("GIT_AUTHOR_NAME") and environment.get("GIT_AUTHOR_EMAIL"):
+            return _checked_author(f"{environment['GIT_AUTHOR_NAME']} <{environment['GIT_AUTHOR_EMAIL']}>")
+        from_git = beside.identity(self.session.root)
+        if from_git is None:
+            raise UsageError(
+                "nobody is named as the author",
+                next="say who you are: dv config user.name 'Ada Lovelace' and dv config user.email ada@example.org",
+            )
+        return _checked_author(from_git)
+
+    def refuse_git_tracked(self, files: Iterable[str], *, skip: bool) -> set[str]:
+        """Return those of ``files`` that Git tracks, which are to be left to Git.
+
+        Raises:
+            ConflictError: when there are any and they are not to be skipped.
+        """
+        if beside.find(self.session.root) is None:
+            return set()
+        held = beside.tracked(self.session.root, files)
+        if held and not skip:
+            raise ConflictError(
+                f"Git tracks {len(held)} of these files, and a file is in Git or in dv, never in both",
+                items=tuple(held),
+                next="take them out of Git with 'git rm --cached', or leave them to Git with --skip-git",
+            )
+        return set(held)
+
+    def in_git(self) -> bool:
+        """Return whether the repository lies in a Git worktree."""
+        return beside.find(self.session.root) is not None
+
+    def read_lock(self) -> lock.Lock | None:
+        """Return what ``dv.lock`` says, or None when there is none.
+
+        Raises:
+            FormatError: when it is malformed.
+        """
+        try:
+            with open(f"{self.session.root}/dv.lock", "rb") as file:
+                return lock.decode(file.read(lock.SIZE_LIMIT + 1))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise FormatError("dv.lock cannot be read", where="dv.lock", why=error.strerror or "") from None
+
+    def lock_matches(self) -> bool:
+        """Return whether ``dv.lock`` is missing, or names HEAD's snapshot or one that HEAD's stands for."""
+        found = self.read_lock()
+        if found is None:
+            return True
+        named = self.session.resolve_superseded(bytes.fromhex(found.snapshot))
+        return named == self.session.head().snapshot
+
+    def require_lock(self) -> None:
+        """Refuse to record over a ``dv.lock`` that names another snapshot.
+
+        Raises:
+            ConflictError: when it does.
+        """
+        if not self.lock_matches():
+            raise ConflictError(
+                "dv.lock names another snapshot than HEAD",
+                where="dv.lock",
+                why="Git moved it: a checkout, a merge or a pull",
+                next="run 'dv checkout --lock' to bring the data there, or 'git restore dv.lock' to stay here",
+            )
+
+    def write_lock(self) -> None:
+        """Write ``dv.lock`` for HEAD as it is now; only beside Git, or where there is one already."""
+        head = self.session.head()
+        path = f"{self.session.root}/dv.lock"
+        if head.snapshot is None or not (self.in_git() or os.path.lexists(path)):
+            return
+        value = lock.Lock(version=lock.VERSION, snapshot=head.snapshot.hex(), branch=head.branch)
+        data = lock.encode(value)
+        try:
+            with open(path, "rb") as file:
+                if file.read() == data:
+                    return
+        except OSError:
+            pass
+        layout.write_file(path, data, self.session.context.disk)
+
+    def update_git_ignore(self, roots: Iterable[str]) -> None:
+        """Keep the managed block of ``.gitignore`` in step with the tracked roots."""
+        if beside.ignore_roots(self.session.root, sorted(roots)):
+            self.session.context.tell("updated the managed block of .gitignore: the data stays out of Git")
+
+    def after_change(self) -> None:
+        """Do what follows every change of HEAD or the stage: ``dv.lock``, the caches, a checkpoint when due."""
+        self.write_lock()
+        self.session.store.maintain()
+        self.session.save()
+
+    def _git_snapshot(self, revision: str) -> str:
+        return lock.decode(beside.lock_at(self.session.root, revision)).snapshot
+
+
+def _checked_author(author: str) -> str:
+    cleaned = " ".join(author.split())
+    if not cleaned or len(cleaned) > 1000 or "\0" in author:  # noqa: PLR2004 - no name is longer
+        raise UsageError("the author is empty or far too long", next="write it as 'Name <email>'")
+    return cleaned
+
+
+def require_regular(entry: Entry, path: str) -> None:
+    """Check that an entry is a file whose content can be shown.
+
+    Raises:
+        UsageError: when it is a directory.
+    """
+    if entry.kind == tree.DIRECTORY:
+        raise UsageError(f"{path!r} is a directory", next=f"run 'dv ls {path}' to see what is in it")
+
+
+def free_target(path: str, *, what: str) -> None:
+    """Check that a directory to be made is missing or empty.
+
+    Raises:
+        ExistsError: when something is there.
+    """
+    if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        raise ExistsError(
+            f"{what} exists already and is not empty", where=path, next="name another place, or empty it"
+        )

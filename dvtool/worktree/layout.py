@@ -1,0 +1,174 @@
+"""Where a repository keeps what: finding ``.dv`` and the files in it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import msgspec
+
+from dvtool.errors import FormatError, NotFoundError, UsageError
+from dvtool.storage.disk import Disk, attempt
+
+DIRECTORY: Final = ".dv"
+VERSION: Final = 1
+
+
+class WorktreeFile(msgspec.Struct, frozen=True, kw_only=True):
+    """``.dv/worktree``: this worktree's random id (32 hex digits) and which tracked paths are not materialised.
+
+    ``only`` confines the worktree to these paths (empty: no confinement); ``dropped`` are paths taken out by
+    ``dv drop``.  Truth, not cache: without it, files left out on purpose would look removed.
+    """
+
+    version: int
+    id: str
+    only: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def is_sparse(self) -> bool:
+        """Return whether anything is left out."""
+        return bool(self.only or self.dropped)
+
+
+class Layout:
+    """Absolute paths of one worktree."""
+
+    __slots__ = ("control", "root")
+
+    def __init__(self, root: str) -> None:
+        """Name the root of the worktree (absolute, resolved)."""
+        self.root = root
+        self.control = f"{root}/{DIRECTORY}"
+
+    @property
+    def index(self) -> str:
+        """The worktree's index."""
+        return f"{self.control}/index"
+
+    @property
+    def cache(self) -> str:
+        """The directory of caches."""
+        return f"{self.control}/cache"
+
+    @property
+    def lock(self) -> str:
+        """The file that one changing command at a time holds locked."""
+        return f"{self.control}/lock"
+
+    @property
+    def worktree(self) -> str:
+        """The file with the worktree's id and what is left out of it."""
+        return f"{self.control}/worktree"
+
+    @property
+    def config(self) -> str:
+        """The worktree's own settings."""
+        return f"{self.control}/config"
+
+    def store(self) -> str:
+        """Return the directory of the store, here or in another worktree.
+
+        Raises:
+            NotFoundError: when it is gone.
+        """
+        place = f"{self.control}/store"
+        if os.path.isdir(place):
+            return place
+        try:
+            with open(place, encoding="utf-8") as file:
+                target = file.read(65536).rstrip("\n")
+        except OSError as error:
+            raise NotFoundError(
+                "the repository has no store",
+                where=place,
+                why=error.strerror or "",
+                next="restore .dv/store from a backup",
+            ) from None
+        if not os.path.isdir(target):
+            raise NotFoundError(
+                "the store of this worktree is gone",
+                where=target,
+                why="the worktree that holds it was moved or removed",
+                next=f"write the store's new place into {place}",
+            )
+        return target
+
+    def read_worktree(self) -> WorktreeFile:
+        """Return the worktree file.
+
+        Raises:
+            FormatError: when it is missing, malformed or of a newer version.
+        """
+        try:
+            with open(self.worktree, "rb") as file:
+                value = msgspec.json.decode(file.read(), type=WorktreeFile)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise FormatError(
+                "the worktree file cannot be read", where=self.worktree, why=str(error)
+            ) from None
+        if value.version > VERSION:
+            raise FormatError("a newer dv made this worktree", where=self.worktree, next="upgrade dv")
+        return value
+
+    def write_worktree(self, value: WorktreeFile, disk: Disk) -> None:
+        """Replace the worktree file, durably."""
+        write_file(self.worktree, msgspec.json.encode(value) + b"\n", disk)
+
+
+def write_file(path: str, data: bytes, disk: Disk, *, durable: bool = True) -> None:
+    """Replace a small file as a whole."""
+    temporary = f"{path}.{os.getpid()}.new"
+    disk.unlink(temporary)
+    disk.write(temporary, data)
+    if durable:
+        disk.sync(temporary)
+    disk.rename(temporary, path)
+    if durable:
+        disk.sync_directory(os.path.dirname(path))
+
+
+def find(start: str) -> Layout:
+    """Return the layout of the repository that holds ``start``.
+
+    Raises:
+        NotFoundError: when neither it nor a directory above it is a repository.
+        UsageError: when ``start`` lies inside ``.dv`` itself.
+    """
+    place = os.path.realpath(start)
+    if f"/{DIRECTORY}/" in place + "/":
+        raise UsageError(
+            "this directory belongs to dv itself",
+            where=place,
+            next="change to the repository's own directory",
+        )
+    current = place
+    while True:
+        if os.path.isdir(f"{current}/{DIRECTORY}"):
+            return Layout(current)
+        parent = os.path.dirname(current)
+        if parent == current:
+            raise NotFoundError(
+                "this is not a dv repository, nor is any directory above it",
+                where=place,
+                next="run 'dv init' to make one here",
+            )
+        current = parent
+
+
+def enclosing(path: str) -> str | None:
+    """Return the root of the repository that ``path`` lies in, or None."""
+    try:
+        return find(path).root
+    except NotFoundError:
+        return None
+
+
+def make_directory(path: str) -> None:
+    """Make one directory.
+
+    Raises:
+        ExistsError, StorageError: as the operating system says.
+    """
+    attempt(path, lambda: os.mkdir(path))

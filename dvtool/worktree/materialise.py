@@ -1,0 +1,308 @@
+"""Writes files of a tree into the worktree: each one whole, under a temporary name first, and verified.
+
+Nothing that lies above a path is trusted: every directory on the way is opened without following links, so a store
+that names ``a`` as a link and then a file below ``a`` writes nothing outside.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_module
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import ConflictError, DvError, IntegrityError, StorageError
+from dvtool.formats import tree
+from dvtool.formats.tree import Entry
+from dvtool.storage.disk import as_ours
+from dvtool.store import manifests
+from dvtool.worktree import stats, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dvtool.effects import Progress
+    from dvtool.store.store import FrameReader, Store
+
+FILE_COST: Final = 40_000
+SHARED_COST: Final = 64_000_000
+
+
+class Written(msgspec.Struct, kw_only=True, array_like=True):
+    """Stat data (40 bytes each) of the files written, zeros where one failed; and the failures by path."""
+
+    stats: bytearray
+    damaged: list[tuple[str, str]]
+
+
+class Contents:
+    """Reads the content of entries, verified chunk by chunk."""
+
+    def __init__(self, store: Store) -> None:
+        """Read from ``store`` through one window of read-ahead."""
+        self._store = store
+        self._frames: FrameReader = store.frames()
+
+    def pieces(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file or the target of a link, piece by piece.
+
+        Raises:
+            IntegrityError: when a piece is damaged or missing.
+        """
+        if entry.kind in tree.LONG:
+            for identity, length in manifests.chunks_of(self._store, entry.id, entry.size):
+                data = self._frames.chunk(identity)
+                if len(data) != length:
+                    raise _mismatch(entry)
+                yield data
+        elif entry.size:
+            data = self._frames.chunk(entry.id)
+            if len(data) != entry.size:
+                raise _mismatch(entry)
+            yield data
+
+    def whole(self, entry: Entry) -> bytes:
+        """Return the content of a small file or the target of a link."""
+        return b"".join(self.pieces(entry))
+
+
+class Writer:
+    """Writes entries below a root directory."""
+
+    def __init__(self, store: Store, root: str) -> None:
+        """Write below ``root`` (absolute)."""
+        self._contents = Contents(store)
+        self._root = root
+        self._parent: str | None = None
+        self._descriptor = -1
+
+    def close(self) -> None:
+        """Let go of the open directory."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._parent = None
+
+    def write(self, path: str, entry: Entry) -> bytes:
+        """Write one file or link over whatever file is there, and return its stat data for the index.
+
+        Raises:
+            IntegrityError: when its content is damaged.
+            ConflictError: when something other than a directory stands in its way.
+            StorageError: when the disk refuses.
+        """
+        parent, name = paths.split(path)
+        began = time.time_ns()
+        try:
+            directory = self._open(parent)
+            temporary = f"{paths.PARTIAL}{os.getpid()}"
+            try:
+                if entry.kind == tree.SYMLINK:
+                    self._link(directory, temporary, entry)
+                else:
+                    self._file(directory, temporary, entry)
+                os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                _forget(temporary, directory)
+                raise
+            return stats.trusted(stats.of(os.stat(name, dir_fd=directory, follow_symlinks=False)), began)
+        except IsADirectoryError:
+            raise ConflictError(
+                "a directory stands where a file must go", where=path, next="move it away"
+            ) from None
+        except OSError as error:
+            raise as_ours(error, path) from None
+
+    def _file(self, directory: int, temporary: str, entry: Entry) -> None:
+        mode = 0o777 if entry.kind in tree.EXECUTABLES else 0o666
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory
+        )
+        try:
+            for piece in self._contents.pieces(entry):
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
+
+    def _link(self, directory: int, temporary: str, entry: Entry) -> None:
+        if not 0 < entry.size <= tree.SYMLINK_LIMIT:
+            raise _mismatch(entry)
+        os.symlink(os.fsdecode(self._contents.whole(entry)), temporary, dir_fd=directory)
+
+    def _open(self, parent: str) -> int:
+        if parent != self._parent:
+            self.close()
+            self._descriptor = open_directory(self._root, parent, make=True)
+            self._parent = parent
+        return self._descriptor
+
+
+def open_directory(root: str, path: str, *, make: bool) -> int:
+    """Return a descriptor of the directory ``path`` below ``root``, following no link on the way.
+
+    Raises:
+        ConflictError: when a link or file stands where a directory must be.
+        FileNotFoundError: when it is not there and is not to be made.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in path.split("/") if path else []:
+            try:
+                below = os.open(part, flags, dir_fd=current)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                _make(part, current)
+                below = os.open(part, flags, dir_fd=current)
+            except NotADirectoryError:
+                raise _in_the_way(path) from None
+            except OSError as error:
+                if stat_module.S_ISLNK(os.stat(part, dir_fd=current, follow_symlinks=False).st_mode):
+                    raise _in_the_way(path) from None
+                raise as_ours(error, path) from None
+            os.close(current)
+            current = below
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def make_directory(root: str, path: str) -> None:
+    """Make a directory and those above it, following no link; nothing happens when it is there."""
+    try:
+        os.close(open_directory(root, path, make=True))
+    except OSError as error:
+        raise as_ours(error, path) from None
+
+
+def remove_file(root: str, path: str) -> None:
+    """Remove a file or link, following no link on the way; nothing happens when it is not there."""
+    parent, name = paths.split(path)
+    try:
+        directory = open_directory(root, parent, make=False)
+        try:
+            os.unlink(name, dir_fd=directory)
+        finally:
+            os.close(directory)
+    except (FileNotFoundError, ConflictError):
+        return
+    except OSError as error:
+        raise as_ours(error, path) from None
+
+
+def rename(root: str, before: str, after: str) -> None:
+    """Move a file or directory, following no link on the way.
+
+    Raises:
+        StorageError: when the disk refuses.
+        ConflictError: when a link stands on the way.
+    """
+    source, old = paths.split(before)
+    target, new = paths.split(after)
+    try:
+        from_directory = open_directory(root, source, make=False)
+        try:
+            to_directory = open_directory(root, target, make=False)
+            try:
+                os.rename(old, new, src_dir_fd=from_directory, dst_dir_fd=to_directory)
+            finally:
+                os.close(to_directory)
+        finally:
+            os.close(from_directory)
+    except OSError as error:
+        raise as_ours(error, before) from None
+
+
+def remove_directory(root: str, path: str) -> bool:
+    """Remove a directory if nothing is left in it, and return whether it is gone."""
+    parent, name = paths.split(path)
+    try:
+        directory = open_directory(root, parent, make=False)
+        try:
+            os.rmdir(name, dir_fd=directory)
+        finally:
+            os.close(directory)
+    except (FileNotFoundError, ConflictError):
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def write_all(
+    store: Store, root: str, files: Sequence[tuple[str, Entry]], progress: Progress, *, label: str = "writing"
+) -> Written:
+    """Write files, in the order of the packs that hold them where that pays, with all cores.
+
+    Damaged files are named in the result; the others are written all the same.
+
+    Raises:
+        StorageError: when the disk refuses.
+        ConflictError: when something is in the way of a file.
+    """
+    weights = [entry.size + FILE_COST for _path, entry in files]
+    parts = [list(files)]
+    if sum(weights) > SHARED_COST and len(files) > 1:
+        parts = workers.split(files, weights, workers.count())
+    store.refresh()
+    progress.start(label, files=len(files), size=sum(entry.size for _path, entry in files))
+
+    def work(part: list[tuple[str, Entry]], counter: workers.Counter) -> Written:
+        writer = Writer(store, root)
+        result = Written(stats=bytearray(), damaged=[])
+        try:
+            for path, entry in part:
+                try:
+                    result.stats += writer.write(path, entry)
+                except (ConflictError, StorageError):
+                    raise
+                except DvError as error:
+                    result.damaged.append((path, str(error)))
+                    result.stats += bytes(40)
+                counter.add(entry.size)
+        finally:
+            writer.close()
+        return result
+
+    try:
+        results = workers.run(parts, work, Written, progress, clean=lambda _process: None) if files else []
+    finally:
+        progress.finish()
+    joined = Written(stats=bytearray(), damaged=[])
+    for result in results:
+        joined.stats += result.stats
+        joined.damaged += result.damaged
+    return joined
+
+
+def _make(name: str, directory: int) -> None:
+    try:
+        os.mkdir(name, dir_fd=directory)
+    except FileExistsError:
+        return  # another worker was faster
+
+
+def _forget(name: str, directory: int) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except OSError:
+        return
+
+
+def _mismatch(entry: Entry) -> IntegrityError:
+    return IntegrityError(f"object {entry.id.hex()[:16]} has another length than its directory says")
+
+
+def _in_the_way(path: str) -> ConflictError:
+    return ConflictError(
+        "a file or link stands where a directory must be",
+        where=path,
+        next="move it away, then run the command again",
+    )

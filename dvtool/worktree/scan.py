@@ -1,0 +1,321 @@
+"""Compares the worktree with the index, by stat data alone.
+
+This is what ``dv status`` does most of the time, so its inner loop makes one tuple for each file and compares a
+directory at once; only directories that differ are looked at file by file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_module
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import paths
+from dvtool.effects import Silence
+from dvtool.formats import tree
+from dvtool.formats.worktree_index import UNKNOWN_STAT
+from dvtool.worktree import stats, workers
+from dvtool.worktree.stats import Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dvtool.formats.worktree_index import Record
+    from dvtool.worktree.ignore import Ignore
+    from dvtool.worktree.index import WorktreeIndex
+
+SHARED_WEIGHT: Final = 2_000_000
+"""Bytes of index records (about 20,000 files) from which a second process is worth its start."""
+
+
+class Findings(msgspec.Struct, kw_only=True, array_like=True):
+    """How the worktree differs from the index, as far as stat data tells.
+
+    ``doubtful`` are files of the index whose content must be looked at; ``added`` are files that it does not have;
+    ``removed`` are files it has and the worktree not.  ``problems`` are (path, reason) of what cannot be stored,
+    ``leftovers`` unfinished files of a command that was killed.
+    """
+
+    doubtful: list[tuple[str, Stat]]
+    added: list[tuple[str, Stat]]
+    removed: list[str]
+    new_directories: list[str]
+    gone_directories: list[str]
+    problems: list[tuple[str, str]]
+    leftovers: list[str]
+
+
+def nothing() -> Findings:
+    """Return findings without anything found."""
+    return Findings(
+        doubtful=[], added=[], removed=[], new_directories=[], gone_directories=[], problems=[], leftovers=[]
+    )
+
+
+class Scanner:
+    """Scans below some paths of a worktree."""
+
+    def __init__(
+        self, root: str, index: WorktreeIndex, ignore: Ignore, left_out: Callable[[str], bool] | None
+    ) -> None:
+        """Prepare a scan.
+
+        Args:
+            root: the worktree's root.
+            index: what to compare with.
+            ignore: what to leave out of files that the index does not know.
+            left_out: whether a path is not materialised and so cannot be missed; None when everything is.
+        """
+        self._root = root
+        self._index = index
+        self._ignore = ignore
+        self._left_out = left_out
+        self.found = nothing()
+
+    def scan(self, tops: Sequence[str]) -> Findings:
+        """Return the findings at and below ``tops`` (repository paths, none below another)."""
+        known: list[str] = []
+        for top in tops:
+            self._top(top, known)
+        parts = [known]
+        weights = [self._index.weight(path) for path in known]
+        if sum(weights) > SHARED_WEIGHT and len(known) > 1:
+            parts = workers.split(known, weights, workers.count())
+        if len(parts) == 1:
+            self._directories(known)
+        else:
+            tops_found = self.found
+            results = workers.run(parts, self._part, Findings, Silence(), clean=lambda _process: None)
+            self.found = tops_found
+            for result in results:
+                merge(self.found, result)
+        # A directory that is gone is missed by its parent and by itself, perhaps in two processes.
+        self.found.removed = sorted(set(self.found.removed))
+        self.found.new_directories = sorted(set(self.found.new_directories))
+        self.found.gone_directories = sorted(set(self.found.gone_directories))
+        return self.found
+
+    def _top(self, top: str, known: list[str]) -> None:
+        path = f"{self._root}/{top}" if top else self._root
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._missing(top)
+            return
+        except OSError as error:
+            self.found.problems.append((top, error.strerror or str(error)))
+            return
+        if stat_module.S_ISDIR(status.st_mode):
+            if self._index.row(top) is not None:
+                self.found.removed.append(top)
+            if top in self._index:
+                known.extend(below(self._index, top))
+            else:
+                self._new_directory(top)
+            return
+        if top in self._index:
+            self._gone(top)
+        self._file(top, stats.of(status), self._index.row(top))
+
+    def _missing(self, top: str) -> None:
+        if top in self._index:
+            self._gone(top)
+        elif self._index.row(top) is not None:
+            self._lost(top)
+
+    def _part(self, directories: list[str], _counter: workers.Counter) -> Findings:
+        self.found = nothing()
+        self._directories(directories)
+        return self.found
+
+    def _directories(self, directories: list[str]) -> None:
+        gone: set[str] = set()
+        for path in directories:
+            if gone and any(parent in gone for parent in paths.parents(path)):
+                continue
+            record = self._index.record(path)
+            if record is None or not self._unchanged(path, record):
+                if not self._directory(path, known=True):
+                    gone.add(path)
+
+    def _unchanged(self, path: str, record: Record) -> bool:
+        """Return whether a directory is exactly as its record says; the hot path."""
+        rows = []
+        directories = []
+        try:
+            with os.scandir(f"{self._root}/{path}") as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(entry.name)
+                    else:
+                        status = entry.stat(follow_symlinks=False)
+                        rows.append(
+                            (
+                                entry.name,
+                                status.st_size,
+                                status.st_mtime_ns,
+                                status.st_ctime_ns,
+                                status.st_ino,
+                                status.st_mode,
+                            )
+                        )
+        except OSError:
+            return False
+        rows.sort()
+        directories.sort()
+        if (
+            "\0".join(directories) != record.directories
+            or "\0".join([row[0] for row in rows]) != record.names
+        ):
+            return False
+        return stats.pack([number for row in rows for number in row[1:]]) == record.stats
+
+    def _directory(self, path: str, *, known: bool) -> bool:
+        """Compare one directory file by file; return whether it is there."""
+        rows = self._index.rows(path) if known else {}
+        mirrored = self._index.subdirectories(path) if known else set()
+        files, directories = self._list(path)
+        if files is None:
+            if known:
+                self._gone(path, announce=True)
+            return False
+        for name in sorted(directories):
+            below_path = paths.join(path, name)
+            if name in rows:
+                self.found.removed.append(below_path)
+            if name not in mirrored and not self._is_ignored(below_path, directory=True):
+                self._new_directory(below_path)
+        for name in sorted(files):
+            row = rows.get(name)
+            below_path = paths.join(path, name)
+            if name in mirrored:
+                self._gone(below_path, announce=True)
+            if row is None and self._is_ignored(below_path, directory=False):
+                continue
+            self._file(below_path, files[name], row)
+        for name in sorted(rows.keys() - files.keys() - directories):
+            self._lost(paths.join(path, name))
+        for name in sorted(mirrored - directories - files.keys()):
+            self._gone(paths.join(path, name), announce=True)
+        return True
+
+    def _list(self, path: str) -> tuple[dict[str, Stat] | None, set[str]]:
+        files: dict[str, Stat] = {}
+        directories: set[str] = set()
+        try:
+            with os.scandir(f"{self._root}/{path}" if path else self._root) as entries:
+                for entry in entries:
+                    name = entry.name
+                    try:
+                        name.encode()
+                    except UnicodeEncodeError:
+                        self.found.problems.append((repr(paths.join(path, name)), "its name is not UTF-8"))
+                        continue
+                    if name.startswith(paths.PARTIAL):
+                        self.found.leftovers.append(paths.join(path, name))
+                        continue
+                    if paths.is_reserved(name):
+                        if name not in paths.RESERVED:
+                            reason = "some file systems would take it for .git or .dv"
+                            self.found.problems.append((paths.join(path, name), reason))
+                        continue
+                    if not path and name in paths.ROOT_FILES:
+                        continue
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            directories.add(name)
+                        else:
+                            files[name] = stats.of(entry.stat(follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue
+        except (FileNotFoundError, NotADirectoryError):
+            return None, set()
+        except OSError as error:
+            self.found.problems.append((path, error.strerror or str(error)))
+        return files, directories
+
+    def _file(self, path: str, found: Stat, row: object) -> None:
+        kind = stats.kind_of(found[4])
+        if kind is None:
+            self.found.problems.append((path, _special(found[4])))
+        elif row is None:
+            self.found.added.append((path, found))
+        elif row.kind == tree.ERASED or row.stat == UNKNOWN_STAT or stats.pack(list(found)) != row.stat:  # type: ignore[attr-defined]
+            self.found.doubtful.append((path, found))
+
+    def _new_directory(self, path: str) -> None:
+        pending = [path]
+        while pending:
+            current = pending.pop()
+            self.found.new_directories.append(current)
+            files, directories = self._list(current)
+            for name in sorted(files or ()):
+                below_path = paths.join(current, name)
+                if not self._is_ignored(below_path, directory=False):
+                    self._file(below_path, (files or {})[name], None)
+            for name in sorted(directories, reverse=True):
+                below_path = paths.join(current, name)
+                if not self._is_ignored(below_path, directory=True):
+                    pending.append(below_path)
+
+    def _gone(self, path: str, *, announce: bool = True) -> None:
+        """Report a mirrored directory, and all files in it, as not there."""
+        missing = False
+        for directory in below(self._index, path):
+            for name, row in self._index.rows(directory).items():
+                if row.kind != tree.ERASED:
+                    missing = self._lost(paths.join(directory, name)) or missing
+        has_files = any(self._index.rows(directory) for directory in below(self._index, path))
+        if announce and (missing or not has_files) and not self._is_left_out(path):
+            self.found.gone_directories += below(self._index, path)
+
+    def _lost(self, path: str) -> bool:
+        if self._is_left_out(path):
+            return False
+        row = self._index.row(path)
+        if row is not None and row.kind == tree.ERASED:
+            return False
+        self.found.removed.append(path)
+        return True
+
+    def _is_left_out(self, path: str) -> bool:
+        return self._left_out is not None and self._left_out(path)
+
+    def _is_ignored(self, path: str, *, directory: bool) -> bool:
+        return not self._ignore.is_empty and self._ignore.excludes(path, directory=directory)
+
+
+def below(index: WorktreeIndex, top: str) -> list[str]:
+    """Return the mirrored directories at and below ``top``, each before those in it."""
+    found = []
+    pending = [top]
+    while pending:
+        path = pending.pop()
+        found.append(path)
+        pending += [paths.join(path, name) for name in sorted(index.subdirectories(path), reverse=True)]
+    return found
+
+
+def merge(into: Findings, other: Findings) -> None:
+    """Add what another process found."""
+    into.doubtful += other.doubtful
+    into.added += other.added
+    into.removed += other.removed
+    into.new_directories += other.new_directories
+    into.gone_directories += other.gone_directories
+    into.problems += other.problems
+    into.leftovers += other.leftovers
+
+
+def _special(mode: int) -> str:
+    for test, word in (
+        (stat_module.S_ISFIFO, "it is a named pipe"),
+        (stat_module.S_ISSOCK, "it is a socket"),
+        (stat_module.S_ISBLK, "it is a device"),
+        (stat_module.S_ISCHR, "it is a device"),
+    ):
+        if test(mode):
+            return word
+    return "it is neither a file, a directory nor a symbolic link"

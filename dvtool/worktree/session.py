@@ -1,0 +1,337 @@
+"""One command's view of a worktree: its store, HEAD, stage and index, opened as far as they are needed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids, paths
+from dvtool.effects import Silence, SystemClock, SystemEntropy
+from dvtool.errors import ConflictError, DvError, ErasedError, IntegrityError, NotFoundError, StorageError
+from dvtool.formats import codec, log, sealed, snapshot, stage
+from dvtool.storage.disk import Disk
+from dvtool.store import store as stores
+from dvtool.store.editing import Editor, Scratch
+from dvtool.store.treediff import diff_trees
+from dvtool.store.trees import Trees
+from dvtool.worktree import ignore, index, layout, locking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dvtool.effects import Clock, Entropy, Progress
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+    from dvtool.worktree.layout import Layout, WorktreeFile
+
+DEFAULT_BRANCH: Final = "main"
+WAIT_SECONDS: Final = 30.0
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command is handed: where to report, how long to wait, which clock, randomness and disk to use."""
+
+    progress: Progress = Silence()
+    tell: Callable[[str], None] = lambda _text: None
+    wait: float = WAIT_SECONDS
+    clock: Clock = SystemClock()
+    entropy: Entropy = SystemEntropy()
+    disk: Disk = Disk()
+    cwd: str = ""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the worktree stands: its branch (None when detached), its snapshot (None before the first), its ref's value."""
+
+    branch: str | None
+    snapshot: bytes | None
+    value: bytes | None
+
+
+class StageView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next commit would record; ``value`` is the stage's ref, None when it equals HEAD.
+
+    ``tree`` is None before anything was ever added.
+    """
+
+    tree: bytes | None
+    roots: tuple[str, ...]
+    merging: tuple[bytes, ...]
+    value: bytes | None
+
+
+class _Remembered(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """``.dv/cache/head``: how far the log was seen, and what a stage or snapshot said, to save reading them again."""
+
+    checkpoint: int
+    number: int
+    head: bytes
+    of: bytes
+    tree: bytes
+    roots: tuple[str, ...]
+    merging: tuple[bytes, ...]
+
+
+class Session:
+    """One worktree, opened."""
+
+    def __init__(self, place: Layout, context: Context) -> None:
+        """Open the worktree at ``place``.
+
+        Raises:
+            NotFoundError, FormatError, KeyAccessError, IntegrityError: when its store does not open.
+        """
+        self.layout = place
+        self.context = context
+        self.worktree: WorktreeFile = place.read_worktree()
+        self.store: Store = stores.open_local(
+            place.store(), clock=context.clock, entropy=context.entropy, disk=context.disk
+        )
+        self.trees = Trees(self.store)
+        self._remembered = self._recall()
+        if self._remembered is not None:
+            self.store.log.hint(self._remembered.checkpoint)
+        self._index: index.WorktreeIndex | None = None
+        self._ignore: ignore.Ignore | None = None
+        self._check_not_rolled_back()
+
+    @classmethod
+    def open(cls, path: str, context: Context) -> Session:
+        """Open the repository that holds ``path``; raises as the constructor."""
+        return cls(layout.find(path), context)
+
+    @property
+    def root(self) -> str:
+        """The worktree's root directory."""
+        return self.layout.root
+
+    @property
+    def state(self) -> State:
+        """The store's state as last folded."""
+        return self.store.state
+
+    @property
+    def head_ref(self) -> str:
+        """The name of this worktree's HEAD."""
+        return f"worktrees/{self.worktree.id}"
+
+    @property
+    def stage_ref(self) -> str:
+        """The name of this worktree's stage."""
+        return f"stage/{self.worktree.id}"
+
+    @property
+    def ignore(self) -> ignore.Ignore:
+        """The rules of ``.dvignore``."""
+        if self._ignore is None:
+            self._ignore = ignore.load(self.root)
+        return self._ignore
+
+    def lock(self) -> locking.WorktreeLock:
+        """Return the worktree's lock, to be held by commands that change it."""
+        return locking.WorktreeLock(self.layout.lock, wait=self.context.wait, tell=self.context.tell)
+
+    def relative(self, argument: str) -> str:
+        """Return the repository path that a command-line argument means.
+
+        Raises:
+            UsageError: when it is outside the repository.
+        """
+        return paths.from_argument(argument, root=self.root, cwd=self.context.cwd or os.getcwd())
+
+    def head(self) -> Head:
+        """Return where the worktree stands."""
+        value = self.state.ref(self.head_ref)
+        name = log.symbolic(value)
+        if name is None:
+            return Head(branch=None, snapshot=value, value=value)
+        return Head(branch=name.removeprefix("heads/"), snapshot=self.state.ref(name), value=value)
+
+    def snapshot(self, identity: bytes) -> snapshot.Snapshot:
+        """Return a snapshot.
+
+        Raises:
+            IntegrityError: when it is missing or damaged.
+        """
+        return snapshot.decode(self.store.read_object(ids.SNAPSHOT, identity))
+
+    def stage(self) -> StageView:
+        """Return what is staged."""
+        value = self.state.ref(self.stage_ref)
+        of = value or self.head().snapshot
+        if of is None:
+            return StageView(tree=None, roots=(), merging=(), value=None)
+        known = self._remembered
+        if known is not None and known.of == of:
+            return StageView(tree=known.tree, roots=known.roots, merging=known.merging, value=value)
+        if value is not None:
+            staged = stage.decode(self.store.read_object(ids.STAGE, value))
+            return StageView(tree=staged.tree, roots=staged.roots, merging=staged.merging, value=value)
+        recorded = self.snapshot(of)
+        return StageView(tree=recorded.root, roots=recorded.roots, merging=(), value=None)
+
+    def head_tree(self) -> bytes | None:
+        """Return the root tree of HEAD's snapshot, or None before the first."""
+        of = self.head().snapshot
+        if of is None:
+            return None
+        known = self._remembered
+        if known is not None and known.of == of:
+            return known.tree
+        return self.snapshot(of).root
+
+    def index(self) -> index.WorktreeIndex:
+        """Return the index, brought up to the stage's tree."""
+        if self._index is None:
+            self._index = index.load(self.layout.index)
+        view = self.stage()
+        if self._index.tree != view.tree and view.tree is not None:
+            before = self._index.tree
+            try:
+                diff = diff_trees(self.trees, self.trees, before, view.tree)
+            except IntegrityError:
+                # The tree that was mirrored may have been collected since; the one staged must be there.
+                self._index = index.WorktreeIndex()
+                diff = diff_trees(self.trees, self.trees, None, view.tree)
+            self._index.follow(diff, view.tree)
+        elif view.tree is None and self._index.tree is not None:
+            self._index = index.WorktreeIndex()
+        return self._index
+
+    @property
+    def opened_index(self) -> index.WorktreeIndex | None:
+        """The index as it was last brought up to date, without bringing it up to date now."""
+        return self._index
+
+    def scratch(self) -> Scratch:
+        """Return an object store in memory over the store, for trees that are not kept."""
+        return Scratch(self.store, self.store.hasher)
+
+    def editor(self, objects: Scratch) -> Editor:
+        """Return an editor of trees that writes to ``objects``."""
+        return Editor(objects, self.store.secrets.split)
+
+    def left_out(self) -> Callable[[str], bool] | None:
+        """Return a function that says whether a path is not materialised, or None when all are."""
+        if not self.worktree.is_sparse:
+            return None
+        only, dropped = self.worktree.only, self.worktree.dropped
+
+        def check(path: str) -> bool:
+            if paths.covered(path, dropped):
+                return True
+            return (
+                bool(only)
+                and not paths.covered(path, only)
+                and not any(paths.below(top, path) for top in only)
+            )
+
+        return check
+
+    def set_sparse(self, *, only: tuple[str, ...], dropped: tuple[str, ...]) -> None:
+        """Record which paths are materialised, durably."""
+        value = msgspec.structs.replace(
+            self.worktree, only=tuple(sorted(set(only))), dropped=tuple(sorted(set(dropped)))
+        )
+        if value != self.worktree:
+            self.layout.write_worktree(value, self.context.disk)
+            self.worktree = value
+
+    def save(self) -> None:
+        """Write what was learnt about the worktree: the index if it changed, and how far the log was seen.
+
+        Both are caches; a disk that refuses them is reported by the next command that needs to write.
+        """
+        try:
+            if self._index is not None and self._index.changed and self._index.tree is not None:
+                index.save(self._index, self.layout.index, self.context.disk)
+            self.remember()
+        except StorageError:
+            return
+
+    def remember(self) -> None:
+        """Write how far the log was seen."""
+        state = self.store.refresh()
+        view = self.stage()
+        of = view.value or self.head().snapshot
+        value = _Remembered(
+            checkpoint=state.checkpoint,
+            number=state.number,
+            head=state.head,
+            of=of or b"",
+            tree=view.tree or b"",
+            roots=view.roots,
+            merging=view.merging,
+        )
+        if value == self._remembered:
+            return
+        blob = sealed.seal(
+            sealed.CACHE,
+            self.store.secrets.cache,
+            bytes(sealed.LABEL_SIZE),
+            self.context.entropy.bytes(sealed.SALT_SIZE),
+            b"head" + self.worktree.id.encode(),
+            codec.encode(value),
+        )
+        if not os.path.isdir(self.layout.cache):
+            self.context.disk.make_directory(self.layout.cache)
+        layout.write_file(f"{self.layout.cache}/head", blob, self.context.disk, durable=False)
+        self._remembered = value
+
+    def _recall(self) -> _Remembered | None:
+        try:
+            with open(f"{self.layout.cache}/head", "rb") as file:
+                blob = file.read()
+            context = b"head" + self.worktree.id.encode()
+            payload = sealed.open_blob(sealed.CACHE, self.store.secrets.cache, context, blob, what="cache")
+            return codec.decode(_Remembered, payload, what="cache")
+        except (OSError, DvError):
+            return None
+
+    def _check_not_rolled_back(self) -> None:
+        known = self._remembered
+        state = self.store.refresh()
+        if known is not None and (
+            state.number < known.number or (state.number == known.number and state.head != known.head)
+        ):
+            raise IntegrityError(
+                "the store is older than it was",
+                where=f"{self.layout.store()}/log",
+                why=f"entry {known.number} of its log was seen here, and now it ends at {state.number}",
+                next="restore the missing files of the store; if going back was meant, remove .dv/cache/head",
+            )
+
+    def resolve_superseded(self, identity: bytes) -> bytes:
+        """Return the snapshot that stands for ``identity`` now: itself, unless its data was erased."""
+        for _step in range(1024):
+            successor = self.state.superseded.get(identity)
+            if successor is None:
+                return identity
+            identity = successor
+        raise IntegrityError("the map of superseded snapshots leads in a circle", where=identity.hex())
+
+    def require_unlocked_refs(self) -> None:
+        """Refuse early what an erasure under way would refuse late.
+
+        Raises:
+            ConflictError: when one is.
+        """
+        if self.state.lock:
+            raise ConflictError(
+                "an erasure is under way in this store",
+                next="wait for it, or finish it with 'dv erasure resume'",
+            )
+
+
+def erased(path: str) -> ErasedError:
+    """Return the error for content that was erased."""
+    return ErasedError(
+        "this content was erased", where=path, why="it was removed from every version on request"
+    )
+
+
+def missing_path(path: str, where: str) -> NotFoundError:
+    """Return the error for a path that a revision does not have."""
+    return NotFoundError(f"{path!r} is not in {where}", next="run 'dv ls' to see what is")

@@ -1,0 +1,177 @@
+"""Brings what the worktree holds into the stage's tree: the heart of ``dv add`` and of ``dv commit -a``."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dvtool import ids, paths
+from dvtool.formats import log, stage
+from dvtool.formats.tree import Entry
+from dvtool.store.editing import Editor
+from dvtool.worktree import ignore, ingest
+from dvtool.worktree.index import Row
+from dvtool.worktree.inspect import refuse_problems
+from dvtool.worktree.scan import Findings, Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.store.editing import Changes
+    from dvtool.store.transaction import Transaction
+    from dvtool.worktree.session import Session, StageView
+
+
+class Staged(msgspec.Struct, kw_only=True):
+    """A stage's tree to be, and what it took: paths by what happened to them, with their entries and stat data."""
+
+    tree: bytes
+    roots: tuple[str, ...]
+    added: dict[str, tuple[Entry, bytes]]
+    modified: dict[str, tuple[Entry, bytes]]
+    refreshed: dict[str, tuple[Entry, bytes]]
+    removed: list[str]
+    new_directories: list[str]
+    gone_directories: list[str]
+
+
+def merged_roots(roots: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
+    """Return tracked roots with ``more`` among them, none below another."""
+    together = sorted({*roots, *more})
+    return tuple(root for root in together if not any(parent in together for parent in paths.parents(root)))
+
+
+def look(session: Session, tops: Sequence[str], *, force: bool) -> Findings:
+    """Return what stat data tell at and below ``tops``; with ``force`` nothing is ignored.
+
+    Raises:
+        UsageError: when something there cannot be stored; all of it is listed.
+    """
+    rules = ignore.Ignore(b"") if force else session.ignore
+    found = Scanner(session.root, session.index(), rules, session.left_out()).scan(merged_roots((), tops))
+    refuse_problems(found.problems, doing="staged")
+    for leftover in found.leftovers:
+        remove_leftover(session.root, leftover)
+    return found
+
+
+def remove_leftover(root: str, path: str) -> None:
+    """Remove an unfinished file of a command that was killed; one of a living process stays."""
+    process = path.rpartition(paths.PARTIAL)[2]
+    if process.isdigit() and os.path.isdir(f"/proc/{process}"):
+        return
+    try:
+        os.unlink(f"{root}/{path}")
+    except OSError:
+        return
+
+
+def bring_in(session: Session, transaction: Transaction, found: Findings, roots: tuple[str, ...]) -> Staged:
+    """Read what was found into the transaction and return the tree that follows.
+
+    Raises:
+        UsageError: when a file cannot be read or does not hold still; nothing is staged then.
+        StorageError: when the store cannot be written.
+    """
+    view = session.stage()
+    index = session.index()
+    to_read = sorted([*found.doubtful, *found.added])
+    result = ingest.ingest(session.store, session.root, to_read, transaction, session.context.progress)
+    refuse_problems(result.problems, doing="staged")
+    known = {path for path, _stat in found.doubtful}
+    staged = Staged(
+        tree=b"",
+        roots=roots,
+        added={},
+        modified={},
+        refreshed={},
+        removed=sorted({*found.removed, *(path for path in result.vanished if path in known)}),
+        new_directories=found.new_directories,
+        gone_directories=found.gone_directories,
+    )
+    edits: Changes = {}
+    gone = set(found.gone_directories)
+    for path in [*staged.removed, *gone]:
+        directory, name = paths.split(path)
+        if directory not in gone and path:
+            edits.setdefault(directory, {})[name] = None
+    for path in found.new_directories:
+        edits.setdefault(path, {})
+    for path, entry, stat in ingest.entries(result, to_read):
+        if path in known:
+            row = index.row(path)
+            if row is not None and (row.kind, row.size, row.id) == entry[:3]:
+                staged.refreshed[path] = (entry, stat)
+                continue
+            staged.modified[path] = (entry, stat)
+        else:
+            staged.added[path] = (entry, stat)
+        directory, name = paths.split(path)
+        edits.setdefault(directory, {})[name] = entry
+    staged.tree = Editor(transaction, session.store.secrets.split).apply(view.tree, edits)
+    return staged
+
+
+def stage_moves(
+    session: Session,
+    transaction: Transaction,
+    tree: bytes,
+    roots: tuple[str, ...],
+    merging: tuple[bytes, ...] = (),
+) -> list[log.Action]:
+    """Return the action that makes ``tree`` this worktree's stage; none when it is already.
+
+    A stage that equals HEAD has no ref of its own.
+    """
+    view = session.stage()
+    head = session.head().snapshot
+    new: bytes | None = None
+    recorded = session.snapshot(head) if head is not None else None
+    if recorded is None or merging or tree != recorded.root or roots != recorded.roots:
+        if view.value is not None and (view.tree, view.roots, view.merging) == (tree, roots, merging):
+            return []
+        new = put_stage(session, transaction, tree, roots, merging)
+    if new == view.value:
+        return []
+    return [log.MoveRef(name=session.stage_ref, old=view.value, new=new)]
+
+
+def put_stage(
+    session: Session,
+    transaction: Transaction,
+    tree: bytes,
+    roots: tuple[str, ...],
+    merging: tuple[bytes, ...] = (),
+) -> bytes:
+    """Store a stage and return its id; a nonce makes each one new."""
+    nonce = session.context.entropy.bytes(stage.NONCE_SIZE)
+    value = stage.Stage(tree=tree, roots=roots, merging=merging, nonce=nonce)
+    return transaction.put_object(ids.STAGE, stage.encode(value))
+
+
+def update_index(session: Session, before: StageView, staged: Staged) -> None:
+    """Tell the index what was just staged, with the stat data seen while reading."""
+    index = session.opened_index  # session.index() would bring it up to the new tree first, without stat data
+    if index is None:
+        return
+    for path in sorted(staged.gone_directories, reverse=True):
+        index.remove_directory(path)
+    for path in staged.removed:
+        directory, name = paths.split(path)
+        if directory in index:
+            index.set(directory, name, None)
+    for path in staged.new_directories:
+        index.add_directory(path)
+    for group in (staged.added, staged.modified, staged.refreshed):
+        for path, (entry, stat) in group.items():
+            directory, name = paths.split(path)
+            if directory not in index:
+                index.add_directory(directory)
+            index.set(directory, name, Row(entry.kind, entry.size, entry.id, stat))
+    if "" not in index:
+        index.add_directory("")
+    if before.tree != staged.tree:
+        index.changed = True
+    index.tree = staged.tree

@@ -1,0 +1,241 @@
+"""Work shared with child processes, one for each core that this process may use.
+
+Children are forked, so they start in a millisecond with everything loaded, and answer over a pipe in MessagePack.
+They never return into the caller's code: whatever happens there, they end.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import signal
+import traceback
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from dvtool import errors
+from dvtool.errors import DvError, StorageError
+from dvtool.formats import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dvtool.effects import Progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+LIMIT: Final = 8
+"""More workers than this wait for the disk rather than help."""
+
+_KINDS: Final = {
+    kind.__name__: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, DvError)
+}
+
+
+class _Failure(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    kind: str
+    what: str
+    where: str
+    why: str
+    next: str
+    items: tuple[str, ...]
+
+
+class _Bug(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    trace: str
+
+
+class Counter:
+    """How much a worker has done so far: files and bytes, in memory shared with the parent."""
+
+    __slots__ = ("_base", "_cells", "files", "size")
+
+    def __init__(self, cells: memoryview, base: int) -> None:
+        """Use two cells of ``cells`` from ``base`` on."""
+        self._cells = cells
+        self._base = base
+        self.files = 0
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        """Count one file of ``size`` bytes."""
+        self.files += 1
+        self.size += size
+        self._cells[self._base] = self.files
+        self._cells[self._base + 1] = self.size
+
+
+def count() -> int:
+    """Return how many workers this machine can feed; ``DV_WORKERS`` overrides it."""
+    wanted = os.environ.get("DV_WORKERS", "")
+    if wanted.isdigit() and int(wanted):
+        return min(int(wanted), 64)
+    return max(1, min(LIMIT, len(os.sched_getaffinity(0))))
+
+
+def split(items: Sequence[T], weights: Sequence[int], parts: int) -> list[list[T]]:
+    """Return ``items`` in up to ``parts`` runs of about equal weight, in order; none is empty."""
+    total = sum(weights)
+    found: list[list[T]] = [[]]
+    done = 0
+    for item, weight in zip(items, weights, strict=True):
+        if found[-1] and len(found) < parts and done + weight // 2 >= total * len(found) / parts:
+            found.append([])
+        found[-1].append(item)
+        done += weight
+    return [part for part in found if part]
+
+
+def run(
+    parts: Sequence[T],
+    work: Callable[[T, Counter], R],
+    kind: type[R],
+    progress: Progress,
+    *,
+    clean: Callable[[int], None],
+) -> list[R]:
+    """Return ``work(part, counter)`` for each part, each in a process of its own; a single part stays in this one.
+
+    Args:
+        parts: what to do; at most a few.
+        work: must not change anything that the parent should see.
+        kind: the msgspec type of its result.
+        progress: is told the sums of the counters; started and finished by the caller.
+        clean: removes what a process (by its id) has left behind; called when one fails.
+
+    Raises:
+        DvError: the first that a worker raised, as it was.
+        StorageError: when a worker was killed.
+    """
+    shared = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, 16 * len(parts)))).cast("Q")
+    if len(parts) == 1:
+        return [work(parts[0], _Told(shared, progress))]
+    children: dict[int, tuple[int, bytearray]] = {}
+    order = []
+    try:
+        for i, part in enumerate(parts):
+            descriptor, child = _fork(part, work, Counter(shared, 2 * i))
+            children[descriptor] = (child, bytearray())
+            order.append(descriptor)
+        _gather(children, shared, progress, len(parts))
+        results = []
+        for descriptor in order:
+            child, data = children[descriptor]
+            results.append(_result(bytes(data), kind, child))
+    except BaseException:
+        for child, _data in children.values():
+            _kill(child)
+            clean(child)
+        raise
+    finally:
+        for descriptor, (child, _data) in children.items():
+            os.close(descriptor)
+            _reap(child)
+    return results
+
+
+class _Told(Counter):
+    """A counter in this process: reports straight away, now and then."""
+
+    __slots__ = ("_due", "_progress")
+
+    def __init__(self, cells: memoryview, progress: Progress) -> None:
+        super().__init__(cells, 0)
+        self._progress = progress
+        self._due = 0
+
+    def add(self, size: int) -> None:
+        super().add(size)
+        self._due += size + 16384
+        if self._due > 1 << 22:
+            self._due = 0
+            self._progress.advance(files=self.files, size=self.size)
+
+
+def _fork(part: T, work: Callable[[T, Counter], R], counter: Counter) -> tuple[int, int]:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return reading, child
+    try:
+        os.close(reading)
+        _send(writing, _answer(part, work, counter))
+    finally:
+        os._exit(0)
+
+
+def _answer(part: T, work: Callable[[T, Counter], R], counter: Counter) -> bytes:
+    try:
+        return b"R" + codec.encode(work(part, counter))
+    except DvError as error:
+        failure = _Failure(
+            kind=type(error).__name__,
+            what=error.what,
+            where=error.where,
+            why=error.why,
+            next=error.next,
+            items=error.items,
+        )
+        return b"F" + codec.encode(failure)
+    except BaseException:  # noqa: BLE001 - the parent raises it again, with this trace
+        return b"B" + codec.encode(_Bug(trace=traceback.format_exc()))
+
+
+def _send(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    os.close(descriptor)
+
+
+def _gather(
+    children: dict[int, tuple[int, bytearray]], shared: memoryview, progress: Progress, parts: int
+) -> None:
+    waiting = set(children)
+    while waiting:
+        ready, _w, _x = select.select(list(waiting), [], [], 0.1)
+        for descriptor in ready:
+            piece = os.read(descriptor, 1 << 20)
+            if piece:
+                children[descriptor][1].extend(piece)
+            else:
+                waiting.discard(descriptor)
+        progress.advance(files=sum(shared[0 : 2 * parts : 2]), size=sum(shared[1 : 2 * parts : 2]))
+
+
+def _result(data: bytes, kind: type[R], child: int) -> R:
+    if data[:1] == b"R":
+        return codec.decode(kind, memoryview(data)[1:], what="answer of a worker")
+    if data[:1] == b"F":
+        failure = codec.decode(_Failure, data[1:], what="answer of a worker")
+        raise _KINDS[failure.kind](
+            failure.what, where=failure.where, why=failure.why, next=failure.next, items=failure.items
+        )
+    if data[:1] == b"B":
+        raise RuntimeError(codec.decode(_Bug, data[1:], what="answer of a worker").trace)
+    raise StorageError(
+        "a worker process was killed",
+        where=f"process {child}",
+        why="the machine may have run out of memory",
+        next="run the command again; with DV_WORKERS=1 it needs less memory",
+    )
+
+
+def _kill(child: int) -> None:
+    try:
+        os.kill(child, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _reap(child: int) -> None:
+    try:
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        return

@@ -1,0 +1,57 @@
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dvtool.errors import FormatError
+from dvtool.formats import codec
+
+
+class Thing(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Something with a required and an optional column."""
+
+    number: int
+    sections: dict[str, msgspec.Raw] = {}
+
+
+@given(number=st.integers(-(2**63), 2**64 - 1))
+def test_a_value_comes_back_as_it_went_in(number):
+    assert codec.decode(Thing, codec.encode(Thing(number=number)), what="thing").number == number
+
+
+@given(keys=st.permutations(["a", "b", "ba", "\u00fc", ""]))
+def test_one_value_has_one_encoding(keys):
+    sections = {key: msgspec.Raw(msgspec.msgpack.encode(key)) for key in keys}
+    in_order = dict(sorted(sections.items()))
+    assert codec.encode(Thing(number=1, sections=sections)) == codec.encode(
+        Thing(number=1, sections=in_order)
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x90",
+        b"\x91",
+        b"\x91\xc0",
+        b"\x91\xc3",
+        b"\x91\xa11",
+        b"\x91\xcb" + bytes(8),
+        b"\x91\x01\x00",
+        b"\x92\x01\x81\x01\x01",
+        b"\x92\x01\x81\xa2\xff\xfe\x01",
+        b"\xc1",
+        b"\xd4\x01\x01",
+        b"\x81\xa6number\x01",
+        b"\x92\x01\x81\xa1x" + b"\x91" * 100_000,
+    ],
+)
+def test_what_is_not_the_value_is_refused_with_its_name(data):
+    with pytest.raises(FormatError, match="malformed thing"):
+        codec.decode(Thing, data, what="thing")
+
+
+def test_a_longer_form_of_a_number_is_read_and_written_short():
+    long_form = b"\x91\xcf" + (5).to_bytes(8, "big")
+    assert codec.encode(codec.decode(Thing, long_form, what="thing")) == b"\x92\x05\x80"

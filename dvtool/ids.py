@@ -23,6 +23,7 @@ RepositoryId = NewType("RepositoryId", bytes)
 
 ID_SIZE: Final = 32
 SHORT_SIZE: Final = 16
+SHORTEST_PREFIX: Final = 4
 
 CHUNK: Final = 1
 MANIFEST: Final = 2
@@ -52,7 +53,7 @@ def parse_hex_prefix(text: str) -> str:
         UsageError: when it is too short, too long or not hexadecimal.
     """
     lowered = text.lower()
-    if not 4 <= len(lowered) <= 2 * ID_SIZE or not set(lowered) <= set("0123456789abcdef"):
+    if not SHORTEST_PREFIX <= len(lowered) <= 2 * ID_SIZE or not set(lowered) <= set("0123456789abcdef"):
         raise UsageError(
             f"{text!r} is not a snapshot id",
             why="an id is 64 hexadecimal digits, or the first 4 or more of them",

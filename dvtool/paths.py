@@ -27,17 +27,13 @@ NAME_LIMIT: Final = 255
 """The longest name in bytes that common file systems take (NAME_MAX on Linux)."""
 
 # Code points that HFS+ ignores when it compares names, so that ``.g<U+200C>it`` opens ``.git`` there.
-_IGNORABLE: Final = dict.fromkeys(
-    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
-)
+_IGNORABLE: Final = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 
 
 def is_reserved(name: str) -> bool:
     """Return whether ``name`` is, or could be taken by some file system for, ``.git`` or ``.dv``."""
-    if name.isascii():
-        lowered = name.lower().rstrip(" .")
-    else:
-        lowered = name.translate(_IGNORABLE).lower().rstrip(" .")
+    visible = name if name.isascii() else name.translate(_IGNORABLE)
+    lowered = visible.lower().rstrip(" .")
     # "git~1" is the short name that FAT and NTFS give to ".git".
     return lowered in RESERVED or lowered in {"git~1", "dv~1"}
 
@@ -145,14 +141,10 @@ def from_argument(argument: str, *, root: str, cwd: str) -> str:
     try:
         argument.encode()
     except UnicodeEncodeError:
-        raise UsageError(
-            "a path is not UTF-8", where=repr(argument), next="rename it, then try again"
-        ) from None
+        raise UsageError("a path is not UTF-8", where=repr(argument), next="rename it, then try again") from None
     absolute = os.path.normpath(os.path.join(cwd, argument))
     parent = os.path.realpath(os.path.dirname(absolute))
-    absolute = (
-        os.path.realpath(root) if absolute == root else os.path.join(parent, os.path.basename(absolute))
-    )
+    absolute = os.path.realpath(root) if absolute == root else os.path.join(parent, os.path.basename(absolute))
     if os.path.realpath(absolute) == root:
         return ""
     if not absolute.startswith(root.rstrip("/") + "/"):

@@ -120,9 +120,7 @@ class Repo:
         """Record the stage as a snapshot; see :func:`dvtool.operations.commit.commit`."""
         from dvtool.operations import commit
 
-        return commit.commit(
-            self._workspace, message, everything=everything, author=author, allow_empty=allow_empty
-        )
+        return commit.commit(self._workspace, message, everything=everything, author=author, allow_empty=allow_empty)
 
     def log(
         self, revision: str | None = None, path: str | None = None, *, limit: int | None = None
@@ -138,9 +136,7 @@ class Repo:
 
         return show.show(self._workspace, revision)
 
-    def ls(
-        self, revision: str | None = None, path: str = "", *, recursive: bool = False
-    ) -> Iterator[ListItem]:
+    def ls(self, revision: str | None = None, path: str = "", *, recursive: bool = False) -> Iterator[ListItem]:
         """Yield what lies in a directory of a snapshot; see :func:`dvtool.operations.ls.ls`."""
         from dvtool.operations import ls
 
@@ -287,9 +283,7 @@ class Repo:
         from dvtool.operations import worktrees
 
         context = msgspec.structs.replace(self._workspace.session.context, cwd=os.path.realpath(directory))
-        return worktrees.add_worktree(
-            self._workspace, directory, revision, new_branch=new_branch, context=context
-        )
+        return worktrees.add_worktree(self._workspace, directory, revision, new_branch=new_branch, context=context)
 
     def remove_worktree(self, directory: str, *, force: bool = False) -> WorktreeItem:
         """Remove another worktree; see :func:`dvtool.operations.worktrees.remove_worktree`."""

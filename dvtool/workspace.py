@@ -172,7 +172,7 @@ class Workspace:
 
     def update_git_ignore(self, roots: Iterable[str]) -> None:
         """Keep the managed block of ``.gitignore`` in step with the tracked roots."""
-        if beside.ignore_roots(self.session.root, sorted(roots)):
+        if beside.ignore_roots(self.session.root, sorted(roots), self.session.context.disk):
             self.session.context.tell("updated the managed block of .gitignore: the data stays out of Git")
 
     def after_change(self) -> None:
@@ -209,6 +209,4 @@ def free_target(path: str, *, what: str) -> None:
         ExistsError: when something is there.
     """
     if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
-        raise ExistsError(
-            f"{what} exists already and is not empty", where=path, next="name another place, or empty it"
-        )
+        raise ExistsError(f"{what} exists already and is not empty", where=path, next="name another place, or empty it")

@@ -81,7 +81,7 @@ def write_digits(target: str) -> int:
         NotFoundError: when scikit-learn or Pillow is not installed.
     """
     try:
-        import numpy
+        import numpy as np
         from PIL import Image
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -93,7 +93,7 @@ def write_digits(target: str) -> int:
     for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         path = f"digits/{label}/{number:04d}.png"
         os.makedirs(f"{target}/digits/{label}", exist_ok=True)
-        image = Image.fromarray((pixels * (255 / 16)).astype(numpy.uint8))
+        image = Image.fromarray((pixels * (255 / 16)).astype(np.uint8))
         image.save(f"{target}/{path}")
         rows.append((path, int(label)))
     with open(f"{target}/labels.csv", "w", newline="", encoding="utf-8") as file:

@@ -18,9 +18,7 @@ UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 def as_json(document: object) -> None:
     """Print one document."""
-    click.get_binary_stream("stdout").write(
-        msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-    )
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
 
 
 def say(text: str = "", *, colour: str | None = None) -> None:
@@ -62,7 +60,7 @@ def show_error(error: DvError, code: int, *, json: bool) -> None:
     if json:
         voices = {"code": code, "kind": error.kind, "what": error.what, "where": error.where}
         document = {"error": {**voices, "why": error.why, "next": error.next, "items": list(error.items)}}
-        click.get_binary_stream("stderr").write(msgspec.json.encode(document) + b"\n")
+        sys.stderr.buffer.write(msgspec.json.encode(document) + b"\n")
         return
     lines = [f"dv: {error.what}"]
     if error.where:

@@ -48,8 +48,53 @@ def example(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+AFTER_DASHES = "dvtool.after_dashes"
+"""In ``Context.meta``: how many of the arguments stood after ``--``; missing when it was not written."""
+
+
+class DashesCommand(click.Command):
+    """A command that knows which arguments stood after ``--``, and lets ``--only`` take several paths."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the arguments after ``--``, which click forgets, and spread ``--only A B`` out."""
+        after: list[str] = []
+        if "--" in args:
+            at = args.index("--")
+            after = args[at + 1 :]
+            ctx.meta[AFTER_DASHES] = len(after)
+            args, after = args[:at], ["--", *after]
+        return super().parse_args(ctx, [*_spread(args, "--only"), *after])
+
+
+def _spread(args: list[str], option: str) -> list[str]:
+    """Return arguments in which every word after ``option``, up to the next option, has it before it."""
+    found: list[str] = []
+    spreading = False
+    for word in args:
+        if word == option:
+            spreading = True
+            continue
+        if word.startswith("-"):
+            spreading = False
+        found += [option, word] if spreading else [word]
+    if args and args[-1] == option:
+        found.append(option)
+    return found
+
+
+def around_dashes(ctx: click.Context, words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """Return the words before ``--`` and those after it (None when it was not written)."""
+    count = ctx.meta.get(AFTER_DASHES)
+    if count is None:
+        return words, None
+    return words[: len(words) - count], words[len(words) - count :]
+
+
 def command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.Command]:
     """Return a decorator that makes a command with examples in its help."""
     return click.command(
-        name, epilog=example(*examples), context_settings={"help_option_names": ["-h", "--help"]}
+        name,
+        cls=DashesCommand,
+        epilog=example(*examples),
+        context_settings={"help_option_names": ["-h", "--help"]},
     )

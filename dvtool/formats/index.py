@@ -78,9 +78,7 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     prefixes: bytes
 
 
-def encode(
-    store: bytes, key: bytes, salt: bytes, packs: Sequence[PackEntry], records: Sequence[bytes]
-) -> bytes:
+def encode(store: bytes, key: bytes, salt: bytes, packs: Sequence[PackEntry], records: Sequence[bytes]) -> bytes:
     """Return an index file.
 
     Args:
@@ -138,15 +136,9 @@ class Reader:
         pages = len(self._firsts)
         last = self.directory.records - (pages - 1) * PAGE_RECORDS if pages else 0
         expected = HEADER_SIZE + (pages - 1) * full + last * RECORD_SIZE + TAG_SIZE if pages else HEADER_SIZE
-        if len(prefixes) % PREFIX_SIZE or any(
-            len(entry.name) != ids.ID_SIZE for entry in self.directory.packs
-        ):
+        if len(prefixes) % PREFIX_SIZE or any(len(entry.name) != ids.ID_SIZE for entry in self.directory.packs):
             raise FormatError("the directory of an index file holds a name of the wrong length")
-        if (
-            at != expected
-            or (pages and not 1 <= last <= PAGE_RECORDS)
-            or (not pages and self.directory.records)
-        ):
+        if at != expected or (pages and not 1 <= last <= PAGE_RECORDS) or (not pages and self.directory.records):
             raise FormatError("the pages of an index file do not add up")
         self._last = last
         self._pages: dict[int, bytes] = {}
@@ -223,9 +215,7 @@ class Reader:
             raise IntegrityError("an index file is damaged", why="its checksum does not match")
 
     def _open(self, number: int, at: int, length: int) -> bytes:
-        return self._sealer.open(
-            number, self._data[at : at + length], self._header + number.to_bytes(4, "little")
-        )
+        return self._sealer.open(number, self._data[at : at + length], self._header + number.to_bytes(4, "little"))
 
 
 _PAGES_KEPT = 2048

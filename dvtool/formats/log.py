@@ -135,7 +135,12 @@ _ENTRY: Any = Entry
 
 
 def encode(entry: Entry) -> bytes:
-    """Return the payload that is then sealed."""
+    """Return the payload that is then sealed.
+
+    Raises:
+        FormatError: when a reader would refuse it; a store must never hold an entry that nobody can read.
+    """
+    _check(entry)
     return codec.encode(entry)
 
 
@@ -146,6 +151,11 @@ def decode(data: bytes) -> Entry:
         FormatError: when it is malformed or of a newer version.
     """
     entry: Entry = codec.decode(_ENTRY, data, what="log entry")
+    _check(entry)
+    return entry
+
+
+def _check(entry: Entry) -> None:
     if entry.version != VERSION:
         raise FormatError(f"a log entry has format version {entry.version}", next="upgrade dv")
     if len(entry.previous) != ids.ID_SIZE or len(entry.write) != WRITE_ID_SIZE or entry.number < 1:
@@ -156,7 +166,6 @@ def decode(data: bytes) -> Entry:
             for value in (action.old, action.new):
                 if value is not None:
                     check_value(value)
-    return entry
 
 
 def check_ref(name: str) -> None:
@@ -168,9 +177,7 @@ def check_ref(name: str) -> None:
     top, _, rest = name.partition("/")
     if top not in {"heads", "tags", "runs", "remotes", "stage", "worktrees"} or not rest or len(name) > 1024:  # noqa: PLR2004
         raise FormatError(f"the log holds the impossible ref {name!r}")
-    if not name.isprintable() or any(
-        part in {"", ".", ".."} or paths.is_reserved(part) for part in rest.split("/")
-    ):
+    if not name.isprintable() or any(part in {"", ".", ".."} or paths.is_reserved(part) for part in rest.split("/")):
         raise FormatError(f"the log holds the impossible ref {name!r}")
 
 

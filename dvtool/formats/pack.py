@@ -68,9 +68,7 @@ def decode_header(data: bytes) -> Header:
         raise FormatError("a pack does not begin as one")
     _magic, version, content, _zero, store, salt = _HEADER.unpack_from(data)
     if version != VERSION:
-        raise FormatError(
-            f"a pack has format version {version}", why=f"this dv reads {VERSION}", next="upgrade dv"
-        )
+        raise FormatError(f"a pack has format version {version}", why=f"this dv reads {VERSION}", next="upgrade dv")
     if content not in {DATA, METADATA}:
         raise FormatError("a pack holds neither data nor metadata")
     return Header(content=content, store=store, salt=salt)

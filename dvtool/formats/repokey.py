@@ -35,16 +35,12 @@ def decode(data: bytes, repository: bytes) -> bytes:
         raise KeyAccessError("the repository key is damaged", where="keys/repo", next=advice)
     # Before the length, which other ways of protecting the secret may well change.
     if data[6] != VERSION or data[7] != PLAIN:
-        raise FormatError(
-            "the repository key is of a kind this dv does not know", where="keys/repo", next="upgrade dv"
-        )
+        raise FormatError("the repository key is of a kind this dv does not know", where="keys/repo", next="upgrade dv")
     if len(data) != FILE_SIZE:
         raise KeyAccessError("the repository key is damaged", where="keys/repo", next=advice)
     _magic, _version, _protection, owner, secret, check = _LAYOUT.unpack(data[:-16])
     if owner != repository or check != _check(owner, secret):
-        raise KeyAccessError(
-            "the repository key belongs to another repository", where="keys/repo", next=advice
-        )
+        raise KeyAccessError("the repository key belongs to another repository", where="keys/repo", next=advice)
     return bytes(secret)
 
 

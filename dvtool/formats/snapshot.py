@@ -19,8 +19,9 @@ SETTINGS: Final = frozenset({"dv.toml", ".dvignore"})
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One state of the data, for ever.
 
-    ``time`` is in microseconds since 1970 UTC, ``size`` the total of the files in bytes.  ``nonce`` blinds the id: without it nobody can confirm a guess of
-    the content.  ``settings`` holds (name, chunk id, size) of ``dv.toml`` and ``.dvignore`` where no Git keeps them.
+    ``time`` is in microseconds since 1970 UTC, ``size`` the total of the files in bytes.  ``nonce`` blinds the id:
+    without it nobody can confirm a guess of the content.  ``settings`` holds (name, chunk id, size) of ``dv.toml``
+    and ``.dvignore`` where no Git keeps them.
     """
 
     root: bytes
@@ -52,10 +53,7 @@ def decode(data: bytes) -> Snapshot:
         raise FormatError("a snapshot holds an id of the wrong length")
     if len(snapshot.nonce) != NONCE_SIZE or len(snapshot.parents) > PARENT_LIMIT:
         raise FormatError("a snapshot has no proper nonce, or more parents than the format allows")
-    if (
-        min(snapshot.files, snapshot.size) < 0
-        or max(len(snapshot.message), len(snapshot.author)) > TEXT_LIMIT
-    ):
+    if min(snapshot.files, snapshot.size) < 0 or max(len(snapshot.message), len(snapshot.author)) > TEXT_LIMIT:
         raise FormatError("a snapshot holds an impossible total or an overlong text")
     if not 0 <= snapshot.time < codec.TIME_LIMIT:
         raise FormatError("a snapshot holds an impossible time")

@@ -35,10 +35,7 @@ def decode(data: bytes) -> Stage:
         FormatError: when it is malformed.
     """
     stage = codec.decode(Stage, data, what="stage")
-    if (
-        any(len(identity) != ids.ID_SIZE for identity in (stage.tree, *stage.merging))
-        or len(stage.nonce) != NONCE_SIZE
-    ):
+    if any(len(identity) != ids.ID_SIZE for identity in (stage.tree, *stage.merging)) or len(stage.nonce) != NONCE_SIZE:
         raise FormatError("a stage holds an id or nonce of the wrong length")
     snapshot.check_roots(stage.roots)
     return stage

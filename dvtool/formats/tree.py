@@ -141,9 +141,7 @@ def encode_leaf(
     return codec.encode(leaf), totals
 
 
-def encode_inner(
-    level: int, names: Sequence[str], identities: Sequence[bytes], children: Sequence[Totals]
-) -> bytes:
+def encode_inner(level: int, names: Sequence[str], identities: Sequence[bytes], children: Sequence[Totals]) -> bytes:
     """Return the bytes of an inner node over nodes that end with ``names``."""
     return codec.encode(
         Inner(
@@ -249,9 +247,7 @@ def _check_inner(node: Inner) -> None:
     paths.check_names(names, node.names)
     for child in node.children:
         _check_tally(child.erased)
-    if min(min(c.entries, c.files, c.size) for c in node.children) < 0 or node.totals != sum_totals(
-        node.children
-    ):
+    if min(min(c.entries, c.files, c.size) for c in node.children) < 0 or node.totals != sum_totals(node.children):
         raise FormatError("the totals of a tree node do not add up")
     if max(node.totals.files, node.totals.size) > SIZE_LIMIT:
         raise FormatError("a tree node holds an impossible size")
@@ -259,9 +255,7 @@ def _check_inner(node: Inner) -> None:
 
 def _check_tally(tally: Tally) -> None:
     erasures = [erasure for erasure, _files in tally]
-    if any(len(erasure) != ids.SHORT_SIZE for erasure in erasures) or any(
-        files < 1 for _erasure, files in tally
-    ):
+    if any(len(erasure) != ids.SHORT_SIZE for erasure in erasures) or any(files < 1 for _erasure, files in tally):
         raise FormatError("a tally of a tree node holds an impossible id or number")
     if erasures != sorted(set(erasures)):
         raise FormatError("a tally of a tree node is not sorted and distinct")

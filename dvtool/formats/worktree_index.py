@@ -74,9 +74,7 @@ def encode(tree: bytes, records: Sequence[tuple[str, bytes | memoryview]]) -> by
         lengths.append(len(data))
         at += len(data)
         parts.append(data)
-    table = codec.encode(
-        Table(paths="\0".join(path for path, _data in records), offsets=offsets, lengths=lengths)
-    )
+    table = codec.encode(Table(paths="\0".join(path for path, _data in records), offsets=offsets, lengths=lengths))
     parts += [table, len(table).to_bytes(8, "little")]
     body = b"".join(parts)
     return body + digest.accident(body)

@@ -11,6 +11,8 @@ from dvtool.errors import NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dvtool.storage.disk import Disk
+
 BEGIN: Final = "# >>> managed by dv: data that Git must not take >>>"
 END: Final = "# <<< managed by dv <<<"
 
@@ -84,7 +86,7 @@ def lock_at(root: str, revision: str) -> bytes:
     return data
 
 
-def ignore_roots(root: str, roots: Sequence[str]) -> bool:
+def ignore_roots(root: str, roots: Sequence[str], disk: Disk) -> bool:
     """Keep the managed block of ``.gitignore`` in step with the tracked roots; return whether the file changed.
 
     Lines outside the block stay as they are, byte for byte.
@@ -100,12 +102,11 @@ def ignore_roots(root: str, roots: Sequence[str]) -> bool:
     wanted = with_block(text, ["/.dv/", *(f"/{_escaped(name)}" for name in roots if name)])
     if wanted == text:
         return False
-    temporary = f"{path}.{os.getpid()}.new"
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write(wanted)
-    if os.path.exists(path):
-        os.chmod(temporary, os.stat(path).st_mode & 0o777)
-    os.replace(temporary, path)
+    temporary = f"{root}/{paths.PARTIAL}{os.getpid()}-gitignore"
+    disk.unlink(temporary)
+    mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
+    disk.write(temporary, wanted.encode(), mode=mode)
+    disk.rename(temporary, path)
     return True
 
 

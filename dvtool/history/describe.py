@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -88,7 +88,5 @@ def ref_names(state: State, head: bytes | None, branch: str | None) -> dict[byte
 
 def rfc3339(microseconds: int) -> str:
     """Return a time (microseconds since 1970) as RFC 3339 in UTC with microseconds."""
-    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(
-        microseconds=microseconds
-    )
+    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=microseconds)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -53,9 +53,7 @@ class Revisions:
         for _step in range(steps):
             parents = self.snapshot(found.id).parents
             if not parents:
-                raise NotFoundError(
-                    f"{revision!r} goes back further than the history", next="run 'dv log' to see it"
-                )
+                raise NotFoundError(f"{revision!r} goes back further than the history", next="run 'dv log' to see it")
             found = Resolved(id=self._current(parents[0]))
         current = self._current(found.id)
         if current != found.id:
@@ -135,12 +133,12 @@ class Revisions:
 def _split_steps(revision: str) -> tuple[str, int]:
     """Return (base, number of steps back) of ``REV~N``, ``REV~`` and ``REV~~``."""
     base, steps = revision, 0
+    if revision.startswith("git:"):
+        return revision, 0  # Git has a "~" of its own
     while "~" in base:
         base, _, count = base.rpartition("~")
         if count and not (count.isascii() and count.isdigit() and len(count) < 7):  # noqa: PLR2004 - a million steps
-            raise UsageError(
-                f"{revision!r} is no revision", why="'~' is followed by the number of steps back"
-            )
+            raise UsageError(f"{revision!r} is no revision", why="'~' is followed by the number of steps back")
         steps += int(count) if count else 1
     return base, steps
 

@@ -27,9 +27,7 @@ class AddResult(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[str, ...]
 
 
-def add(
-    workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = False, force: bool = False
-) -> AddResult:
+def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = False, force: bool = False) -> AddResult:
     """Stage the paths that ``arguments`` name.
 
     A path outside every tracked root becomes one.  A tracked path that is missing is staged as removed.
@@ -79,8 +77,6 @@ def add(
 
 def _check_addable(workspace: Workspace, argument: str, top: str, *, known: bool, force: bool) -> None:
     if top and paths.is_own(top):
-        raise UsageError(
-            f"{argument!r} is never data", why="it belongs to dv or to Git", next="name the data itself"
-        )
+        raise UsageError(f"{argument!r} is never data", why="it belongs to dv or to Git", next="name the data itself")
     if top and not force and not known and workspace.session.ignore.excludes_below(top):
         raise UsageError(f"{argument!r} is excluded by .dvignore", next="add it all the same with --force")

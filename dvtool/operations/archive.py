@@ -71,7 +71,7 @@ def to_stream(workspace: Workspace, revision: str, stream: IO[bytes]) -> Archive
                 archive.addfile(info)
             elif entry.kind == tree.SYMLINK:
                 info.type, info.mode = tarfile.SYMTYPE, 0o777
-                info.linkname = os.fsdecode(contents.whole(entry))
+                info.linkname = materialise.link_target(contents.whole(entry))
                 archive.addfile(info)
                 count += 1
             elif entry.kind != tree.ERASED:

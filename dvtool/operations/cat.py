@@ -27,9 +27,7 @@ def cat(workspace: Workspace, place: str) -> Iterator[bytes]:
     """
     _revision, path = workspace.revisions.split_path(place)
     if path is None:
-        raise UsageError(
-            f"{place!r} names no file", next="write it as REV:PATH, for example HEAD:data/labels.csv"
-        )
+        raise UsageError(f"{place!r} names no file", next="write it as REV:PATH, for example HEAD:data/labels.csv")
     _identity, where, entry = workspace.place(place)
     require_regular(entry, where)
     if entry.kind == tree.ERASED:

@@ -16,7 +16,6 @@ from dvtool.history.revisions import check_name
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import TreeDiff, diff_trees
 from dvtool.worktree import apply, staging
-from dvtool.worktree.apply import Plan
 from dvtool.worktree.inspect import scan
 from dvtool.worktree.layout import write_file
 from dvtool.worktree.materialise import Contents
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from dvtool.formats.snapshot import Snapshot
     from dvtool.store.transaction import Transaction
     from dvtool.workspace import Workspace
+    from dvtool.worktree.apply import Plan
     from dvtool.worktree.scan import Findings
 
 
@@ -96,6 +96,8 @@ def checkout(
         plan, kept = decide(workspace, snapshot, switch, local, found)
         if only:
             _confine(workspace, plan, snapshot, found, only, force=force)
+        if not force:
+            apply.require_stored(session, plan)
         with session.store.transaction() as transaction:
             tree, roots = _staged_tree(workspace, transaction, snapshot, switch, local)
             outcome = apply.execute(session, plan)
@@ -114,9 +116,7 @@ def checkout(
     )
 
 
-def _target(
-    workspace: Workspace, revision: str | None, new_branch: str | None, *, from_lock: bool
-) -> _Target:
+def _target(workspace: Workspace, revision: str | None, new_branch: str | None, *, from_lock: bool) -> _Target:
     session = workspace.session
     if from_lock:
         if revision is not None or new_branch is not None:
@@ -160,9 +160,7 @@ def _unborn(workspace: Workspace, target: _Target) -> CheckoutResult:
     """Give the branch to be another name, before anything was recorded."""
     session = workspace.session
     if target.branch is None:
-        raise NotFoundError(
-            "there is no snapshot yet", next="make one: 'dv add PATH', then 'dv commit -m MESSAGE'"
-        )
+        raise NotFoundError("there is no snapshot yet", next="make one: 'dv add PATH', then 'dv commit -m MESSAGE'")
     value = log.to_symbolic(f"heads/{target.branch}")
     head = session.head()
     if value != head.value:
@@ -202,9 +200,7 @@ def _careful(
     session = workspace.session
     plan = _plan(switch)
     conflicts = {
-        path
-        for path, (_old, new) in switch.files.items()
-        if path in local.files and local.files[path][1] != new
+        path for path, (_old, new) in switch.files.items() if path in local.files and local.files[path][1] != new
     }
     seen = dict([*found.doubtful, *found.added])
     touched = {path: seen[path] for path in switch.files if path in seen}
@@ -223,9 +219,7 @@ def _careful(
     for path in plan.writes:
         conflicts.update(parent for parent in paths.parents(path) if parent in staying)
     if staying:
-        conflicts.update(
-            path for path in staying if any(parent in plan.writes for parent in paths.parents(path))
-        )
+        conflicts.update(path for path in staying if any(parent in plan.writes for parent in paths.parents(path)))
     apply.refuse(
         conflicts,
         what="local changes are in the way; nothing was changed",

@@ -146,9 +146,7 @@ def diff(
         UsageError: when the arguments exclude each other.
     """
     if staged and second is not None:
-        raise UsageError(
-            "--staged compares one revision with the stage", next="leave out the second revision"
-        )
+        raise UsageError("--staged compares one revision with the stage", next="leave out the second revision")
     before = _side(workspace, first)
     if second is not None:
         after = _side(workspace, second)
@@ -243,9 +241,7 @@ def summary(document: Diff, *, limit: int) -> list[tuple[str, int, int, int]]:
     """
     changes = [(item.path, 0) for item in document.added] + [(item.path, 1) for item in document.removed]
     changes += [(item.path, 2) for item in document.modified]
-    changes += [(item.before, 1) for item in document.renamed] + [
-        (item.after, 0) for item in document.renamed
-    ]
+    changes += [(item.before, 1) for item in document.renamed] + [(item.after, 0) for item in document.renamed]
     deepest = max((path.count("/") for path, _what in changes), default=0)
     counts: dict[str, list[int]] = {}
     for depth in range(deepest, -1, -1):
@@ -310,11 +306,7 @@ def _is_path(workspace: Workspace, word: str) -> bool:
         path = session.relative(word)
     except UsageError:
         return False
-    return (
-        os.path.lexists(f"{session.root}/{path}")
-        or path in session.index()
-        or session.index().row(path) is not None
-    )
+    return os.path.lexists(f"{session.root}/{path}") or path in session.index() or session.index().row(path) is not None
 
 
 def _modified(path: str, old: Entry, new: Entry) -> ModifiedItem:
@@ -345,9 +337,7 @@ def _erased(before: Side, after: Side, found: TreeDiff) -> tuple[ErasedItem, ...
         was = dict(_tally(before.trees, old))
         for erasure, count in _tally(after.trees, new):
             if count > was.get(erasure, 0):
-                items.append(
-                    ErasedItem(path=path, erasure=erasure.hex(), files=count - was.get(erasure, 0), rows=0)
-                )
+                items.append(ErasedItem(path=path, erasure=erasure.hex(), files=count - was.get(erasure, 0), rows=0))
     return tuple(items)
 
 

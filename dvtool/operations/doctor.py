@@ -70,9 +70,7 @@ def doctor(workspace: Workspace | None, failure: DvError | None = None) -> Diagn
     if failure is not None:
         checks.append(Check(name="repository", result=FAILED, found=str(failure), next=failure.next))
     elif workspace is None:
-        checks.append(
-            Check(name="repository", result=WARNING, found="there is none here", next="run 'dv init'")
-        )
+        checks.append(Check(name="repository", result=WARNING, found="there is none here", next="run 'dv init'"))
     else:
         each: list[tuple[str, Callable[[Workspace], Check]]] = [
             ("file system", _file_system),
@@ -104,9 +102,7 @@ def _versions() -> Check:
             missing.append(library)
     text = f"Python {platform.python_version()} on {sys.platform}, " + ", ".join(found)
     if missing:
-        return Check(
-            name="versions", result=FAILED, found=f"missing: {', '.join(missing)}", next="reinstall dvtool"
-        )
+        return Check(name="versions", result=FAILED, found=f"missing: {', '.join(missing)}", next="reinstall dvtool")
     return Check(name="versions", result=OK, found=text)
 
 
@@ -124,9 +120,7 @@ def _chunker() -> Check:
 def _clock() -> Check:
     now = time.time()
     if now < PAST:
-        return Check(
-            name="clock", result=FAILED, found=f"it says {time.ctime(now)}", next="set the machine's clock"
-        )
+        return Check(name="clock", result=FAILED, found=f"it says {time.ctime(now)}", next="set the machine's clock")
     return Check(name="clock", result=OK, found=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
 
 
@@ -144,9 +138,7 @@ def _file_system(workspace: Workspace) -> Check:
         else:
             kept = False
         if not kept:
-            return Check(
-                name="file system", result=FAILED, found="exclusive creation does not exclude", next=advice
-            )
+            return Check(name="file system", result=FAILED, found="exclusive creation does not exclude", next=advice)
         drift = os.stat(base).st_mtime - time.time()
     finally:
         backend.delete(name)
@@ -194,9 +186,7 @@ def _log(workspace: Workspace) -> Check:
     if ahead > 60:  # noqa: PLR2004 - seconds; less is ordinary drift between machines
         found = f"its newest entry is {ahead:.0f} s in the future"
         return Check(name="log", result=WARNING, found=found, next="check this machine's clock")
-    return Check(
-        name="log", result=OK, found=f"{state.number} entries, newest checkpoint at {state.checkpoint}"
-    )
+    return Check(name="log", result=OK, found=f"{state.number} entries, newest checkpoint at {state.checkpoint}")
 
 
 def _leftovers(workspace: Workspace) -> Check:
@@ -225,6 +215,4 @@ def _lock(workspace: Workspace) -> Check:
 
 def _git(workspace: Workspace) -> Check:
     top = beside.find(workspace.session.root)
-    return Check(
-        name="git", result=OK, found=f"beside {top}" if top else "not in a Git repository, which is fine"
-    )
+    return Check(name="git", result=OK, found=f"beside {top}" if top else "not in a Git repository, which is fine")

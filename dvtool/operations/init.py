@@ -6,13 +6,10 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dvtool import paths
 from dvtool.errors import ConflictError, ExistsError
 from dvtool.formats import log
 from dvtool.git import beside
-from dvtool.storage.disk import attempt
 from dvtool.store import store as stores
 from dvtool.worktree import layout
 from dvtool.worktree.session import DEFAULT_BRANCH
@@ -42,26 +39,24 @@ def init(path: str, context: Context) -> str:
             why=f"{outer} is one, and its roots could not be told from this one's",
             next="run the command outside of it, or use that one",
         )
-    attempt(root, lambda: os.makedirs(root, exist_ok=True))
+    context.disk.make_directory(root)
     fresh = f"{root}/{paths.PARTIAL}{os.getpid()}-{context.entropy.bytes(6).hex()}"
     try:
-        attempt(fresh, lambda: os.mkdir(fresh, 0o700))
+        context.disk.make_directory(fresh)
+        os.chmod(fresh, 0o700)
         make_control(fresh, context)
         context.disk.rename(fresh, f"{root}/{layout.DIRECTORY}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
     context.disk.sync_directory(root)
-    beside.ignore_roots(root, [])
+    beside.ignore_roots(root, [], context.disk)
     return root
 
 
 def make_control(directory: str, context: Context) -> None:
     """Fill a new control directory: store, first log entry, worktree file."""
-    store = stores.create_local(
-        f"{directory}/store", clock=context.clock, entropy=context.entropy, disk=context.disk
-    )
+    store = stores.create_local(f"{directory}/store", clock=context.clock, entropy=context.entropy, disk=context.disk)
     worktree = layout.WorktreeFile(version=layout.VERSION, id=context.entropy.bytes(16).hex())
     stores.first_entry(store, {f"worktrees/{worktree.id}": log.to_symbolic(f"heads/{DEFAULT_BRANCH}")})
-    layout.write_file(f"{directory}/worktree", msgspec.json.encode(worktree) + b"\n", context.disk)
-    shutil.rmtree(f"{directory}/tmp", ignore_errors=True)
+    layout.write_file(f"{directory}/worktree", worktree.encode(), context.disk)

@@ -35,9 +35,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def ls(
-    workspace: Workspace, revision: str | None, path: str, *, recursive: bool = False
-) -> Iterator[ListItem]:
+def ls(workspace: Workspace, revision: str | None, path: str, *, recursive: bool = False) -> Iterator[ListItem]:
     """Yield what lies in a directory of a snapshot: one level, or everything below it; a file yields itself.
 
     Args:
@@ -62,7 +60,7 @@ def ls(
 
 
 def du(workspace: Workspace, revision: str | None, path: str) -> list[Usage]:
-    """Return the totals of each directory right below a path, then of the path itself; no leaf is read.
+    """Return the totals of a path, then of each directory right below it; nothing further down is read.
 
     Raises:
         NotFoundError: when the revision or the path does not exist.
@@ -75,7 +73,7 @@ def du(workspace: Workspace, revision: str | None, path: str) -> list[Usage]:
             for name, below in workspace.session.trees.entries(entry.id)
             if below.kind == DIRECTORY
         ]
-    return [*found, Usage(path=where, files=entry.files, bytes=entry.size)]
+    return [Usage(path=where, files=entry.files, bytes=entry.size), *found]
 
 
 def _find(workspace: Workspace, revision: str | None, path: str) -> tuple[Entry, str]:

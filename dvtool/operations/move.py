@@ -52,9 +52,7 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
         if not os.path.lexists(f"{session.root}/{before}"):
             raise NotFoundError(f"{source!r} is not in the worktree", next="bring it back first: dv restore")
         if paths.is_own(after) or (paths.below(after, before) and entry.kind == DIRECTORY):
-            raise UsageError(
-                f"{target!r} cannot be the new place", why="it is not data, or lies in what is moved"
-            )
+            raise UsageError(f"{target!r} cannot be the new place", why="it is not data, or lies in what is moved")
         if os.path.lexists(f"{session.root}/{after}"):
             raise ExistsError(f"{target!r} exists already", next="remove it first, or choose another name")
         if not os.path.isdir(f"{session.root}/{paths.split(after)[0]}"):

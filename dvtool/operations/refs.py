@@ -123,9 +123,7 @@ def _list(workspace: Workspace, prefix: str) -> list[RefItem]:
     session = workspace.session
     current = session.head().branch if prefix == "heads/" else None
     return [
-        RefItem(
-            name=name.removeprefix(prefix), snapshot=value.hex(), current=name.removeprefix(prefix) == current
-        )
+        RefItem(name=name.removeprefix(prefix), snapshot=value.hex(), current=name.removeprefix(prefix) == current)
         for name, value in session.state.ref_names(prefix)
     ]
 

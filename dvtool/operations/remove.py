@@ -55,6 +55,7 @@ def remove(
         found_changes = scan(session, wanted)
         if not cached and not force:
             _refuse_unstored(workspace, found_changes.doubtful)
+            apply.require_stored(session, plan)
         with session.store.transaction() as transaction:
             edits: Changes = {}
             for path in wanted:
@@ -76,9 +77,7 @@ def remove(
     return RemoveResult(removed=removed, deleted=0 if cached else len(removed))
 
 
-def _refuse_unstored(
-    workspace: Workspace, doubtful: list[tuple[str, tuple[int, int, int, int, int]]]
-) -> None:
+def _refuse_unstored(workspace: Workspace, doubtful: list[tuple[str, tuple[int, int, int, int, int]]]) -> None:
     session = workspace.session
     known = apply.contents(session, doubtful) if doubtful else {}
     conflicts = []

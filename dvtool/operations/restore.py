@@ -58,9 +58,7 @@ def restore(
         recorded = snapshot.root if snapshot is not None else None
         origin = recorded if staged or source is not None else view.tree
         for argument, path in zip(arguments, wanted, strict=True):
-            if not any(
-                tree is not None and session.trees.resolve(tree, path) for tree in (origin, view.tree)
-            ):
+            if not any(tree is not None and session.trees.resolve(tree, path) for tree in (origin, view.tree)):
                 raise NotFoundError(f"{argument!r} is not tracked", next="run 'dv ls -r' to see what is")
         if staged:
             roots = snapshot.roots if snapshot is not None else ()
@@ -71,6 +69,7 @@ def restore(
         plan = _plan(workspace, wanted, origin, found)
         if not force:
             _refuse_unstored(workspace, plan, found)
+            apply.require_stored(session, plan)
         outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
         workspace.after_change()
@@ -106,9 +105,7 @@ def _stage(workspace: Workspace, wanted: list[str], origin: bytes | None, roots:
         tree = editor.apply(view.tree, edits)
         kept = [root for root in view.roots if root in roots or editor.trees.resolve(tree, root) is not None]
         back = [root for root in roots if root not in kept and editor.trees.resolve(tree, root) is not None]
-        actions = staging.stage_moves(
-            session, transaction, tree, staging.merged_roots(kept, back), view.merging
-        )
+        actions = staging.stage_moves(session, transaction, tree, staging.merged_roots(kept, back), view.merging)
         if actions:
             transaction.commit("restore", lambda _state: actions)
     session.index()
@@ -147,9 +144,7 @@ def _refuse_unstored(workspace: Workspace, plan: Plan, found: Findings) -> None:
     session = workspace.session
     index = session.index()
     at_risk = [
-        (path, stat)
-        for path, stat in [*found.doubtful, *found.added]
-        if path in plan.writes or path in plan.removals
+        (path, stat) for path, stat in [*found.doubtful, *found.added] if path in plan.writes or path in plan.removals
     ]
     conflicts = []
     known = apply.contents(session, at_risk) if at_risk else {}

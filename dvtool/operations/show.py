@@ -1,4 +1,4 @@
-"""``dv show``, ``dv ls``, ``dv cat`` and ``dv du`` look into snapshots; this is ``show``."""
+"""``dv show``: what a revision, or a path in it, is."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ import msgspec
 
 from dvtool.formats import tree
 from dvtool.history import describe
+from dvtool.history.describe import Erased
 
 if TYPE_CHECKING:
-    from dvtool.history.describe import SnapshotItem
     from dvtool.workspace import Workspace
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot, or one path in it.
+    """A snapshot as ``dv log`` tells of it, and one path in it.
 
-    ``path``, ``kind``, ``size`` and ``id`` describe the path that was asked for (the root by default).  When the
-    snapshot named was superseded, ``superseded_by`` is the one described, and ``erasures`` says by which erasures.
+    ``path``, ``kind``, ``size``, ``files_below`` and ``id`` describe the path that was asked for (the root by
+    default).  When the snapshot named was superseded, ``superseded_by`` is the one described, and ``erasures`` says
+    by which erasures.
     """
 
-    snapshot: SnapshotItem
+    snapshot: str
+    parents: tuple[str, ...]
+    root: str
+    author: str
+    time: str
+    message: str
+    files: int
+    bytes: int
+    erased: Erased
+    runs: tuple[str, ...]
+    refs: tuple[str, ...]
     roots: tuple[str, ...]
     path: str
     kind: str
     size: int
-    files: int
+    files_below: int
     id: str
     superseded_by: str | None
     erasures: tuple[str, ...]
@@ -46,12 +57,12 @@ def show(workspace: Workspace, revision: str = "HEAD") -> Shown:
     erased = session.trees.totals(snapshot.root).erased
     names = describe.ref_names(session.state, head.snapshot, head.branch)
     return Shown(
-        snapshot=describe.snapshot_item(identity, snapshot, erased, names),
+        **msgspec.structs.asdict(describe.snapshot_item(identity, snapshot, erased, names)),
         roots=snapshot.roots,
         path=path,
         kind=describe.KIND_WORDS[entry.kind],
         size=entry.size,
-        files=entry.files if entry.kind == tree.DIRECTORY else 1,
+        files_below=entry.files if entry.kind == tree.DIRECTORY else 1,
         id=entry.id.hex(),
         superseded_by=identity.hex() if found.superseded is not None else None,
         erasures=tuple(erasure.hex() for erasure, _count in erased),

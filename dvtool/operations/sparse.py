@@ -96,7 +96,7 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         apply.record(session, plan, outcome)
         workspace.after_change()
     apply.raise_damage(outcome.damaged, done="every other file has been written")
-    return SparseResult(files=outcome.files, bytes=outcome.bytes)
+    return SparseResult(files=outcome.files, bytes=outcome.size)
 
 
 def _tracked(workspace: Workspace, arguments: Sequence[str]) -> list[str]:

@@ -78,9 +78,7 @@ def status(workspace: Workspace) -> Status:
         removed=tuple(changes.removed),
     )
     _save(workspace)
-    pending = [
-        key.hex() for key, phase in session.state.erasures.items() if phase[0] in {log.ERASING, log.ERASED}
-    ]
+    pending = [key.hex() for key, phase in session.state.erasures.items() if phase[0] in {log.ERASING, log.ERASED}]
     return Status(
         snapshot=head.snapshot.hex() if head.snapshot else None,
         branch=head.branch,

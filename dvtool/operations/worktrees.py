@@ -12,7 +12,6 @@ from dvtool import paths
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.history.revisions import check_name
-from dvtool.storage.disk import attempt
 from dvtool.workspace import Workspace, free_target
 from dvtool.worktree import apply, layout
 from dvtool.worktree.inspect import inspect
@@ -85,20 +84,26 @@ def add_worktree(
             next="make a new branch with -b NAME",
         )
     identity = context.entropy.bytes(16).hex()
-    attempt(target, lambda: os.makedirs(target, exist_ok=True))
+    context.disk.make_directory(target)
     fresh = f"{target}/{paths.PARTIAL}{os.getpid()}"
-    attempt(fresh, lambda: os.mkdir(fresh, 0o700))
+    control = f"{target}/{layout.DIRECTORY}"
+    # Files first, entry second: a worktree without its ref refuses to work and can be removed, while a ref without
+    # its worktree would hold the branch for ever.
     try:
+        context.disk.make_directory(fresh)
+        os.chmod(fresh, 0o700)
         context.disk.write(f"{fresh}/store", os.fsencode(session.layout.store()) + b"\n")
+        context.disk.sync(f"{fresh}/store")
         file = layout.WorktreeFile(version=layout.VERSION, id=identity)
-        layout.write_file(f"{fresh}/worktree", msgspec.json.encode(file) + b"\n", context.disk)
-        session.store.log.append(
-            "worktree",
-            lambda _state: [*moves, log.MoveRef(name=f"worktrees/{identity}", old=None, new=value)],
-        )
-        context.disk.rename(fresh, f"{target}/{layout.DIRECTORY}")
+        layout.write_file(f"{fresh}/worktree", file.encode(), context.disk)
+        context.disk.sync_directory(fresh)
+        context.disk.rename(fresh, control)
+        context.disk.sync_directory(target)
+        head = log.MoveRef(name=f"worktrees/{identity}", old=None, new=value)
+        session.store.log.append("worktree", lambda _state: [*moves, head])
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(control, ignore_errors=True)
         raise
     _remember_place(workspace, identity, target)
     session.store.refresh()
@@ -129,9 +134,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     if found is None:
         raise NotFoundError(f"there is no worktree at {directory!r}", next="run 'dv worktree list'")
     if found.current or os.path.isdir(f"{target}/{layout.DIRECTORY}/store"):
-        raise UsageError(
-            "this worktree holds the store, or is the one you are in", next="change to another one first"
-        )
+        raise UsageError("this worktree holds the store, or is the one you are in", next="change to another one first")
     if os.path.isdir(f"{target}/{layout.DIRECTORY}"):
         other = Workspace.open(target, context)
         with other.session.lock():
@@ -149,6 +152,8 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
             if view.tree is not None:
                 for path, entry in other.session.trees.walk(view.tree):
                     (plan.gone_directories if chr(entry.kind) == "d" else plan.removals).add(path)
+            if not force:
+                apply.require_stored(other.session, plan)
             apply.execute(other.session, plan)
         shutil.rmtree(f"{target}/{layout.DIRECTORY}")
         if not os.listdir(target):
@@ -192,9 +197,7 @@ def _places(workspace: Workspace) -> dict[str, str]:
     holder = os.path.dirname(os.path.dirname(session.layout.store()))
     places[layout.Layout(holder).read_worktree().id] = holder
     places[session.worktree.id] = session.root
-    return {
-        identity: place for identity, place in places.items() if os.path.isdir(f"{place}/{layout.DIRECTORY}")
-    }
+    return {identity: place for identity, place in places.items() if os.path.isdir(f"{place}/{layout.DIRECTORY}")}
 
 
 def _remember_place(workspace: Workspace, identity: str, place: str) -> None:

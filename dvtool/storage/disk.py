@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from dvtool.errors import ExistsError, NotFoundError, StorageError
@@ -50,25 +52,24 @@ def as_ours(error: OSError, path: str) -> StorageError:
 class Disk:
     """Changes files; each method is one step that either happens or does not."""
 
-    def write(self, path: str, data: bytes | memoryview) -> None:
+    def write(self, path: str, data: bytes | memoryview, *, mode: int = 0o644) -> None:
         """Make a new file with these bytes; not yet durable."""
-        descriptor = attempt(
-            path, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        )
+        descriptor = self.open_new(path)
         try:
+            os.fchmod(descriptor, mode)  # before the first byte is in it
             self.append(descriptor, path, data)
         finally:
             os.close(descriptor)
 
     def open_new(self, path: str) -> int:
-        """Return a descriptor of a new, empty file that is written piece by piece."""
-        return attempt(path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        """Return a descriptor of a new, empty file that is written piece by piece; only its owner may read it."""
+        return attempt(path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def append(self, descriptor: int, path: str, data: bytes | memoryview) -> None:
         """Write all of ``data`` at the descriptor's position; ``path`` is for errors."""
         view = memoryview(data)
         while view:
-            written = attempt(path, lambda: os.write(descriptor, view))
+            written = attempt(path, functools.partial(os.write, descriptor, view))
             view = view[written:]
 
     def sync(self, path: str) -> None:
@@ -78,6 +79,33 @@ class Disk:
             attempt(path, lambda: os.fsync(descriptor))
         finally:
             os.close(descriptor)
+
+    def sync_behind(self, descriptor: int, path: str) -> Callable[[], None]:
+        """Begin to make a file durable while the caller works on, and take over its descriptor.
+
+        Returns:
+            A function that waits, and raises StorageError if the disk refused.  It must be called: the kernel
+            reports a failed write-back once, to whoever asks first.
+        """
+        failures: list[OSError] = []
+
+        def work() -> None:
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                failures.append(error)
+            finally:
+                os.close(descriptor)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+
+        def wait() -> None:
+            thread.join()
+            if failures:
+                raise as_ours(failures[0], path)
+
+        return wait
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""

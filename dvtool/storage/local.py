@@ -35,9 +35,7 @@ class LocalBackend:
         path = self.path(name)
         descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         try:
-            wanted = (
-                attempt(path, lambda: os.fstat(descriptor)).st_size - offset if length is None else length
-            )
+            wanted = attempt(path, lambda: os.fstat(descriptor)).st_size - offset if length is None else length
             parts = []
             while wanted > 0:
                 part = attempt(path, lambda at=offset, n=wanted: os.pread(descriptor, n, at))  # type: ignore[misc]
@@ -118,6 +116,15 @@ class LocalBackend:
         for directory in sorted(self._directories):
             self.disk.sync_directory(directory)
         self._directories.clear()
+
+    def sweep(self) -> None:
+        """Remove unfinished files of processes on this machine that are no more."""
+        if not os.path.isdir(self.scratch):
+            return
+        for name in attempt(self.scratch, lambda: os.listdir(self.scratch)):
+            process = name.partition("-")[0]
+            if process.isdigit() and not os.path.isdir(f"/proc/{process}"):
+                self.disk.unlink(f"{self.scratch}/{name}")
 
     def delete(self, name: str) -> None:
         """Remove ``name``; nothing happens when it is not there."""

@@ -36,9 +36,7 @@ class MemoryBackend:
     def names(self, directory: str) -> Iterator[str]:
         """Yield the names right below ``directory``."""
         prefix = directory + "/"
-        yield from sorted(
-            {name[len(prefix) :].split("/")[0] for name in self.blobs if name.startswith(prefix)}
-        )
+        yield from sorted({name[len(prefix) :].split("/")[0] for name in self.blobs if name.startswith(prefix)})
 
     def create(self, name: str, data: bytes) -> None:
         """Write ``data`` at ``name`` if nothing is there."""
@@ -67,6 +65,9 @@ class MemoryBackend:
 
     def flush(self) -> None:
         """Do nothing: memory survives no loss of power."""
+
+    def sweep(self) -> None:
+        """Do nothing: unfinished files go with this object."""
 
     def delete(self, name: str) -> None:
         """Remove ``name``."""

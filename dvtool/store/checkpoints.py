@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def is_due(state: State) -> bool:
     """Return whether enough entries have been appended since the last checkpoint."""
-    return state.since_checkpoint >= log.CHECKPOINT_EVERY
+    return state.since_checkpoint >= log.CHECKPOINT_EVERY and not state.lock
 
 
 def write(store: Store) -> None:
@@ -29,7 +29,7 @@ def write(store: Store) -> None:
     Raises:
         StorageError: when the disk refuses; the store is as it was.
     """
-    state = store.log.fold()
+    state = store.refresh()  # the segments below must be those of the same entry
     number = state.number
     with Transaction(store) as transaction:
 
@@ -50,9 +50,7 @@ def write(store: Store) -> None:
         if len(tail) > 1:
             packs, records, pack_keys = merge(tail)
             added = write_segment(store, packs, records, pack_keys)
-            kept.append(
-                log.Segment(keys=added.keys, index=added.index, records=len(records), packs=len(packs))
-            )
+            kept.append(log.Segment(keys=added.keys, index=added.index, records=len(records), packs=len(packs)))
             for segment in tail:
                 condemned += [segment.description.keys, segment.description.index]
         else:
@@ -61,9 +59,7 @@ def write(store: Store) -> None:
         for action in new:
             if isinstance(action, log.AddPacks):
                 kept.append(
-                    log.Segment(
-                        keys=action.keys, index=action.index, records=action.records, packs=len(action.packs)
-                    )
+                    log.Segment(keys=action.keys, index=action.index, records=action.records, packs=len(action.packs))
                 )
 
         def build(current: State) -> list[log.Action]:

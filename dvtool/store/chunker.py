@@ -1,4 +1,4 @@
-"""Content-defined cuts by FastCDC 2020.  The only door to ``pyfastcdc``, opened when a file is long enough to need it."""
+"""Content-defined cuts by FastCDC 2020.  The only door to ``pyfastcdc``, opened for the first long file."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from dvtool.errors import FormatError, IntegrityError
 
 LEVEL: Final = 1
-SAMPLE: Final = 4096
+SAMPLE: Final = 2048
 """Bytes from the middle of a frame by which it is judged."""
 WORTHWHILE: Final = 0.94
 """A frame is compressed when its sample shrinks below this share; less does not pay for opening it."""
@@ -58,9 +58,7 @@ def decompress(data: bytes, raw: int) -> bytes:
     zstandard = importlib.import_module("zstandard")
     try:
         if zstandard.frame_content_size(data) != raw:
-            raise IntegrityError(
-                "a frame claims another length than its footer", why="it was not written by dv"
-            )
+            raise IntegrityError("a frame claims another length than its footer", why="it was not written by dv")
         if _decompressor is None:
             _decompressor = zstandard.ZstdDecompressor()
         plain: bytes = _decompressor.decompress(data, max_output_size=raw)

@@ -98,8 +98,8 @@ class Editor:
 
     def edit(self, base: bytes | None, changes: Mapping[str, Entry | None]) -> bytes:
         """Return the directory that ``changes`` (by name) make of the directory ``base`` alone."""
-        if base is not None and not changes:
-            return base
+        if not changes:
+            return base if base is not None else self.empty()
         leaves = self.trees.leaves(base) if base is not None else []
         by_leaf: dict[int, dict[str, Entry | None]] = {}
         lasts = [last for last, _identity, _totals in leaves]
@@ -141,11 +141,7 @@ class Editor:
         start = 0
         for end in nodes.cut(len(names), nodes.TREE_SHAPE, mark):
             run = names[start:end]
-            if (
-                end == len(names)
-                and not last
-                and not nodes.is_natural(end - start, nodes.TREE_SHAPE, mark(end - 1))
-            ):
+            if end == len(names) and not last and not nodes.is_natural(end - start, nodes.TREE_SHAPE, mark(end - 1)):
                 return {name: entries[name] for name in run}
             data, totals = tree.encode_leaf(run, [entries[name] for name in run], here)
             here = ()
@@ -165,12 +161,8 @@ class Editor:
             for end in nodes.cut(len(out), nodes.TREE_SHAPE, nodes.name_marks(self._split, names, level)):
                 run = out[start:end]
                 children = [totals for _name, _identity, totals in run]
-                data = tree.encode_inner(
-                    level, names[start:end], [identity for _n, identity, _t in run], children
-                )
-                upper.append(
-                    (names[end - 1], self._objects.put_object(ids.TREE, data), tree.sum_totals(children))
-                )
+                data = tree.encode_inner(level, names[start:end], [identity for _n, identity, _t in run], children)
+                upper.append((names[end - 1], self._objects.put_object(ids.TREE, data), tree.sum_totals(children)))
                 start = end
             out = upper
             level += 1

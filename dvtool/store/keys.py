@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 from dvtool import digest
@@ -13,6 +12,7 @@ from dvtool.formats import keyfile, repokey, sealed
 if TYPE_CHECKING:
     from dvtool.effects import Entropy
     from dvtool.storage.backend import Backend
+    from dvtool.storage.disk import Disk
 
 REPOSITORY_KEY: Final = "keys/repo"
 
@@ -53,13 +53,10 @@ def load_secrets(backend: Backend, repository: bytes) -> Secrets:
     return Secrets(repokey.decode(data, repository))
 
 
-def create_secret(path: str, repository: bytes, entropy: Entropy) -> None:
+def create_secret(disk: Disk, path: str, repository: bytes, entropy: Entropy) -> None:
     """Write a new repository secret to ``path``, readable by its owner only, durably."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(repokey.encode(repository, entropy.bytes(repokey.SECRET_SIZE)))
-        file.flush()
-        os.fsync(file.fileno())
+    disk.write(path, repokey.encode(repository, entropy.bytes(repokey.SECRET_SIZE)), mode=0o600)
+    disk.sync(path)
 
 
 def write_key_file(
@@ -85,9 +82,7 @@ def read_key_file(backend: Backend, store: bytes, wrap: bytes, name: str) -> key
         IntegrityError: when it is damaged.
     """
     blob = backend.read(name)
-    return keyfile.decode(
-        sealed.open_blob(sealed.KEY_FILE, wrap, store + name.encode(), blob, what=f"key file {name}")
-    )
+    return keyfile.decode(sealed.open_blob(sealed.KEY_FILE, wrap, store + name.encode(), blob, what=f"key file {name}"))
 
 
 def log_key_name(label: bytes) -> str:
@@ -118,6 +113,4 @@ def read_log_key(backend: Backend, store: bytes, wrap: bytes, label: bytes) -> b
         NotFoundError: when it was destroyed (entries under it count as stubs).
     """
     name = log_key_name(label)
-    return sealed.open_blob(
-        sealed.LOG_KEY, wrap, store + name.encode(), backend.read(name), what=f"log key {name}"
-    )
+    return sealed.open_blob(sealed.LOG_KEY, wrap, store + name.encode(), backend.read(name), what=f"log key {name}")

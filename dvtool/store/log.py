@@ -6,7 +6,6 @@ checks its expectations against the new state and tries the next number.
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -28,9 +27,7 @@ ATTEMPTS: Final = 1000
 class Log:
     """The log of one store."""
 
-    def __init__(
-        self, backend: Backend, store: bytes, wrap: bytes, *, clock: Clock, entropy: Entropy
-    ) -> None:
+    def __init__(self, backend: Backend, store: bytes, wrap: bytes, *, clock: Clock, entropy: Entropy) -> None:
         """Remember where the log is; nothing is read yet."""
         self._backend = backend
         self._store = store
@@ -54,6 +51,7 @@ class Log:
             FormatError: when an entry is of a newer version.
         """
         state = self._state
+        cold = state is None and not self._hint
         if state is None:
             state = self._start()
         while True:
@@ -66,8 +64,28 @@ class Log:
                 continue
             entry, label = self._open(state.number + 1, blob)
             state.apply(entry, log.chain(blob), label)
+        self._refuse_gap(state.number, thorough=cold)
         self._state = state
         return state
+
+    def _refuse_gap(self, last: int, *, thorough: bool) -> None:
+        """Refuse to take a missing entry for the end of the log.
+
+        Who cannot remember how far the log went looks at all names once; later one look behind the gap is enough,
+        because entries before the last one seen are never asked for again.
+        """
+        beyond = self._backend.exists(log.file_name(last + 2)) and not self._backend.exists(log.file_name(last + 1))
+        if thorough and not beyond:
+            numbers = [int(name, 16) for name in self._backend.names("log") if _is_number(name)]
+            # Others may append while the names are read: an entry that is there now was no gap.
+            beyond = any(number > last for number in numbers) and self._read(last + 1) is None
+        if beyond:
+            raise IntegrityError(
+                "a log entry is missing",
+                where=log.file_name(last + 1),
+                why="there are later ones",
+                next="restore the file from a backup or another copy of the store",
+            )
 
     def entries(self) -> Iterator[log.Entry]:
         """Yield the entries that can still be read, newest first."""
@@ -102,10 +120,7 @@ class Log:
         for attempt in range(ATTEMPTS):
             state = self.fold()
             actions = build(state)
-            state.check_moves([action for action in actions if isinstance(action, log.MoveRef)])
-            for action in actions:
-                if isinstance(action, log.AddPacks):
-                    state.check_addable(action)
+            state.check(actions)
             entry = self._entry(state, operation, actions, write)
             label = state.label or self._first_label()
             name = log.file_name(entry.number)
@@ -121,10 +136,11 @@ class Log:
                 self._backend.create(name, blob)
             except ExistsError:
                 # Lost the race, or an earlier try of ours arrived although its reply did not.
-                if self._is_ours(entry.number, write):
-                    self.fold()
+                # The fold remembers recent write ids, because an erasure may have stubbed the entry since.
+                if any(known == write for _number, known in self.fold().writes):
                     return entry
-                time.sleep(min(0.2, 0.001 * 2 ** min(attempt, 8)) * random.random())  # noqa: S311 - jitter
+                jitter = self._entropy.bytes(1)[0] / 255
+                time.sleep(min(0.2, 0.001 * 2 ** min(attempt, 8)) * jitter)
                 continue
             state.apply(entry, log.chain(blob), label)
             return entry
@@ -149,12 +165,6 @@ class Log:
             checkpoint=number if has_checkpoint else state.checkpoint,
             actions=tuple(actions),
         )
-
-    def _is_ours(self, number: int, write: bytes) -> bool:
-        blob = self._read(number)
-        if blob is None or log.is_stub(blob):
-            return False
-        return self._open(number, blob)[0].write == write
 
     def _start(self) -> State:
         state = State(self._table_reader())
@@ -213,14 +223,10 @@ class Log:
         name = log.file_name(number)
         what = f"log entry {number}"
         label = sealed.label_of(blob, sealed.LOG_ENTRY, what=what)
-        payload = sealed.open_blob(
-            sealed.LOG_ENTRY, self._key(label), self._store + name.encode(), blob, what=what
-        )
+        payload = sealed.open_blob(sealed.LOG_ENTRY, self._key(label), self._store + name.encode(), blob, what=what)
         entry = log.decode(payload)
         if entry.number != number or entry.store != self._store:
-            raise IntegrityError(
-                f"{what} says it is another", where=name, why="it was moved or copied from elsewhere"
-            )
+            raise IntegrityError(f"{what} says it is another", where=name, why="it was moved or copied from elsewhere")
         return entry, label
 
     def _key(self, label: bytes) -> bytes:
@@ -237,3 +243,7 @@ class Log:
         if self.reader is None:
             raise RuntimeError("the log was opened without a reader for its tables")
         return self.reader
+
+
+def _is_number(name: str) -> bool:
+    return len(name) == 16 and set(name) <= set("0123456789abcdef")  # noqa: PLR2004 - as log.file_name writes it

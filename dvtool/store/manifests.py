@@ -24,9 +24,7 @@ def build(chunks: Sequence[bytes], lengths: Sequence[int], sink: ObjectSink) -> 
         sizes: list[int] = []
         start = 0
         for end in ends:
-            upper.append(
-                sink.put_object(ids.MANIFEST, manifest.encode(level, chunks[start:end], lengths[start:end]))
-            )
+            upper.append(sink.put_object(ids.MANIFEST, manifest.encode(level, chunks[start:end], lengths[start:end])))
             sizes.append(sum(lengths[start:end]))
             start = end
         if len(upper) == 1:
@@ -44,9 +42,7 @@ def chunks_of(source: ObjectSource, identity: bytes, size: int) -> Iterator[tupl
     yield from _below(source, identity, size, None)
 
 
-def _below(
-    source: ObjectSource, identity: bytes, size: int, level: int | None
-) -> Iterator[tuple[bytes, int]]:
+def _below(source: ObjectSource, identity: bytes, size: int, level: int | None) -> Iterator[tuple[bytes, int]]:
     node = manifest.decode(source.read_object(ids.MANIFEST, identity))
     if node.size != size or (level is not None and node.level != level):
         raise FormatError("a manifest does not describe the file that names it", where=identity.hex()[:16])

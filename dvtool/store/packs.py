@@ -19,6 +19,8 @@ from dvtool.formats import index, pack
 from dvtool.store.compression import Compressor, decompress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dvtool.effects import Entropy
     from dvtool.storage.backend import Backend
     from dvtool.storage.disk import Disk
@@ -80,6 +82,7 @@ class PackWriter:
         self._stored = array("I")
         self._raw = array("I")
         self.size = pack.HEADER_SIZE
+        self.wait: Callable[[], None] = _nothing_to_wait_for
 
     def __len__(self) -> int:
         """Return the number of frames so far."""
@@ -112,10 +115,8 @@ class PackWriter:
         self.size += stored
 
     def finish(self) -> FinishedPack:
-        """Write the footer, make the file durable and return it."""
-        footer = pack.Footer(
-            ids=b"".join(self._ids), flags=bytes(self._flags), stored=self._stored, raw=self._raw
-        )
+        """Write the footer, begin to make the file durable, and return it; :attr:`wait` tells when it is."""
+        footer = pack.Footer(ids=b"".join(self._ids), flags=bytes(self._flags), stored=self._stored, raw=self._raw)
         sealed = self._sealer.seal(
             pack.FOOTER_NUMBER, pack.encode_footer(footer), pack.associated(self._header, pack.FOOTER_NUMBER)
         )
@@ -125,7 +126,7 @@ class PackWriter:
         trailer = self._hasher.accident()
         self._hasher.name_only(trailer)
         self._disk.append(self._descriptor, self._path, end + trailer)
-        os.close(self._descriptor)
+        self.wait = self._disk.sync_behind(self._descriptor, self._path)
         self._descriptor = -1
         return FinishedPack(
             path=self._path,
@@ -152,6 +153,10 @@ class PackWriter:
             self._hasher.update(piece)
             self._disk.append(self._descriptor, self._path, piece)
             self._fill = 0
+
+
+def _nothing_to_wait_for() -> None:
+    """Stand for the wait of a pack that is not finished."""
 
 
 class PackReader:
@@ -213,9 +218,7 @@ class PackReader:
             raise self._damaged("the pack is truncated", b"")
         sealed = self._backend.read(self.file, at, length)
         try:
-            plain = self._sealer.open(
-                pack.FOOTER_NUMBER, sealed, pack.associated(self._header, pack.FOOTER_NUMBER)
-            )
+            plain = self._sealer.open(pack.FOOTER_NUMBER, sealed, pack.associated(self._header, pack.FOOTER_NUMBER))
             return pack.decode_footer(plain)
         except DvError as error:
             raise self._damaged(error.what, b"") from None
@@ -225,5 +228,5 @@ class PackReader:
             f"pack {self._entry.name.hex()[:16]} is damaged",
             where=self.file + (f", object {identity.hex()[:16]}" if identity else ""),
             why=why,
-            next="restore the pack from a backup or another copy of the store; what lies in other packs still comes out",
+            next="restore the pack from a backup or another copy; what lies in other packs still comes out",
         )

@@ -67,15 +67,11 @@ class Segment:
         if reader is None:
             packs = self.index.directory.packs
             if position >= len(packs):
-                raise IntegrityError(
-                    "an index file points to a pack it does not list", where=self.description.index
-                )
+                raise IntegrityError("an index file points to a pack it does not list", where=self.description.index)
             entry = packs[position]
             key = self.keys.packs.get(entry.name)
             if key is None:
-                raise IntegrityError(
-                    f"there is no key for pack {entry.name.hex()[:16]}", where=self.description.keys
-                )
+                raise IntegrityError(f"there is no key for pack {entry.name.hex()[:16]}", where=self.description.keys)
             try:
                 reader = PackReader(self._backend, entry, key, self._store)
             except NotFoundError:
@@ -105,9 +101,7 @@ class Segments:
         for description in reversed(descriptions):
             segment = self._open.get(description.index)
             if segment is None:
-                segment = self._open[description.index] = Segment(
-                    self._backend, self._store, self._wrap, description
-                )
+                segment = self._open[description.index] = Segment(self._backend, self._store, self._wrap, description)
             self._live.append(segment)
         self._open = {segment.description.index: segment for segment in self._live}
 

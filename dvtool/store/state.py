@@ -151,20 +151,14 @@ class State:
             case log.AddPacks():
                 self.check_addable(action)
                 self.segments.append(
-                    log.Segment(
-                        keys=action.keys, index=action.index, records=action.records, packs=len(action.packs)
-                    )
+                    log.Segment(keys=action.keys, index=action.index, records=action.records, packs=len(action.packs))
                 )
                 for pack_name in action.packs:
                     self.packs.set(pack_name, action.index.encode())
             case log.Condemn():
                 self._condemn(action.names, entry.time)
             case log.Drop():
-                for name in action.names:
-                    self.condemned.set(name.encode(), None)
-                    self.dropped.set(name.encode(), b"")
-                    if name.startswith("packs/"):
-                        self.packs.set(bytes.fromhex(name[6:]), None)
+                self._drop(action.names)
             case log.Supersede():
                 for old, new in action.pairs:
                     self.superseded.set(old, new)
@@ -176,6 +170,13 @@ class State:
             case log.Checkpoint():
                 self._load(action)
                 self._condemn(action.condemn, entry.time)
+
+    def _drop(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            self.condemned.set(name.encode(), None)
+            self.dropped.set(name.encode(), b"")
+            if name.startswith("packs/"):
+                self.packs.set(bytes.fromhex(name[6:]), None)
 
     def _condemn(self, names: tuple[str, ...], time: int) -> None:
         for name in names:
@@ -198,20 +199,25 @@ class State:
                     next="run it again; nothing was lost",
                 )
 
-    def check_moves(self, moves: list[log.MoveRef]) -> None:
-        """Check that refs still are where a writer saw them.
+    def check(self, actions: list[log.Action]) -> None:
+        """Check that an entry with these actions may follow.
 
         Raises:
-            ConflictError: at the first that moved, or when an erasure is under way.
+            ConflictError: when a ref is no longer where the writer saw it, when a pack was condemned, or when an
+                erasure that is not the writer's own is under way.
         """
-        if self.lock and moves:
+        own = any(isinstance(action, log.Erasure) and action.planned == self.lock for action in actions)
+        if self.lock and actions and not own:
             raise ConflictError(
                 "an erasure is under way in this store",
-                why="refs stay where they are until it is done",
+                why="refs, packs and keys stay as they are until it is done",
                 next="wait for it, or finish it with 'dv erasure resume'",
             )
-        for move in moves:
-            if self.ref(move.name) != move.old:
+        for action in actions:
+            if isinstance(action, log.AddPacks):
+                self.check_addable(action)
+        for move in actions:
+            if isinstance(move, log.MoveRef) and self.ref(move.name) != move.old:
                 raise ConflictError(
                     f"{describe_ref(move.name)} moved while this command ran",
                     where=move.name,

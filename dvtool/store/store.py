@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from dvtool import digest, ids
-from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError
+from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import log, pack, storeformat
 from dvtool.storage.disk import Disk
 from dvtool.storage.local import LocalBackend
@@ -92,10 +92,18 @@ class Store:
                 next="restore the missing files of the store from a backup or another copy",
             )
         if found[1].flags & pack.KIND_MASK != kind:
-            raise IntegrityError(
-                f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be"
-            )
+            raise IntegrityError(f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be")
         return found
+
+    def pack_of(self, identity: bytes) -> tuple[str, int]:
+        """Return the file that holds a chunk, and the size that it must have in bytes.
+
+        Raises:
+            IntegrityError: when no index file lists the chunk.
+        """
+        segment, location = self.locate(ids.CHUNK, identity)
+        entry = segment.index.directory.packs[location.pack]
+        return pack.file_name(entry.name), entry.size
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return the bytes of an object, verified.
@@ -141,8 +149,11 @@ class Store:
 
     def maintain(self) -> None:
         """Write a checkpoint when one is due; a failure leaves the store as it is and the next command tries again."""
-        if checkpoints.is_due(self.refresh()):
-            checkpoints.write(self)
+        try:
+            if checkpoints.is_due(self.refresh()):
+                checkpoints.write(self)
+        except StorageError:
+            return  # what the command did is recorded; the checkpoint is the next command's affair
 
     def _wrong(self, kind: int, identity: bytes) -> IntegrityError:
         return IntegrityError(
@@ -185,9 +196,7 @@ def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | N
     Raises:
         NotFoundError, FormatError, KeyAccessError, IntegrityError: see :class:`Store`.
     """
-    backend = LocalBackend(
-        directory, os.path.join(os.path.dirname(directory), "tmp"), entropy=entropy, disk=disk
-    )
+    backend = LocalBackend(directory, os.path.join(os.path.dirname(directory), "tmp"), entropy=entropy, disk=disk)
     try:
         return Store(backend, clock=clock, entropy=entropy, disk=disk)
     except NotFoundError as error:
@@ -217,7 +226,7 @@ def create_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk |
         repository=entropy.bytes(16),
         store=entropy.bytes(16),
     )
-    keys.create_secret(f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy)
+    keys.create_secret(disk, f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy)
     disk.write(f"{directory}/format", storeformat.encode(value))
     disk.sync(f"{directory}/format")
     for name in ("packs", "index", "keys", "log", "acks", ""):

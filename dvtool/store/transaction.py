@@ -6,18 +6,18 @@ the entry.  Until the entry is there nothing has happened; what was written is g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
 from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys
-from dvtool.store.packs import FinishedPack, PackWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dvtool.store.claims import Claims
+    from dvtool.store.packs import FinishedPack, PackWriter
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
@@ -35,8 +35,9 @@ class Transaction:
         self._writers: dict[int, PackWriter] = {}
         self._finished: list[FinishedPack] = []
         self._adopted: list[FinishedPack] = []
+        self._waits: list[Callable[[], None]] = []
 
-    def __enter__(self) -> Transaction:
+    def __enter__(self) -> Self:
         """Return the transaction itself."""
         return self
 
@@ -71,9 +72,15 @@ class Transaction:
     def finish_packs(self) -> list[FinishedPack]:
         """Finish what is being written and hand it over; for a process that cannot append the entry itself."""
         for content in sorted(self._writers):
-            self._finished.append(self._writers.pop(content).finish())
+            self._finish(self._writers.pop(content))
+        while self._waits:
+            self._waits.pop()()
         finished, self._finished = self._finished, []
         return finished
+
+    def _finish(self, writer: PackWriter) -> None:
+        self._finished.append(writer.finish())
+        self._waits.append(writer.wait)
 
     def stores(self, identity: bytes) -> bool:
         """Return whether a finished pack, or the store, holds ``identity``."""
@@ -122,7 +129,7 @@ class Transaction:
         writer = self._writers.get(content)
         target = pack.DATA_TARGET if content == pack.DATA else pack.METADATA_TARGET
         if writer is not None and writer.size >= target:
-            self._finished.append(writer.finish())
+            self._finish(writer)
             writer = None
         if writer is None:
             writer = self._writers[content] = self.store.new_pack(content)
@@ -141,9 +148,7 @@ class Transaction:
             self.store.backend.adopt(finished.path, pack.file_name(finished.name))
             self._adopted.append(self._finished.pop(0))
         packs = [finished.entry() for finished in self._adopted]
-        action = write_segment(
-            self.store, packs, records, {finished.name: finished.key for finished in self._adopted}
-        )
+        action = write_segment(self.store, packs, records, {finished.name: finished.key for finished in self._adopted})
         self.store.backend.flush()
         return [action]
 

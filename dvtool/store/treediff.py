@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
+from dvtool.errors import FormatError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.store.trees import DEPTH_LIMIT, Trees
@@ -48,7 +49,7 @@ def diff_trees(
         prefix: path of the two directories.
     """
     result = TreeDiff(files={}, directories={})
-    _Walk(before, after, only, result).directory(prefix, a, b, 0)
+    _Walk(before, after, only, result).run(prefix, a, b)
     return result
 
 
@@ -66,27 +67,33 @@ class _Walk:
     def leads(self, path: str) -> bool:
         return self.wanted(path) or any(paths.below(top, path) for top in self.only)
 
-    def directory(self, path: str, a: bytes | None, b: bytes | None, depth: int) -> None:
-        if a == b:
-            return
-        if depth > DEPTH_LIMIT:
-            raise RecursionError("directories are nested deeper than the format allows")
-        if self.wanted(path):
-            self.result.directories[path] = (a, b)
-        for name, old, new in changed_entries(self.before, self.after, a, b):
-            here = paths.join(path, name)
-            if self.leads(here):
-                self.entry(here, old, new, depth)
+    def run(self, prefix: str, a: bytes | None, b: bytes | None) -> None:
+        """Compare directories until none is left; a list of what is to do, since names may nest 2,048 deep."""
+        pending = [(prefix, a, b, 0)]
+        while pending:
+            path, old_tree, new_tree, depth = pending.pop()
+            if old_tree == new_tree:
+                continue
+            if depth > DEPTH_LIMIT:
+                raise FormatError("directories are nested deeper than the format allows", where=path[:80])
+            if self.wanted(path):
+                self.result.directories[path] = (old_tree, new_tree)
+            for name, old, new in changed_entries(self.before, self.after, old_tree, new_tree):
+                here = paths.join(path, name)
+                if self.leads(here):
+                    below = self.entry(here, old, new)
+                    if below is not None:
+                        pending.append((here, *below, depth + 1))
 
-    def entry(self, path: str, old: Entry | None, new: Entry | None, depth: int) -> None:
+    def entry(self, path: str, old: Entry | None, new: Entry | None) -> tuple[bytes | None, bytes | None] | None:
+        """Record a file that differs, and return the two directories to compare, if there are any."""
         old_tree = old.id if old is not None and old.kind == DIRECTORY else None
         new_tree = new.id if new is not None and new.kind == DIRECTORY else None
-        if old_tree is not None or new_tree is not None:
-            self.directory(path, old_tree, new_tree, depth + 1)
         old_file = old if old_tree is None else None
         new_file = new if new_tree is None else None
         if (old_file is not None or new_file is not None) and self.wanted(path):
             self.result.files[path] = (old_file, new_file)
+        return (old_tree, new_tree) if old_tree is not None or new_tree is not None else None
 
 
 def changed_entries(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from dvtool.store.tables import ObjectSource
 
-DEPTH_LIMIT: Final = 1024
-"""Directories nest no deeper; Linux itself refuses paths of more than 4,096 bytes."""
+DEPTH_LIMIT: Final = 2048
+"""Directories nest no deeper; Linux itself refuses paths of more than 4,096 bytes, so 2,048 names."""
 
 _NODES_KEPT: Final = 256
 
@@ -49,7 +49,7 @@ class Trees:
         return Entry(DIRECTORY, totals.size, identity, totals.files, totals.erased)
 
     def leaves(self, identity: bytes) -> list[tuple[str, bytes, tree.Totals]]:
-        """Return (last name, id, totals) of each leaf of a directory, in order; the last name of an empty one is ``""``."""
+        """Return (last name, id, totals) of each leaf of a directory, in order; ``""`` stands for no name."""
         node = self.node(identity)
         if isinstance(node, tree.Leaf):
             names = tree.names_of(node)
@@ -114,12 +114,23 @@ class Trees:
             entry = self.get(entry.id, part)
         return entry
 
-    def walk(self, identity: bytes, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Entry]]:
-        """Yield (path, entry) of everything below a directory: each directory, then what it holds."""
-        if depth > DEPTH_LIMIT:
-            raise FormatError("directories are nested deeper than the format allows", where=prefix)
-        for name, entry in self.entries(identity):
-            path = paths.join(prefix, name)
+    def walk(self, identity: bytes, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+        """Yield (path, entry) of everything below a directory: each directory, then what it holds.
+
+        Raises:
+            FormatError: when directories are nested deeper than :data:`DEPTH_LIMIT`.
+        """
+        stack = [(prefix, self.entries(identity))]
+        while stack:
+            parent, entries = stack[-1]
+            found = next(entries, None)
+            if found is None:
+                stack.pop()
+                continue
+            name, entry = found
+            path = paths.join(parent, name)
             yield path, entry
             if entry.kind == DIRECTORY:
-                yield from self.walk(entry.id, path, depth + 1)
+                if len(stack) >= DEPTH_LIMIT:
+                    raise FormatError("directories are nested deeper than the format allows", where=path[:80])
+                stack.append((path, self.entries(entry.id)))

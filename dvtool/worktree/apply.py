@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, IntegrityError
+from dvtool.errors import ConflictError, DvError, IntegrityError
 from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import UNKNOWN_STAT
+from dvtool.store import manifests
 from dvtool.worktree import ingest, materialise, stats
 from dvtool.worktree.index import Row
 
@@ -42,12 +43,51 @@ class Outcome(msgspec.Struct, kw_only=True):
     stats: dict[str, bytes]
     damaged: list[tuple[str, str]]
     files: int
-    bytes: int
+    size: int
 
 
 def nothing() -> Plan:
     """Return a plan to do nothing."""
     return Plan(writes={}, removals=set(), new_directories=set(), gone_directories=set())
+
+
+def require_stored(session: Session, plan: Plan) -> None:
+    """Check that what a plan removes or overwrites can be brought back: that the packs which hold it are there, whole.
+
+    One look at each pack, not at each file; ``dv drop``, which removes what nothing else replaces, reads every byte.
+
+    Raises:
+        IntegrityError: when a pack is missing or has another size than recorded; lists the files that it holds.
+    """
+    index = session.index()
+    sound: dict[str, bool] = {}
+    lost = []
+    for path in sorted({*plan.removals, *plan.writes}):
+        row = index.row(path)
+        if row is None or not row.size or row.kind == tree.ERASED:
+            continue
+        try:
+            files = [session.store.pack_of(identity) for identity in _chunks(session, row)]
+        except DvError:
+            lost.append(path)
+            continue
+        for name, size in files:
+            if name not in sound:
+                sound[name] = session.store.backend.exists(name) and session.store.backend.size(name) == size
+        if not all(sound[name] for name, _size in files):
+            lost.append(path)
+    if lost:
+        raise IntegrityError(
+            "the stored copies of these files are damaged or gone, so the worktree's are kept; nothing was changed",
+            items=tuple(lost),
+            next="restore the missing packs from a backup or another copy; --force goes ahead all the same",
+        )
+
+
+def _chunks(session: Session, row: Row) -> list[bytes]:
+    if row.kind not in tree.LONG:
+        return [row.id]
+    return [identity for identity, _length in manifests.chunks_of(session.store, row.id, row.size)]
 
 
 def execute(session: Session, plan: Plan) -> Outcome:
@@ -77,7 +117,7 @@ def execute(session: Session, plan: Plan) -> Outcome:
         stats={path: found[at * 40 : at * 40 + 40] for at, (path, _entry) in enumerate(files)},
         damaged=written.damaged,
         files=len(files) - len(written.damaged),
-        bytes=sum(entry.size for _path, entry in files),
+        size=sum(entry.size for _path, entry in files),
     )
 
 
@@ -100,10 +140,10 @@ def raise_damage(damaged: list[tuple[str, str]], *, done: str) -> None:
     """
     if damaged:
         raise IntegrityError(
-            f"{len(damaged)} file{'s' if len(damaged) > 1 else ''} could not be written, because what is stored is damaged",
+            f"{len(damaged)} file{'s' if len(damaged) > 1 else ''} could not be written: the store is damaged",
             items=tuple(f"{path}: {reason}" for path, reason in sorted(damaged)),
             why=done,
-            next="restore the damaged packs from a backup or another copy of the store, then run 'dv restore' on these paths",
+            next="restore the damaged packs from a backup or another copy, then run 'dv restore' on these paths",
         )
 
 

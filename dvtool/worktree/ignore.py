@@ -34,9 +34,7 @@ class Ignore:
             try:
                 self._spec = GitIgnoreSpec.from_lines(lines)
             except ValueError as error:
-                raise UsageError(
-                    "a pattern is malformed", where=FILE, why=str(error), next="mend the line"
-                ) from None
+                raise UsageError("a pattern is malformed", where=FILE, why=str(error), next="mend the line") from None
 
     @property
     def is_empty(self) -> bool:

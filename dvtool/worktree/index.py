@@ -179,12 +179,8 @@ def rows_of(record: Record) -> dict[str, Row]:
     """Return the files of a record, by name."""
     stats, identities = record.stats, record.ids
     return {
-        name: Row(
-            kind, size, identities[at * 32 : at * 32 + 32], stats[at * STAT_SIZE : at * STAT_SIZE + STAT_SIZE]
-        )
-        for at, (name, kind, size) in enumerate(
-            zip(record.file_names(), record.kinds, record.sizes, strict=True)
-        )
+        name: Row(kind, size, identities[at * 32 : at * 32 + 32], stats[at * STAT_SIZE : at * STAT_SIZE + STAT_SIZE])
+        for at, (name, kind, size) in enumerate(zip(record.file_names(), record.kinds, record.sizes, strict=True))
     }
 
 

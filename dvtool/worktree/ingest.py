@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids
-from dvtool.digest import IdHasher
 from dvtool.formats import tree
 from dvtool.formats.tree import Entry
+from dvtool.formats.worktree_index import STAT_SIZE
 from dvtool.store import manifests
 from dvtool.store.chunker import WHOLE_LIMIT
 from dvtool.store.claims import Claims
 from dvtool.store.packs import FinishedPack
 from dvtool.worktree import stats, workers
-from dvtool.worktree.stats import Stat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dvtool.digest import IdHasher
     from dvtool.effects import Progress
     from dvtool.store.store import Store
     from dvtool.store.transaction import Transaction
+    from dvtool.worktree.stats import Stat
 
 ATTEMPTS: Final = 5
 PAUSE_SECONDS: Final = 0.02
@@ -39,7 +40,7 @@ SHARED_COST: Final = 64_000_000
 READ_SIZE: Final = 1024 * 1024
 
 
-class _Changed(Exception):
+class _ChangedError(Exception):
     """A file is not as its status said; read it again."""
 
 
@@ -99,7 +100,7 @@ class Reader:
             began = time.time_ns()
             try:
                 return self._once(absolute, expected), stats.trusted(expected, began)
-            except _Changed:
+            except _ChangedError:
                 time.sleep(PAUSE_SECONDS * attempt)
                 expected = stats.of(os.lstat(absolute))
         raise BlockingIOError
@@ -112,14 +113,9 @@ class Reader:
         if kind == tree.SYMLINK:
             target = os.readlink(path).encode("utf-8")
             if stats.of(os.lstat(path)) != expected:
-                raise _Changed
+                raise _ChangedError
             return Entry(kind, len(target), self._sink.put_chunk(target))
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            if os.path.islink(path):
-                raise _Changed from None
-            raise
+        descriptor = _open_file(path)
         try:
             if size > WHOLE_LIMIT:
                 chunks, lengths = self._stream(descriptor)
@@ -128,7 +124,7 @@ class Reader:
                 if len(data) != size:
                     data += _rest(descriptor, size + 1 - len(data))
                 if len(data) != size or stats.of(os.fstat(descriptor)) != expected:
-                    raise _Changed
+                    raise _ChangedError
                 if size <= self._minimum:
                     return Entry(kind, size, self._sink.put_chunk(data))
                 view = memoryview(data)
@@ -136,7 +132,7 @@ class Reader:
                 chunks = [self._sink.put_chunk(view[start:end]) for start, end in cuts]
                 lengths = [end - start for start, end in cuts]
             if sum(lengths) != size or stats.of(os.fstat(descriptor)) != expected:
-                raise _Changed
+                raise _ChangedError
         finally:
             os.close(descriptor)
         if len(chunks) == 1:
@@ -190,9 +186,7 @@ def ingest(
                 clean=lambda _process: None,
             )
         else:
-            results = _in_parallel(
-                store, root, parts, transaction, progress, expected=len(files) + total // 49152
-            )
+            results = _in_parallel(store, root, parts, transaction, progress, expected=len(files) + total // 49152)
     finally:
         progress.finish()
     return results[0] if len(results) == 1 else _joined(results)
@@ -280,9 +274,17 @@ def _read_all(reader: Reader, files: Sequence[tuple[str, Stat]], counter: worker
 def entries(result: Ingested, files: Sequence[tuple[str, Stat]]) -> list[tuple[str, Entry, bytes]]:
     """Return (path, entry, stat) of every file that was read."""
     identities, found = bytes(result.ids), bytes(result.stats)
+    columns = zip(
+        files,
+        result.kinds,
+        result.sizes,
+        range(0, len(identities), ids.ID_SIZE),
+        range(0, len(found), STAT_SIZE),
+        strict=True,
+    )
     return [
-        (path, Entry(kind, size, identities[at * 32 : at * 32 + 32]), found[at * 40 : at * 40 + 40])
-        for at, ((path, _stat), kind, size) in enumerate(zip(files, result.kinds, result.sizes, strict=True))
+        (path, Entry(kind, size, identities[at : at + ids.ID_SIZE]), found[seen : seen + STAT_SIZE])
+        for (path, _stat), kind, size, at, seen in columns
         if kind
     ]
 
@@ -297,6 +299,16 @@ def _joined(results: Sequence[Ingested]) -> Ingested:
         first.problems += other.problems
         first.vanished += other.vanished
     return first
+
+
+def _open_file(path: str) -> int:
+    """Return a descriptor of a regular file; a pipe that took its place does not block."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        if os.path.islink(path):
+            raise _ChangedError from None
+        raise
 
 
 def _rest(descriptor: int, wanted: int) -> bytes:

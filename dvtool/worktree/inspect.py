@@ -9,6 +9,7 @@ import msgspec
 from dvtool import paths
 from dvtool.errors import UsageError
 from dvtool.formats import tree
+from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import UNKNOWN_STAT
 from dvtool.worktree import ingest, stats
 from dvtool.worktree.index import Row
@@ -17,7 +18,6 @@ from dvtool.worktree.scan import Findings, Scanner
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dvtool.formats.tree import Entry
     from dvtool.store.editing import Changes, Scratch
     from dvtool.worktree.session import Session
     from dvtool.worktree.stats import Stat
@@ -57,9 +57,7 @@ def scan(session: Session, tops: Iterable[str] | None = None) -> Findings:
     return scanner.scan([top for top in wanted if not any(parent in wanted for parent in paths.parents(top))])
 
 
-def inspect(
-    session: Session, tops: Iterable[str] | None = None, *, contents: bool = False
-) -> WorktreeChanges:
+def inspect(session: Session, tops: Iterable[str] | None = None, *, contents: bool = False) -> WorktreeChanges:
     """Return how the worktree differs from the stage.
 
     Args:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final
 
 import msgspec
 
-from dvtool.errors import FormatError, NotFoundError, UsageError
+from dvtool import digest, paths
+from dvtool.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from dvtool.storage.disk import Disk, attempt
 
 DIRECTORY: Final = ".dv"
@@ -25,6 +27,13 @@ class WorktreeFile(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     only: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    check: str = ""
+
+    def encode(self) -> bytes:
+        """Return the bytes of the file: one line of JSON, which holds the XXH3 of itself without it."""
+        bare = msgspec.structs.replace(self, check="")
+        check = digest.accident(msgspec.json.encode(bare)).hex()
+        return msgspec.json.encode(msgspec.structs.replace(self, check=check)) + b"\n"
 
     @property
     def is_sparse(self) -> bool:
@@ -100,31 +109,42 @@ class Layout:
 
         Raises:
             FormatError: when it is missing, malformed or of a newer version.
+            IntegrityError: when its checksum does not match.
         """
         try:
             with open(self.worktree, "rb") as file:
-                value = msgspec.json.decode(file.read(), type=WorktreeFile)
+                data = file.read()
+            value = msgspec.json.decode(data, type=WorktreeFile)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise FormatError(
-                "the worktree file cannot be read", where=self.worktree, why=str(error)
-            ) from None
+            raise FormatError("the worktree file cannot be read", where=self.worktree, why=str(error)) from None
         if value.version > VERSION:
             raise FormatError("a newer dv made this worktree", where=self.worktree, next="upgrade dv")
+        if value.encode() != data or not re.fullmatch("[0-9a-f]{32}", value.id):
+            raise IntegrityError(
+                "the worktree file is damaged",
+                where=self.worktree,
+                why="its checksum does not match",
+                next="restore it from a backup, or make a new worktree with 'dv worktree add' from another one",
+            )
         return value
 
     def write_worktree(self, value: WorktreeFile, disk: Disk) -> None:
         """Replace the worktree file, durably."""
-        write_file(self.worktree, msgspec.json.encode(value) + b"\n", disk)
+        write_file(self.worktree, value.encode(), disk)
 
 
 def write_file(path: str, data: bytes, disk: Disk, *, durable: bool = True) -> None:
     """Replace a small file as a whole."""
-    temporary = f"{path}.{os.getpid()}.new"
+    temporary = os.path.join(os.path.dirname(path), f"{paths.PARTIAL}{os.getpid()}-{os.path.basename(path)}")
     disk.unlink(temporary)
-    disk.write(temporary, data)
-    if durable:
-        disk.sync(temporary)
-    disk.rename(temporary, path)
+    try:
+        disk.write(temporary, data)
+        if durable:
+            disk.sync(temporary)
+        disk.rename(temporary, path)
+    except BaseException:
+        disk.unlink(temporary)
+        raise
     if durable:
         disk.sync_directory(os.path.dirname(path))
 

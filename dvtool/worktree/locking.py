@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from dvtool.errors import ConflictError
 from dvtool.storage.disk import attempt
@@ -36,7 +36,7 @@ class WorktreeLock:
         self._tell = tell
         self._descriptor = -1
 
-    def __enter__(self) -> WorktreeLock:
+    def __enter__(self) -> Self:
         """Take the lock.
 
         Raises:

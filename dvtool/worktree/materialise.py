@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, DvError, IntegrityError, StorageError
+from dvtool.errors import ConflictError, DvError, FormatError, IntegrityError, StorageError
 from dvtool.formats import tree
-from dvtool.formats.tree import Entry
 from dvtool.storage.disk import as_ours
 from dvtool.store import manifests
 from dvtool.worktree import stats, workers
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dvtool.effects import Progress
+    from dvtool.formats.tree import Entry
     from dvtool.store.store import FrameReader, Store
 
 FILE_COST: Final = 40_000
@@ -103,24 +103,25 @@ class Writer:
                 if entry.kind == tree.SYMLINK:
                     self._link(directory, temporary, entry)
                 else:
-                    self._file(directory, temporary, entry)
+                    try:
+                        self._file(directory, temporary, entry)
+                    except FileExistsError:
+                        # Left by a process of the same number that was killed: ours now, and unfinished.
+                        os.unlink(temporary, dir_fd=directory)
+                        self._file(directory, temporary, entry)
                 os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
             except BaseException:
                 _forget(temporary, directory)
                 raise
             return stats.trusted(stats.of(os.stat(name, dir_fd=directory, follow_symlinks=False)), began)
         except IsADirectoryError:
-            raise ConflictError(
-                "a directory stands where a file must go", where=path, next="move it away"
-            ) from None
+            raise ConflictError("a directory stands where a file must go", where=path, next="move it away") from None
         except OSError as error:
             raise as_ours(error, path) from None
 
     def _file(self, directory: int, temporary: str, entry: Entry) -> None:
         mode = 0o777 if entry.kind in tree.EXECUTABLES else 0o666
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory
-        )
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
         try:
             for piece in self._contents.pieces(entry):
                 view = memoryview(piece)
@@ -132,7 +133,8 @@ class Writer:
     def _link(self, directory: int, temporary: str, entry: Entry) -> None:
         if not 0 < entry.size <= tree.SYMLINK_LIMIT:
             raise _mismatch(entry)
-        os.symlink(os.fsdecode(self._contents.whole(entry)), temporary, dir_fd=directory)
+        _forget(temporary, directory)
+        os.symlink(link_target(self._contents.whole(entry)), temporary, dir_fd=directory)
 
     def _open(self, parent: str) -> int:
         if parent != self._parent:
@@ -140,6 +142,21 @@ class Writer:
             self._descriptor = open_directory(self._root, parent, make=True)
             self._parent = parent
         return self._descriptor
+
+
+def link_target(data: bytes) -> str:
+    """Return what a symbolic link points to.
+
+    Raises:
+        FormatError: when no link can point there.
+    """
+    try:
+        target = data.decode()
+    except UnicodeDecodeError:
+        target = ""
+    if not target or "\0" in target:
+        raise FormatError("a symbolic link points to something that is no path")
+    return target
 
 
 def open_directory(root: str, path: str, *, make: bool) -> int:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHARED_WEIGHT: Final = 2_000_000
 """Bytes of index records (about 20,000 files) from which a second process is worth its start."""
+SHARED_DIRECTORIES: Final = 256
+"""New directories in sight from which a second process is worth its start."""
 
 
 class Findings(msgspec.Struct, kw_only=True, array_like=True):
@@ -57,9 +59,7 @@ def nothing() -> Findings:
 class Scanner:
     """Scans below some paths of a worktree."""
 
-    def __init__(
-        self, root: str, index: WorktreeIndex, ignore: Ignore, left_out: Callable[[str], bool] | None
-    ) -> None:
+    def __init__(self, root: str, index: WorktreeIndex, ignore: Ignore, left_out: Callable[[str], bool] | None) -> None:
         """Prepare a scan.
 
         Args:
@@ -72,6 +72,7 @@ class Scanner:
         self._index = index
         self._ignore = ignore
         self._left_out = left_out
+        self._shared = False
         self.found = nothing()
 
     def scan(self, tops: Sequence[str]) -> Findings:
@@ -127,6 +128,7 @@ class Scanner:
 
     def _part(self, directories: list[str], _counter: workers.Counter) -> Findings:
         self.found = nothing()
+        self._shared = True
         self._directories(directories)
         return self.found
 
@@ -136,9 +138,9 @@ class Scanner:
             if gone and any(parent in gone for parent in paths.parents(path)):
                 continue
             record = self._index.record(path)
-            if record is None or not self._unchanged(path, record):
-                if not self._directory(path, known=True):
-                    gone.add(path)
+            changed = record is None or not self._unchanged(path, record)
+            if changed and not self._directory(path, known=True):
+                gone.add(path)
 
     def _unchanged(self, path: str, record: Record) -> bool:
         """Return whether a directory is exactly as its record says; the hot path."""
@@ -165,10 +167,7 @@ class Scanner:
             return False
         rows.sort()
         directories.sort()
-        if (
-            "\0".join(directories) != record.directories
-            or "\0".join([row[0] for row in rows]) != record.names
-        ):
+        if "\0".join(directories) != record.directories or "\0".join([row[0] for row in rows]) != record.names:
             return False
         return stats.pack([number for row in rows for number in row[1:]]) == record.stats
 
@@ -202,39 +201,56 @@ class Scanner:
         return True
 
     def _list(self, path: str) -> tuple[dict[str, Stat] | None, set[str]]:
+        """Return the files of a directory with their status, and its directories; None when it is not there."""
         files: dict[str, Stat] = {}
         directories: set[str] = set()
         try:
             with os.scandir(f"{self._root}/{path}" if path else self._root) as entries:
                 for entry in entries:
-                    name = entry.name
-                    try:
-                        name.encode()
-                    except UnicodeEncodeError:
-                        self.found.problems.append((repr(paths.join(path, name)), "its name is not UTF-8"))
-                        continue
-                    if name.startswith(paths.PARTIAL):
-                        self.found.leftovers.append(paths.join(path, name))
-                        continue
-                    if paths.is_reserved(name):
-                        if name not in paths.RESERVED:
-                            reason = "some file systems would take it for .git or .dv"
-                            self.found.problems.append((paths.join(path, name), reason))
-                        continue
-                    if not path and name in paths.ROOT_FILES:
-                        continue
                     try:
                         if entry.is_dir(follow_symlinks=False):
-                            directories.add(name)
+                            directories.add(entry.name)
                         else:
-                            files[name] = stats.of(entry.stat(follow_symlinks=False))
+                            status = entry.stat(follow_symlinks=False)
+                            files[entry.name] = (
+                                status.st_size,
+                                status.st_mtime_ns,
+                                status.st_ctime_ns,
+                                status.st_ino,
+                                status.st_mode,
+                            )
                     except FileNotFoundError:
                         continue
         except (FileNotFoundError, NotADirectoryError):
             return None, set()
         except OSError as error:
             self.found.problems.append((path, error.strerror or str(error)))
+        joined = "\0".join([*files, *directories])
+        lowered = joined.lower()
+        # One search of all names together: names that need a closer look are rare.
+        if not path or not joined.isascii() or ".git" in lowered or ".dv" in lowered or "~1" in lowered:
+            for name in [*files, *directories]:
+                if self._is_foreign(path, name):
+                    files.pop(name, None)
+                    directories.discard(name)
         return files, directories
+
+    def _is_foreign(self, path: str, name: str) -> bool:
+        """Return whether a name is not data, reporting it when it looks like some that cannot be stored."""
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            self.found.problems.append((repr(paths.join(path, name)), "its name is not UTF-8"))
+            return True
+        if name.startswith(paths.PARTIAL):
+            self.found.leftovers.append(paths.join(path, name))
+            return True
+        if paths.is_reserved(name):
+            if name not in paths.RESERVED:
+                reason = "some file systems would take it for .git or .dv"
+                self.found.problems.append((paths.join(path, name), reason))
+            return True
+        return not path and name in paths.ROOT_FILES
 
     def _file(self, path: str, found: Stat, row: object) -> None:
         kind = stats.kind_of(found[4])
@@ -242,23 +258,53 @@ class Scanner:
             self.found.problems.append((path, _special(found[4])))
         elif row is None:
             self.found.added.append((path, found))
-        elif row.kind == tree.ERASED or row.stat == UNKNOWN_STAT or stats.pack(list(found)) != row.stat:  # type: ignore[attr-defined]
+        elif row.kind == tree.ERASED or row.stat == UNKNOWN_STAT or stats.pack(found) != row.stat:  # type: ignore[attr-defined]
             self.found.doubtful.append((path, found))
 
     def _new_directory(self, path: str) -> None:
+        """Report a directory that the index does not have, and all below it; share the work when it is much."""
         pending = [path]
+        while pending and len(pending) < SHARED_DIRECTORIES:
+            self._new_level(pending.pop(), pending)
+        processes = workers.count()
+        if len(pending) >= SHARED_DIRECTORIES and processes > 1 and not self._shared:
+            before = self.found
+            parts = workers.split(pending, [1] * len(pending), processes)
+            results = workers.run(parts, self._new_part, Findings, Silence(), clean=lambda _process: None)
+            self.found = before
+            for result in results:
+                merge(self.found, result)
+            return
         while pending:
-            current = pending.pop()
-            self.found.new_directories.append(current)
-            files, directories = self._list(current)
-            for name in sorted(files or ()):
-                below_path = paths.join(current, name)
-                if not self._is_ignored(below_path, directory=False):
-                    self._file(below_path, (files or {})[name], None)
-            for name in sorted(directories, reverse=True):
-                below_path = paths.join(current, name)
-                if not self._is_ignored(below_path, directory=True):
-                    pending.append(below_path)
+            self._new_level(pending.pop(), pending)
+
+    def _new_part(self, directories: list[str], _counter: workers.Counter) -> Findings:
+        self.found = nothing()
+        self._shared = True
+        pending = directories
+        while pending:
+            self._new_level(pending.pop(), pending)
+        return self.found
+
+    def _new_level(self, path: str, pending: list[str]) -> None:
+        self.found.new_directories.append(path)
+        files, directories = self._list(path)
+        prefix = f"{path}/" if path else ""
+        ignores = not self._ignore.is_empty
+        added = self.found.added
+        for name in sorted(files or ()):
+            below_path = prefix + name
+            if ignores and self._ignore.excludes(below_path, directory=False):
+                continue
+            found = (files or {})[name]
+            if stats.kind_of(found[4]) is None:
+                self.found.problems.append((below_path, _special(found[4])))
+            else:
+                added.append((below_path, found))
+        for name in sorted(directories, reverse=True):
+            below_path = prefix + name
+            if not (ignores and self._ignore.excludes(below_path, directory=True)):
+                pending.append(below_path)
 
     def _gone(self, path: str, *, announce: bool = True) -> None:
         """Report a mirrored directory, and all files in it, as not there."""

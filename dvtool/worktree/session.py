@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dvtool import ids, paths
-from dvtool.effects import Silence, SystemClock, SystemEntropy
+from dvtool.effects import Clock, Entropy, Progress, Silence, SystemClock, SystemEntropy
 from dvtool.errors import ConflictError, DvError, ErasedError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import codec, log, sealed, snapshot, stage
 from dvtool.storage.disk import Disk
@@ -16,12 +17,11 @@ from dvtool.store import store as stores
 from dvtool.store.editing import Editor, Scratch
 from dvtool.store.treediff import diff_trees
 from dvtool.store.trees import Trees
-from dvtool.worktree import ignore, index, layout, locking
+from dvtool.worktree import ignore as ignoring
+from dvtool.worktree import index as indexes
+from dvtool.worktree import layout, locking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dvtool.effects import Clock, Entropy, Progress
     from dvtool.store.state import State
     from dvtool.store.store import Store
     from dvtool.worktree.layout import Layout, WorktreeFile
@@ -43,7 +43,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the worktree stands: its branch (None when detached), its snapshot (None before the first), its ref's value."""
+    """Where the worktree stands: branch (None: detached), snapshot (None before the first), the ref's value."""
 
     branch: str | None
     snapshot: bytes | None
@@ -93,8 +93,8 @@ class Session:
         self._remembered = self._recall()
         if self._remembered is not None:
             self.store.log.hint(self._remembered.checkpoint)
-        self._index: index.WorktreeIndex | None = None
-        self._ignore: ignore.Ignore | None = None
+        self._index: indexes.WorktreeIndex | None = None
+        self._ignore: ignoring.Ignore | None = None
         self._check_not_rolled_back()
 
     @classmethod
@@ -123,10 +123,10 @@ class Session:
         return f"stage/{self.worktree.id}"
 
     @property
-    def ignore(self) -> ignore.Ignore:
+    def ignore(self) -> ignoring.Ignore:
         """The rules of ``.dvignore``."""
         if self._ignore is None:
-            self._ignore = ignore.load(self.root)
+            self._ignore = ignoring.load(self.root)
         return self._ignore
 
     def lock(self) -> locking.WorktreeLock:
@@ -182,10 +182,10 @@ class Session:
             return known.tree
         return self.snapshot(of).root
 
-    def index(self) -> index.WorktreeIndex:
+    def index(self) -> indexes.WorktreeIndex:
         """Return the index, brought up to the stage's tree."""
         if self._index is None:
-            self._index = index.load(self.layout.index)
+            self._index = indexes.load(self.layout.index)
         view = self.stage()
         if self._index.tree != view.tree and view.tree is not None:
             before = self._index.tree
@@ -193,15 +193,15 @@ class Session:
                 diff = diff_trees(self.trees, self.trees, before, view.tree)
             except IntegrityError:
                 # The tree that was mirrored may have been collected since; the one staged must be there.
-                self._index = index.WorktreeIndex()
+                self._index = indexes.WorktreeIndex()
                 diff = diff_trees(self.trees, self.trees, None, view.tree)
             self._index.follow(diff, view.tree)
         elif view.tree is None and self._index.tree is not None:
-            self._index = index.WorktreeIndex()
+            self._index = indexes.WorktreeIndex()
         return self._index
 
     @property
-    def opened_index(self) -> index.WorktreeIndex | None:
+    def opened_index(self) -> indexes.WorktreeIndex | None:
         """The index as it was last brought up to date, without bringing it up to date now."""
         return self._index
 
@@ -222,11 +222,7 @@ class Session:
         def check(path: str) -> bool:
             if paths.covered(path, dropped):
                 return True
-            return (
-                bool(only)
-                and not paths.covered(path, only)
-                and not any(paths.below(top, path) for top in only)
-            )
+            return bool(only) and not paths.covered(path, only) and not any(paths.below(top, path) for top in only)
 
         return check
 
@@ -246,7 +242,7 @@ class Session:
         """
         try:
             if self._index is not None and self._index.changed and self._index.tree is not None:
-                index.save(self._index, self.layout.index, self.context.disk)
+                indexes.save(self._index, self.layout.index, self.context.disk)
             self.remember()
         except StorageError:
             return
@@ -293,6 +289,13 @@ class Session:
     def _check_not_rolled_back(self) -> None:
         known = self._remembered
         state = self.store.refresh()
+        if state.ref(self.head_ref) is None:
+            raise IntegrityError(
+                "the store does not know this worktree",
+                where=self.layout.worktree,
+                why="its log is incomplete, or the worktree was removed from another one",
+                next="restore the missing files of the store, or make a new worktree with 'dv worktree add'",
+            )
         if known is not None and (
             state.number < known.number or (state.number == known.number and state.head != known.head)
         ):
@@ -327,9 +330,7 @@ class Session:
 
 def erased(path: str) -> ErasedError:
     """Return the error for content that was erased."""
-    return ErasedError(
-        "this content was erased", where=path, why="it was removed from every version on request"
-    )
+    return ErasedError("this content was erased", where=path, why="it was removed from every version on request")
 
 
 def missing_path(path: str, where: str) -> NotFoundError:

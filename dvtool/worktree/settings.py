@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +49,8 @@ def check_key(key: str) -> str:
         UsageError: when there is none; the nearest is named.
     """
     if key not in KEYS:
+        import difflib
+
         near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0)
         raise UsageError(f"there is no setting {key!r}", next=f"did you mean {near[0]!r}?")
     return key
@@ -63,6 +64,4 @@ def store(path: str, key: str, value: str | None, disk: Disk) -> None:
     else:
         values[check_key(key)] = value
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    write_file(
-        path, msgspec.json.format(msgspec.json.encode(dict(sorted(values.items()))), indent=2) + b"\n", disk
-    )
+    write_file(path, msgspec.json.format(msgspec.json.encode(dict(sorted(values.items()))), indent=2) + b"\n", disk)

@@ -50,6 +50,7 @@ def look(session: Session, tops: Sequence[str], *, force: bool) -> Findings:
         UsageError: when something there cannot be stored; all of it is listed.
     """
     rules = ignore.Ignore(b"") if force else session.ignore
+    session.store.backend.sweep()
     found = Scanner(session.root, session.index(), rules, session.left_out()).scan(merged_roots((), tops))
     refuse_problems(found.problems, doing="staged")
     for leftover in found.leftovers:
@@ -59,8 +60,8 @@ def look(session: Session, tops: Sequence[str], *, force: bool) -> Findings:
 
 def remove_leftover(root: str, path: str) -> None:
     """Remove an unfinished file of a command that was killed; one of a living process stays."""
-    process = path.rpartition(paths.PARTIAL)[2]
-    if process.isdigit() and os.path.isdir(f"/proc/{process}"):
+    process = path.rpartition(paths.PARTIAL)[2].partition("-")[0]
+    if process != str(os.getpid()) and process.isdigit() and os.path.isdir(f"/proc/{process}"):
         return
     try:
         os.unlink(f"{root}/{path}")

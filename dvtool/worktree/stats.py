@@ -12,6 +12,7 @@ from dvtool.formats.worktree_index import UNKNOWN_STAT
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
 Stat = tuple[int, int, int, int, int]
 """Size, mtime, ctime (nanoseconds), inode, mode."""
@@ -27,7 +28,7 @@ def of(result: os.stat_result) -> Stat:
     return (result.st_size, result.st_mtime_ns, result.st_ctime_ns, result.st_ino, result.st_mode)
 
 
-def pack(rows: list[int]) -> bytes:
+def pack(rows: Sequence[int]) -> bytes:
     """Return stat data, flattened, as the index holds it: little-endian, 64 bits each."""
     values = array("q", rows)
     if sys.byteorder == "big":
@@ -41,11 +42,12 @@ def trusted(found: Stat, now: int) -> bytes:
     A file written within the clock's granularity of ``now`` (nanoseconds) can be written once more and keep its
     times; it is then looked at again by content.
     """
-    newest = max(found[1], found[2])
-    window = COARSE_WINDOW if found[1] % 1_000_000_000 == 0 and found[2] % 1_000_000_000 == 0 else FINE_WINDOW
-    if newest + window > now:
-        return UNKNOWN_STAT
-    return pack(list(found))
+    age = now - max(found[1], found[2])
+    if age < COARSE_WINDOW:
+        coarse = found[1] % 1_000_000_000 == 0 and found[2] % 1_000_000_000 == 0
+        if coarse or age < FINE_WINDOW:
+            return UNKNOWN_STAT
+    return pack(found)
 
 
 def kind_of(mode: int) -> int | None:

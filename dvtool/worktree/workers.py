@@ -31,9 +31,7 @@ LIMIT: Final = 8
 """More workers than this wait for the disk rather than help."""
 
 _KINDS: Final = {
-    kind.__name__: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, DvError)
+    kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DvError)
 }
 
 
@@ -194,9 +192,7 @@ def _send(descriptor: int, data: bytes) -> None:
     os.close(descriptor)
 
 
-def _gather(
-    children: dict[int, tuple[int, bytearray]], shared: memoryview, progress: Progress, parts: int
-) -> None:
+def _gather(children: dict[int, tuple[int, bytearray]], shared: memoryview, progress: Progress, parts: int) -> None:
     waiting = set(children)
     while waiting:
         ready, _w, _x = select.select(list(waiting), [], [], 0.1)

@@ -29,9 +29,7 @@ def init_command(settings: Settings) -> None:
 @click.option("--force", is_flag=True, help="Add paths that .dvignore excludes.")
 @shared.json_option
 @click.pass_obj
-def add_command(
-    settings: Settings, *, paths: tuple[str, ...], skip_git: bool, force: bool, json: bool
-) -> None:
+def add_command(settings: Settings, *, paths: tuple[str, ...], skip_git: bool, force: bool, json: bool) -> None:
     """Stage files, and track the paths named."""
     result = shared.open_repo(settings).add(paths, skip_git=skip_git, force=force)
     if json:
@@ -39,9 +37,7 @@ def add_command(
         return
     counts = [(result.added, "added"), (result.modified, "modified"), (result.removed, "removed")]
     said = ", ".join(f"{output.quantity(count, 'file')} {word}" for count, word in counts if count)
-    output.say(
-        f"staged: {said or 'nothing new'}" + (f", {output.size(result.bytes)}" if result.bytes else "")
-    )
+    output.say(f"staged: {said or 'nothing new'}" + (f", {output.size(result.bytes)}" if result.bytes else ""))
 
 
 @shared.command("rm", "dv rm data/old", "dv rm --cached labels.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -30,9 +29,7 @@ DIRECTORIES = 50
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something differs.")
 @shared.json_option
 @click.pass_context
-def diff_command(
-    ctx: click.Context, *, words: tuple[str, ...], staged: bool, exit_code: bool, json: bool
-) -> int:
+def diff_command(ctx: click.Context, *, words: tuple[str, ...], staged: bool, exit_code: bool, json: bool) -> int:
     """Show what differs: directories, files and renames.
 
     Nothing named compares HEAD with the worktree, A compares it with the worktree, A and B with each other.
@@ -42,7 +39,7 @@ def diff_command(
 
     settings: Settings = ctx.obj
     repo = shared.open_repo(settings)
-    before, after = _around_dashes(words)
+    before, after = shared.around_dashes(ctx, words)
     revisions, found = diff.interpret(repo.workspace, before) if after is None else (list(before), [])
     only = diff.paths_only(repo.workspace, [*found, *(after or ())])
     document = repo.diff(*revisions[:2], staged=staged, only=only)
@@ -51,15 +48,6 @@ def diff_command(
     else:
         _show(document)
     return exits.DIFFERENT if exit_code and not document.is_empty else exits.DONE
-
-
-def _around_dashes(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """Return the words before ``--`` and those after it (None when it was not written; click has removed it)."""
-    arguments = sys.argv[1:]
-    if "--" not in arguments:
-        return words, None
-    count = len(arguments) - arguments.index("--") - 1
-    return words[: len(words) - count], words[len(words) - count :]
 
 
 def _show(document: Diff) -> None:
@@ -86,9 +74,7 @@ def _show(document: Diff) -> None:
                 detail += f", {change.kind_from} -> {change.kind_to}"
             output.say(f"modified {output.quoted(change.path)} ({detail})", colour="modified")
         for rename in document.renamed:
-            output.say(
-                f"renamed  {output.quoted(rename.before)} -> {output.quoted(rename.after)}", colour="renamed"
-            )
+            output.say(f"renamed  {output.quoted(rename.before)} -> {output.quoted(rename.after)}", colour="renamed")
     for erased in document.erased:
         where = output.quoted(erased.path)
         output.say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -13,20 +14,25 @@ from dvtool.errors import UsageError
 if TYPE_CHECKING:
     from dvtool.cli.main import Settings
     from dvtool.history.describe import SnapshotItem
+    from dvtool.operations.show import Shown
     from dvtool.repo import Repo
 
 
-def split_words(repo: Repo, words: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """Return (revision, repository path) of the words ``[REV] [PATH]``.
+def split_words(ctx: click.Context, repo: Repo, words: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return (revision, repository path) of the words ``[REV] [PATH]``; what stands after ``--`` is a path.
 
     Raises:
         UsageError: when a lone word is both.
         NotFoundError: when a lone word is neither.
     """
-    if len(words) > 2:  # noqa: PLR2004 - a revision and a path
-        raise UsageError("too many arguments", next="name one revision and one path")
     session = repo.workspace.session
-    if len(words) == 2:  # noqa: PLR2004
+    before, after = shared.around_dashes(ctx, words)
+    if len(before) > 2 or len(before) + len(after or ()) > 2 or len(after or ()) > 1:  # noqa: PLR2004 - REV and PATH
+        raise UsageError("too many arguments", next="name one revision and one path")
+    if after is not None:
+        path = session.relative(after[0]) if after else None
+        return (before[0] if before else None), path
+    if len(words) == 2:  # noqa: PLR2004 - a revision and a path
         return words[0], session.relative(words[1])
     if not words:
         return None, None
@@ -40,7 +46,7 @@ def split_words(repo: Repo, words: tuple[str, ...]) -> tuple[str | None, str | N
     if as_revision and path is not None:
         raise UsageError(
             f"{word!r} is both a revision and a path",
-            next=f"write 'HEAD {word}' for the path, or '{word} .' for the revision",
+            next=f"write '{word} --' for the revision, '-- {word}' for the path",
         )
     if path is not None:
         return None, path
@@ -65,11 +71,11 @@ def _as_path(repo: Repo, word: str) -> str | None:
 @click.argument("words", nargs=-1, metavar="[REV] [PATH]")
 @click.option("-n", "limit", type=click.IntRange(min=0), metavar="N", help="Show at most N snapshots.")
 @shared.json_option
-@click.pass_obj
-def log_command(settings: Settings, *, words: tuple[str, ...], limit: int | None, json: bool) -> None:
+@click.pass_context
+def log_command(ctx: click.Context, *, words: tuple[str, ...], limit: int | None, json: bool) -> None:
     """Show the history, newest first."""
-    repo = shared.open_repo(settings)
-    revision, path = split_words(repo, words)
+    repo = shared.open_repo(ctx.obj)
+    revision, path = split_words(ctx, repo, words)
     items = repo.log(revision, path or None, limit=limit)
     if json:
         output.as_json(items)
@@ -80,7 +86,7 @@ def log_command(settings: Settings, *, words: tuple[str, ...], limit: int | None
         show_snapshot(item)
 
 
-def show_snapshot(item: SnapshotItem) -> None:
+def show_snapshot(item: SnapshotItem | Shown) -> None:
     """Print one snapshot for people."""
     refs = f" ({', '.join(item.refs)})" if item.refs else ""
     output.say(f"{output.paint('snapshot ' + item.snapshot, 'id')}{refs}")
@@ -90,9 +96,7 @@ def show_snapshot(item: SnapshotItem) -> None:
     output.say(f"time     {item.time}")
     output.say(f"data     {output.quantity(item.files, 'file')}, {output.size(item.bytes)}")
     if item.erased.files or item.erased.rows:
-        output.say(
-            f"erased   {output.quantity(item.erased.files, 'file')}, {output.quantity(item.erased.rows, 'row')}"
-        )
+        output.say(f"erased   {output.quantity(item.erased.files, 'file')}, {output.quantity(item.erased.rows, 'row')}")
     output.say()
     for line in item.message.splitlines():
         output.say(f"    {line}")
@@ -108,13 +112,12 @@ def show_command(settings: Settings, *, revision: str, json: bool) -> None:
     if json:
         output.as_json(shown)
         return
-    show_snapshot(shown.snapshot)
+    show_snapshot(shown)
     output.say()
     if shown.path:
         output.say(f"{shown.kind:8} {output.quoted(shown.path)}")
         output.say(
-            f"size     {output.size(shown.size)}"
-            + (f", {shown.files:,} files" if shown.kind == "dir" else "")
+            f"size     {output.size(shown.size)}" + (f", {shown.files_below:,} files" if shown.kind == "dir" else "")
         )
         output.say(f"id       {shown.id}")
     else:
@@ -129,13 +132,11 @@ def show_command(settings: Settings, *, revision: str, json: bool) -> None:
 @click.option("-r", "recursive", is_flag=True, help="List everything below, too.")
 @click.option("-l", "long", is_flag=True, help="Show kind, size and id.")
 @shared.json_option
-@click.pass_obj
-def ls_command(
-    settings: Settings, *, words: tuple[str, ...], recursive: bool, long: bool, json: bool
-) -> None:
+@click.pass_context
+def ls_command(ctx: click.Context, *, words: tuple[str, ...], recursive: bool, long: bool, json: bool) -> None:
     """List what a snapshot holds."""
-    repo = shared.open_repo(settings)
-    revision, path = split_words(repo, words)
+    repo = shared.open_repo(ctx.obj)
+    revision, path = split_words(ctx, repo, words)
     items = repo.ls(revision, path or "", recursive=recursive)
     if json:
         output.as_json(sorted(items, key=lambda item: item.path))
@@ -151,7 +152,7 @@ def ls_command(
 def cat_command(settings: Settings, *, place: str) -> None:
     """Print the content of a file in a snapshot."""
     pieces = shared.open_repo(settings).cat(place)
-    stream = click.get_binary_stream("stdout")
+    stream = sys.stdout.buffer
     for piece in pieces:
         stream.write(piece)
 
@@ -159,11 +160,11 @@ def cat_command(settings: Settings, *, place: str) -> None:
 @shared.command("du", "dv du", "dv du v1.0 data")
 @click.argument("words", nargs=-1, metavar="[REV] [PATH]")
 @shared.json_option
-@click.pass_obj
-def du_command(settings: Settings, *, words: tuple[str, ...], json: bool) -> None:
+@click.pass_context
+def du_command(ctx: click.Context, *, words: tuple[str, ...], json: bool) -> None:
     """Sum up files and bytes by directory."""
-    repo = shared.open_repo(settings)
-    revision, path = split_words(repo, words)
+    repo = shared.open_repo(ctx.obj)
+    revision, path = split_words(ctx, repo, words)
     rows = repo.du(revision, path or "")
     if json:
         output.as_json(rows)
@@ -180,11 +181,9 @@ def archive_command(settings: Settings, *, revision: str, target: str) -> None:
     """Write a snapshot's files to a new directory, or as a tar stream to stdout."""
     repo = shared.open_repo(settings)
     if target == "-":
-        stream = click.get_binary_stream("stdout")
+        stream = sys.stdout.buffer
         if stream.isatty():
-            raise UsageError(
-                "a tar stream does not belong on a terminal", next="send it on: dv archive REV - | tar -x"
-            )
+            raise UsageError("a tar stream does not belong on a terminal", next="send it on: dv archive REV - | tar -x")
         repo.archive(revision, stream)
         return
     result = repo.archive(revision, target)

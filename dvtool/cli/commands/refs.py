@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from dvtool.operations.refs import RefItem
 
 
-@shared.command(
-    "branch", "dv branch", "dv branch cleaning v1.0", "dv branch -m old new", "dv branch -d cleaning"
-)
+@shared.command("branch", "dv branch", "dv branch cleaning v1.0", "dv branch -m old new", "dv branch -d cleaning")
 @click.argument("name", required=False)
 @click.argument("revision", required=False, metavar="[REV]")
 @click.option("-d", "delete", is_flag=True, help="Remove the branch.")
@@ -57,9 +55,7 @@ def branch_command(
 @click.option("-d", "delete", is_flag=True, help="Remove the tag.")
 @shared.json_option
 @click.pass_obj
-def tag_command(
-    settings: Settings, *, name: str | None, revision: str | None, delete: bool, json: bool
-) -> None:
+def tag_command(settings: Settings, *, name: str | None, revision: str | None, delete: bool, json: bool) -> None:
     """List tags, or make or remove one."""
     repo = shared.open_repo(settings)
     if name is None:

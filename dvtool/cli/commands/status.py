@@ -33,13 +33,9 @@ def _show(found: Status) -> None:
     at = f"at {found.snapshot[:12]}" if found.snapshot else "no snapshot yet"
     output.say(f"{place}, {at}")
     if found.merging:
-        output.say(
-            f"merging {', '.join(parent[:12] for parent in found.merging)}: 'dv commit' records the merge"
-        )
+        output.say(f"merging {', '.join(parent[:12] for parent in found.merging)}: 'dv commit' records the merge")
     if not found.lock.matches:
-        output.say(
-            "dv.lock names another snapshot: 'dv checkout --lock' brings the data there", colour="removed"
-        )
+        output.say("dv.lock names another snapshot: 'dv checkout --lock' brings the data there", colour="removed")
     if found.sparse:
         output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse)}")
     for erasure in found.pending_erasures:
@@ -51,9 +47,7 @@ def _show(found: Status) -> None:
         for line in found.unstorable[:SHOWN]:
             output.say(f"  {line}", colour="removed")
     if found.clean:
-        output.say(
-            "nothing to commit, the worktree is clean" if found.snapshot else "nothing staged: 'dv add PATH'"
-        )
+        output.say("nothing to commit, the worktree is clean" if found.snapshot else "nothing staged: 'dv add PATH'")
 
 
 def _list(title: str, paths: Paths) -> None:

@@ -57,9 +57,7 @@ def checkout_command(
         output.say(f"kept local changes of {output.quantity(len(result.kept), 'file')}")
 
 
-@shared.command(
-    "restore", "dv restore data/labels.csv", "dv restore --source v1.0 data", "dv restore --staged data"
-)
+@shared.command("restore", "dv restore data/labels.csv", "dv restore --source v1.0 data", "dv restore --staged data")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--source", metavar="REV", help="Take the content from this revision.")
 @click.option("--staged", is_flag=True, help="Reset the stage, and leave the worktree alone.")

@@ -72,7 +72,8 @@ def doctor_command(ctx: click.Context, *, json: bool) -> int:
     from dvtool.operations import doctor
 
     settings: Settings = ctx.obj
-    repo, failure = None, None
+    repo: Repo | None = None
+    failure: DvError | None = None
     try:
         repo = shared.open_repo(settings)
     except NotFoundError as error:

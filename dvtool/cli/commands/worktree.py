@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 @click.group(
     "worktree",
-    epilog=shared.example(
-        "dv worktree add ../review v1.0", "dv worktree list", "dv worktree remove ../review"
-    ),
+    epilog=shared.example("dv worktree add ../review v1.0", "dv worktree list", "dv worktree remove ../review"),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def worktree_command() -> None:

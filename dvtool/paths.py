@@ -7,6 +7,7 @@ A repository path is relative to the repository's root, with ``/``, without a tr
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import FormatError, UsageError
@@ -28,6 +29,11 @@ NAME_LIMIT: Final = 255
 
 # Code points that HFS+ ignores when it compares names, so that ``.g<U+200C>it`` opens ``.git`` there.
 _IGNORABLE: Final = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
+
+
+def is_partial(name: str) -> bool:
+    """Return whether ``name`` is that of a file under construction; other names with the prefix are data."""
+    return re.fullmatch(re.escape(PARTIAL) + "[0-9]+-[0-9a-f]+-[0-9a-f]{16}", name) is not None
 
 
 def is_reserved(name: str) -> bool:
@@ -88,7 +94,7 @@ def check_path(path: str, *, what: str) -> str:
         FormatError: when it is absolute, climbs, holds NUL or an empty part, or is reserved.
     """
     parts = path.split("/") if path else []
-    if "\0" in path or any(part in {"", ".", ".."} or is_reserved(part) for part in parts):
+    if "\0" in path or path in ROOT_FILES or any(part in {"", ".", ".."} or is_reserved(part) for part in parts):
         raise FormatError(f"{what} holds the forbidden path {path!r}")
     return path
 
@@ -145,9 +151,11 @@ def from_argument(argument: str, *, root: str, cwd: str) -> str:
     absolute = os.path.normpath(os.path.join(cwd, argument))
     parent = os.path.realpath(os.path.dirname(absolute))
     absolute = os.path.realpath(root) if absolute == root else os.path.join(parent, os.path.basename(absolute))
-    if os.path.realpath(absolute) == root:
+    inside = absolute.startswith(root.rstrip("/") + "/")
+    # Inside, a link to the root is data like any other link; outside, it is a way to the root.
+    if not inside and os.path.realpath(absolute) == root:
         return ""
-    if not absolute.startswith(root.rstrip("/") + "/"):
+    if not inside:
         raise UsageError(
             f"{argument!r} is outside the repository",
             where=absolute,

@@ -29,6 +29,8 @@ class Workspace:
     def __init__(self, session: Session) -> None:
         """Wrap an opened session."""
         self.session = session
+        if self.in_git():
+            session.held_by_git = lambda files: set(beside.tracked(session.root, files))
 
     @classmethod
     def open(cls, path: str, context: Context) -> Workspace:
@@ -133,9 +135,12 @@ class Workspace:
             raise FormatError("dv.lock cannot be read", where="dv.lock", why=error.strerror or "") from None
 
     def lock_matches(self) -> bool:
-        """Return whether ``dv.lock`` is missing, or names HEAD's snapshot or one that HEAD's stands for."""
+        """Return whether ``dv.lock`` is missing, or names HEAD's snapshot or one that HEAD's stands for.
+
+        A lock that dv itself wrote last, before a crash kept it from writing the next, matches too and is repaired.
+        """
         found = self.read_lock()
-        if found is None:
+        if found is None or found.snapshot == self.session.lock_written:
             return True
         named = self.session.resolve_superseded(bytes.fromhex(found.snapshot))
         return named == self.session.head().snapshot
@@ -160,24 +165,24 @@ class Workspace:
         path = f"{self.session.root}/dv.lock"
         if head.snapshot is None or not (self.in_git() or os.path.lexists(path)):
             return
-        value = lock.Lock(version=lock.VERSION, snapshot=head.snapshot.hex(), branch=head.branch)
-        data = lock.encode(value)
         try:
-            with open(path, "rb") as file:
-                if file.read() == data:
-                    return
-        except OSError:
-            pass
-        layout.write_file(path, data, self.session.context.disk)
+            found = self.read_lock()
+        except FormatError:
+            found = None
+        if found is None or found.snapshot != head.snapshot.hex():
+            value = lock.Lock(version=lock.VERSION, snapshot=head.snapshot.hex(), branch=head.branch)
+            layout.write_file(path, lock.encode(value), self.session.context.disk)
+        self.session.lock_written = head.snapshot.hex()
 
     def update_git_ignore(self, roots: Iterable[str]) -> None:
         """Keep the managed block of ``.gitignore`` in step with the tracked roots."""
         if beside.ignore_roots(self.session.root, sorted(roots), self.session.context.disk):
             self.session.context.tell("updated the managed block of .gitignore: the data stays out of Git")
 
-    def after_change(self) -> None:
-        """Do what follows every change of HEAD or the stage: ``dv.lock``, the caches, a checkpoint when due."""
-        self.write_lock()
+    def after_change(self, *, moved: bool = False) -> None:
+        """Do what follows every change: the caches, a checkpoint when due and, where HEAD ``moved``, ``dv.lock``."""
+        if moved:
+            self.write_lock()
         self.session.store.maintain()
         self.session.save()
 
@@ -187,6 +192,10 @@ class Workspace:
 
 def _checked_author(author: str) -> str:
     cleaned = " ".join(author.split())
+    try:
+        cleaned.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the author is not UTF-8", next="check DV_AUTHOR or --author") from None
     if not cleaned or len(cleaned) > 1000 or "\0" in author:  # noqa: PLR2004 - no name is longer
         raise UsageError("the author is empty or far too long", next="write it as 'Name <email>'")
     return cleaned

@@ -10,6 +10,7 @@ DONE: Final = 0
 DIFFERENT: Final = 1
 BUG: Final = 70
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 
 CODES: Final[dict[type[errors.DvError], int]] = {
     errors.ChecksFailedError: 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,10 @@ COMMANDS: Final = {
 """Command by command, the module that has it as ``<name>_command``; loaded when it is called."""
 
 
+class _ReaderGoneError(Exception):
+    """Whoever read the output (head, less) has enough."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
 
@@ -67,6 +72,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(module), f"{cmd_name}_command")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - a command returns what it likes
+        """Run the command; a reader that went away is for :func:`run` to notice, not for click to exit on."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGoneError from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -135,6 +147,7 @@ def run(arguments: Sequence[str]) -> int:
     json = wants_json(arguments)
     debug = "--debug" in arguments[: _first_command(arguments)]
     try:
+        _refuse_undecodable(arguments)
         result: Any = dv.main(args=list(arguments), prog_name="dv", standalone_mode=False)
         code = result if isinstance(result, int) else exits.DONE
     except click.exceptions.Exit as request:
@@ -145,7 +158,7 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("dv: interrupted", err=True)
         code = exits.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGoneError):
         # The reader (head, less) has enough; Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = exits.DONE
@@ -153,6 +166,14 @@ def run(arguments: Sequence[str]) -> int:
         voiced = _as_ours(error)
         code = _fail(voiced, json=json, debug=debug) if voiced else _report(error, json=json, debug=debug)
     return code
+
+
+def _refuse_undecodable(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError("an argument is not UTF-8", where=repr(word), next="rename the file first") from None
 
 
 def _as_ours(error: Exception) -> DvError | None:
@@ -217,8 +238,14 @@ def _report(error: Exception, *, json: bool, debug: bool) -> int:
     return exits.BUG
 
 
+def _terminate(_number: int, _frame: object) -> None:
+    """End as Ctrl-C does, so that unfinished files go and worker processes with them."""
+    sys.exit(exits.TERMINATED)
+
+
 def entry() -> None:
     """Run the command line of this process."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

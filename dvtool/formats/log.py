@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -132,6 +133,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 _ENTRY: Any = Entry
+_FILE: Final = re.compile("packs/[0-9a-f]{64}|index/[0-9a-f]{32}|keys/(?:log-)?[0-9a-f]{32}")
 
 
 def encode(entry: Entry) -> bytes:
@@ -158,14 +160,88 @@ def decode(data: bytes) -> Entry:
 def _check(entry: Entry) -> None:
     if entry.version != VERSION:
         raise FormatError(f"a log entry has format version {entry.version}", next="upgrade dv")
-    if len(entry.previous) != ids.ID_SIZE or len(entry.write) != WRITE_ID_SIZE or entry.number < 1:
-        raise FormatError("a log entry holds an id of the wrong length")
+    _check_lengths(ids.SHORT_SIZE, entry.store, entry.write)
+    _check_lengths(ids.ID_SIZE, entry.previous)
+    if entry.number < 1 or not 0 <= entry.checkpoint <= entry.number or not 0 <= entry.time < codec.TIME_LIMIT:
+        raise FormatError("a log entry holds an impossible number or time")
     for action in entry.actions:
-        if isinstance(action, MoveRef):
+        _check_action(action)
+
+
+def _check_action(action: Action) -> None:
+    match action:
+        case MoveRef():
             check_ref(action.name)
             for value in (action.old, action.new):
                 if value is not None:
                     check_value(value)
+        case AddPacks():
+            _check_segment(action.keys, action.index, action.records)
+            _check_lengths(ids.ID_SIZE, *action.packs)
+        case Condemn() | Drop():
+            check_files(action.names)
+        case Supersede():
+            for pair in action.pairs:
+                _check_lengths(ids.ID_SIZE, *pair)
+        case Erasure():
+            _check_erasure(action)
+        case Checkpoint():
+            _check_checkpoint(action)
+
+
+def _check_erasure(action: Erasure) -> None:
+    _check_lengths(ids.SHORT_SIZE, action.erasure, action.planned)
+    if action.phase not in {ERASING, ERASED, ABORTED, FINISHED}:
+        raise FormatError(f"the log holds an erasure in the unknown phase {action.phase}", next="upgrade dv")
+
+
+def _check_checkpoint(action: Checkpoint) -> None:
+    for table in (
+        action.refs,
+        action.packs,
+        action.superseded,
+        action.condemned,
+        action.dropped,
+        action.erasures,
+        action.locators,
+    ):
+        keys = [key for key, _value in table.pairs]
+        if table.root:
+            _check_lengths(ids.ID_SIZE, table.root)
+        if table.count < 0 or len(keys) != (0 if table.root else table.count) or len(keys) > INLINE_LIMIT:
+            raise FormatError("a table of a checkpoint does not add up")
+        if keys != sorted(set(keys)):
+            raise FormatError("a table of a checkpoint is not sorted and distinct")
+    for key, value in action.refs.pairs:
+        check_ref(key.decode(errors="surrogateescape"))
+        check_value(value)
+    for segment in action.segments:
+        _check_segment(segment.keys, segment.index, min(segment.records, segment.packs))
+    _check_lengths(WRITE_ID_SIZE, *filter(None, [action.lock]), *(write for _number, write in action.writes))
+    check_files(action.condemn)
+
+
+def _check_segment(keys: str, index: str, count: int) -> None:
+    check_files((keys, index))
+    if not keys.startswith("keys/") or not index.startswith("index/") or count < 0:
+        raise FormatError("the log names something that is no index file with its key file")
+
+
+def _check_lengths(length: int, *values: bytes) -> None:
+    if any(len(value) != length for value in values):
+        raise FormatError("a log entry holds an id of the wrong length")
+
+
+def check_files(names: tuple[str, ...]) -> None:
+    """Check names of files as read from a log: those that may be added, and therefore destroyed.
+
+    Raises:
+        FormatError: at the first that is not the name of a pack, index file, key file or log key; ``keys/repo``,
+            entries of the log and everything outside the store are not.
+    """
+    for name in names:
+        if not _FILE.fullmatch(name):
+            raise FormatError(f"the log holds the impossible file name {name!r}")
 
 
 def check_ref(name: str) -> None:

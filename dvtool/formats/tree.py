@@ -194,6 +194,19 @@ def entries_of(leaf: Leaf) -> list[Entry]:
     return found
 
 
+def entry_at(leaf: Leaf, position: int) -> Entry:
+    """Return one entry of a leaf without making the others."""
+    kind = leaf.kinds[position]
+    start = position * ids.ID_SIZE
+    entry = Entry(kind, leaf.sizes[position], leaf.ids[start : start + ids.ID_SIZE])
+    if kind == DIRECTORY:
+        count = leaf.counts[leaf.kinds.count(DIRECTORY, 0, position)]
+        return entry._replace(files=count, erased=dict(leaf.tallies).get(position, ()))
+    if kind == ERASED:
+        return entry._replace(files=0, erased=dict(leaf.tallies).get(position, ()))
+    return entry
+
+
 def _check_leaf(leaf: Leaf) -> None:
     count = len(leaf.kinds)
     names = names_of(leaf)

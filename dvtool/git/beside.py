@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvtool import paths
 from dvtool.errors import NotFoundError
+from dvtool.storage.disk import temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -93,36 +94,42 @@ def ignore_roots(root: str, roots: Sequence[str], disk: Disk) -> bool:
     """
     if find(root) is None:
         return False
-    path = f"{root}/.gitignore"
+    path = os.path.realpath(f"{root}/.gitignore")
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, "rb") as file:
             text = file.read()
     except FileNotFoundError:
-        text = ""
-    wanted = with_block(text, ["/.dv/", *(f"/{_escaped(name)}" for name in roots if name)])
+        text = b""
+    except OSError:
+        return False  # a directory of that name, say: nothing that a command on data should fail for
+    lines = ["/.dv/", *(f"/{_escaped(name)}" for name in roots if name)]
+    if "" in roots:
+        lines += ["/*", *(f"!/{name}" for name in (".gitignore", ".gitattributes", *sorted(paths.ROOT_FILES)))]
+    wanted = with_block(text, [line.encode() for line in lines])
     if wanted == text:
         return False
-    temporary = f"{root}/{paths.PARTIAL}{os.getpid()}-gitignore"
-    disk.unlink(temporary)
+    temporary = f"{os.path.dirname(path)}/{paths.PARTIAL}{temporary_name()}"
     mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
-    disk.write(temporary, wanted.encode(), mode=mode)
+    disk.write(temporary, wanted, mode=mode)
     disk.rename(temporary, path)
     return True
 
 
-def with_block(text: str, lines: Sequence[str]) -> str:
-    """Return ``text`` with the managed block holding ``lines``."""
-    newline = "\r\n" if "\r\n" in text else "\n"
-    block = newline.join([BEGIN, *lines, END]) + newline
-    start = text.find(BEGIN)
-    end = text.find(END, start)
-    if start >= 0 and end >= 0:
-        rest = text[end + len(END) :]
-        rest = rest.removeprefix("\r").removeprefix("\n")
-        return text[:start] + block + rest
-    if text and not text.endswith("\n"):
+def with_block(text: bytes, lines: Sequence[bytes]) -> bytes:
+    """Return ``text`` with the managed block holding ``lines``; every other line stays, byte for byte."""
+    newline = b"\r\n" if b"\r\n" in text else b"\n"
+    block = [BEGIN.encode(), *lines, END.encode()]
+    own = text.splitlines(keepends=True)
+    bare = [line.strip() for line in own]
+    if END.encode() in bare:
+        end = bare.index(END.encode())
+        starts = [at for at in range(end) if bare[at] == BEGIN.encode()]
+        if starts:
+            before, after = b"".join(own[: starts[-1]]), b"".join(own[end + 1 :])
+            return before + newline.join(block) + newline + after
+    if text and not text.endswith(b"\n"):
         text += newline
-    return text + block
+    return text + newline.join(block) + newline
 
 
 def _escaped(path: str) -> str:

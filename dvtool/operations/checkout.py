@@ -16,7 +16,7 @@ from dvtool.history.revisions import check_name
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import TreeDiff, diff_trees
 from dvtool.worktree import apply, staging
-from dvtool.worktree.inspect import scan
+from dvtool.worktree.inspect import inspect
 from dvtool.worktree.layout import write_file
 from dvtool.worktree.materialise import Contents
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from dvtool.formats.snapshot import Snapshot
     from dvtool.store.transaction import Transaction
     from dvtool.workspace import Workspace
-    from dvtool.worktree.apply import Plan
-    from dvtool.worktree.scan import Findings
+    from dvtool.worktree.apply import Outcome, Plan
+    from dvtool.worktree.inspect import WorktreeChanges
 
 
 class CheckoutResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,23 +89,27 @@ def checkout(
         local = TreeDiff(files={}, directories={})
         if view.tree != head_tree and not force:
             local = diff_trees(session.trees, session.trees, head_tree, view.tree)
-        found = scan(session, staging.merged_roots(view.roots, snapshot.roots))
-        for leftover in found.leftovers:
+        changes = inspect(session, staging.merged_roots(view.roots, snapshot.roots))
+        for leftover in changes.leftovers:
             staging.remove_leftover(session.root, leftover)
-        decide = _forced if force else _careful
-        plan, kept = decide(workspace, snapshot, switch, local, found)
-        if only:
-            _confine(workspace, plan, snapshot, found, only, force=force)
+        if force:
+            plan, kept = _forced(workspace, snapshot, switch, changes), set[str]()
+        else:
+            plan, kept = _careful(workspace, switch, local, changes)
+        confinement = _confinement(workspace, plan, snapshot, only) if only else apply.nothing()
         if not force:
+            _refuse_conflicts(workspace, confinement, changes)
             apply.require_stored(session, plan)
         with session.store.transaction() as transaction:
             tree, roots = _staged_tree(workspace, transaction, snapshot, switch, local)
             outcome = apply.execute(session, plan)
             _move(workspace, transaction, target, snapshot, tree, roots)
         apply.record(session, plan, outcome)
+        if only:
+            _confine(workspace, confinement, only, outcome, force=force)
         _restore_settings(workspace, snapshot, session.snapshot(previous) if previous else None)
         workspace.update_git_ignore(roots)
-        workspace.after_change()
+        workspace.after_change(moved=True)
     apply.raise_damage(outcome.damaged, done="HEAD has moved, and every other file has been written")
     return CheckoutResult(
         snapshot=target.identity.hex(),
@@ -167,13 +171,11 @@ def _unborn(workspace: Workspace, target: _Target) -> CheckoutResult:
         session.store.log.append(
             "checkout", lambda _state: [log.MoveRef(name=session.head_ref, old=head.value, new=value)]
         )
-    workspace.after_change()
+    workspace.after_change(moved=True)
     return CheckoutResult(snapshot=None, branch=target.branch, written=0, removed=0, kept=())
 
 
-def _forced(
-    workspace: Workspace, snapshot: Snapshot, switch: TreeDiff, _local: TreeDiff, found: Findings
-) -> tuple[Plan, set[str]]:
+def _forced(workspace: Workspace, snapshot: Snapshot, switch: TreeDiff, changes: WorktreeChanges) -> Plan:
     """Plan to make everything tracked as the snapshot has it, whatever lies there."""
     session = workspace.session
     view = session.stage()
@@ -181,62 +183,61 @@ def _forced(
     if view.tree != session.head_tree():
         difference = diff_trees(session.trees, session.trees, view.tree, snapshot.root)
     plan = _plan(difference)
-    for path in [*(path for path, _stat in found.doubtful), *found.removed]:
+    for path in [*changes.modified, *changes.removed]:
         if path not in plan.writes and path not in plan.removals:
             entry = session.trees.resolve(snapshot.root, path)
             if entry is not None and entry.kind != DIRECTORY:
                 plan.writes[path] = entry
-    for path in found.gone_directories:
+    for path in changes.gone_directories:
         entry = session.trees.resolve(snapshot.root, path)
         if entry is not None and entry.kind == DIRECTORY:
             plan.new_directories.add(path)
-    return plan, set()
+    return plan
 
 
 def _careful(
-    workspace: Workspace, _snapshot: Snapshot, switch: TreeDiff, local: TreeDiff, found: Findings
+    workspace: Workspace, switch: TreeDiff, local: TreeDiff, changes: WorktreeChanges
 ) -> tuple[Plan, set[str]]:
-    """Plan the switch alone, and refuse it when local changes are in its way."""
-    session = workspace.session
+    """Plan the switch alone, and refuse it when local changes are in its way; return what is kept beside the plan."""
     plan = _plan(switch)
-    conflicts = {
-        path for path, (_old, new) in switch.files.items() if path in local.files and local.files[path][1] != new
-    }
-    seen = dict([*found.doubtful, *found.added])
-    touched = {path: seen[path] for path in switch.files if path in seen}
-    there: dict[str, Entry | None] = dict(apply.contents(session, touched.items())) if touched else {}
-    fresh = [path for path, (old, new) in switch.files.items() if old is None and new is not None]
-    there.update(apply.obstacles(session, fresh, set(seen)))
-    for path, entry in there.items():
-        old, new = switch.files[path]
-        if _same(entry, new):
+    staged_otherwise = set()
+    for path, (_old, new) in switch.files.items():
+        if path not in local.files:
+            continue
+        if local.files[path][1] == new:
+            # The stage is there already, and the worktree is the user's affair: it may hold what comes next.
+            plan.removals.discard(path)
             plan.writes.pop(path, None)
-        elif not _same(entry, old) and not (entry is None and _is_going(path, switch)):
+        else:
+            staged_otherwise.add(path)
+    _refuse_conflicts(workspace, plan, changes, staged_otherwise)
+    return plan, {*local.files, *changes.modified, *changes.removed} - switch.files.keys()
+
+
+def _refuse_conflicts(
+    workspace: Workspace, plan: Plan, changes: WorktreeChanges, conflicts: set[str] | None = None
+) -> None:
+    """Take out of a plan what is done already, and refuse it when it would destroy what is not stored.
+
+    Raises:
+        ConflictError: listing every path in the way; nothing has been touched.
+    """
+    index = workspace.session.index()
+    conflicts = conflicts or set()
+    for path, entry in apply.examine(workspace.session, plan).items():
+        if path in plan.writes and apply.same(entry, plan.writes[path]):
+            del plan.writes[path]
+        elif not apply.same(entry, index.row(path)) and not (entry is None and path in plan.gone_directories):
             conflicts.add(path)
-    for path in touched.keys() - there.keys():
-        conflicts.add(path)
-    staying = {path for path in seen if path not in switch.files}
+    staying = {*changes.modified, *changes.added} - plan.removals - plan.writes.keys()
     for path in plan.writes:
         conflicts.update(parent for parent in paths.parents(path) if parent in staying)
-    if staying:
-        conflicts.update(path for path in staying if any(parent in plan.writes for parent in paths.parents(path)))
+    conflicts.update(path for path in staying if any(parent in plan.writes for parent in paths.parents(path)))
     apply.refuse(
         conflicts,
         what="local changes are in the way; nothing was changed",
         advice="commit them, or drop them with 'dv restore --force', or overwrite them with --force",
     )
-    kept = {*local.files, *(path for path, _stat in found.doubtful), *found.removed} - switch.files.keys()
-    return plan, kept
-
-
-def _is_going(path: str, switch: TreeDiff) -> bool:
-    """Return whether what lies at ``path`` is a directory that the switch removes."""
-    before, after = switch.directories.get(path, (None, None))
-    return before is not None and after is None
-
-
-def _same(entry: Entry | None, other: Entry | None) -> bool:
-    return entry is not None and other is not None and entry[:3] == other[:3]
 
 
 def _plan(difference: TreeDiff) -> Plan:
@@ -254,23 +255,14 @@ def _plan(difference: TreeDiff) -> Plan:
     return plan
 
 
-def _confine(
-    workspace: Workspace, plan: Plan, snapshot: Snapshot, found: Findings, only: Sequence[str], *, force: bool
-) -> None:
-    """Add to the plan what confining the worktree to ``only`` takes, and record the confinement."""
+def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: Sequence[str]) -> Plan:
+    """Plan what confining the worktree to ``only`` takes, once the switch is done."""
     session = workspace.session
     wanted = tuple(path for path in only if path)
     for path in wanted:
         if session.trees.resolve(snapshot.root, path) is None:
             raise NotFoundError(f"{path!r} is not in the snapshot", next="run 'dv ls -r' to see what is")
-    changed = {path for path, _stat in found.doubtful}
-    lost = changed if not wanted else {path for path in changed if not paths.covered(path, wanted)}
-    if wanted and not force:
-        apply.refuse(
-            lost,
-            what="local changes would be lost by leaving these paths out; nothing was changed",
-            advice="commit them, or drop them with --force",
-        )
+    plan = apply.nothing()
     before = session.left_out()
     for path, entry in session.trees.walk(snapshot.root):
         inside = not wanted or paths.covered(path, wanted)
@@ -279,13 +271,35 @@ def _confine(
                 plan.new_directories.add(path)
             else:
                 plan.gone_directories.add(path)
+                switch.new_directories.discard(path)
         elif inside:
             if before is not None and before(path):
                 plan.writes[path] = entry
         else:
-            plan.writes.pop(path, None)
+            switch.writes.pop(path, None)
             plan.removals.add(path)
-    session.set_sparse(only=wanted, dropped=())
+    return plan
+
+
+def _confine(workspace: Workspace, plan: Plan, only: Sequence[str], outcome: Outcome, *, force: bool) -> None:
+    """Carry out a confinement.
+
+    What comes is written first, then the confinement is recorded, then what is left out goes: at no moment is a
+    missing file one that the record expects.
+    """
+    session = workspace.session
+    if not force:
+        apply.require_stored(session, plan)
+    coming = apply.nothing()
+    coming.writes, coming.new_directories, coming.judged = plan.writes, plan.new_directories, plan.judged
+    came = apply.execute(session, coming, everywhere=True)
+    apply.record(session, coming, came)
+    outcome.files += came.files
+    outcome.damaged += came.damaged
+    session.set_sparse(only=tuple(path for path in only if path), dropped=())
+    going = apply.nothing()
+    going.removals, going.gone_directories, going.judged = plan.removals, plan.gone_directories, plan.judged
+    apply.execute(session, going)
 
 
 def _staged_tree(

@@ -65,7 +65,7 @@ def commit(
             if everything and roots:
                 session.index()
                 found = staging.look(session, roots, force=False)
-                held = workspace.refuse_git_tracked([path for path, _stat in found.added], skip=False)
+                held = workspace.refuse_git_tracked([path for path, _stat in found.added], skip=True)
                 found.added = [item for item in found.added if item[0] not in held]
                 staged = staging.bring_in(session, transaction, found, roots)
                 tree = staged.tree
@@ -96,7 +96,7 @@ def commit(
             transaction.commit("commit", lambda _state: moves)
         if staged is not None:
             staging.update_index(session, view, staged)
-        workspace.after_change()
+        workspace.after_change(moved=True)
     return CommitResult(
         snapshot=identity.hex(),
         parents=tuple(parent.hex() for parent in value.parents),

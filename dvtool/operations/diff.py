@@ -110,7 +110,10 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", 
     @property
     def is_empty(self) -> bool:
         """Return whether nothing differs."""
-        return not self.directories and not self.totals.modified
+        totals = self.totals
+        return not (
+            self.directories or totals.added or totals.removed or totals.modified or totals.renamed or totals.erased
+        )
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):

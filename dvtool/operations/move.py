@@ -68,10 +68,13 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
             actions = staging.stage_moves(session, transaction, tree, roots, view.merging)
             # The file moves first: if the entry then fails, the worktree says so and nothing is lost.
             rename(session.root, before, after)
+            only, dropped = session.worktree.only, session.worktree.dropped
+            session.set_sparse(only=_follow(only, before, after), dropped=_follow(dropped, before, after))
             try:
                 transaction.commit("mv", lambda _state: actions)
             except BaseException:
                 rename(session.root, after, before)
+                session.set_sparse(only=only, dropped=dropped)
                 raise
         index = session.index()
         for path, row in seen:
@@ -83,6 +86,11 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
         workspace.update_git_ignore(roots)
         workspace.after_change()
     return MoveResult(before=before, after=after, files=entry.files)
+
+
+def _follow(listed: tuple[str, ...], before: str, after: str) -> tuple[str, ...]:
+    """Return paths with those at and below ``before`` moved to ``after``."""
+    return tuple(after + path[len(before) :] if paths.below(path, before) else path for path in listed)
 
 
 def _rows(workspace: Workspace, path: str) -> list[tuple[str, Row]]:

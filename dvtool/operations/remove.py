@@ -11,7 +11,6 @@ from dvtool.errors import NotFoundError
 from dvtool.formats.tree import DIRECTORY
 from dvtool.store.editing import Changes, Editor
 from dvtool.worktree import apply, staging
-from dvtool.worktree.inspect import scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +39,10 @@ def remove(
         session.store.refresh()
         session.require_unlocked_refs()
         view = session.stage()
-        wanted = [session.relative(argument) for argument in arguments]
+        named = [session.relative(argument) for argument in arguments]
+        wanted = staging.merged_roots((), named)
         plan = apply.nothing()
-        for argument, path in zip(arguments, wanted, strict=True):
+        for argument, path in zip(arguments, named, strict=True):
             entry = session.trees.resolve(view.tree, path) if view.tree is not None else None
             if entry is None or (not path and not view.roots):
                 raise NotFoundError(f"{argument!r} is not tracked", next="run 'dv ls -r' to see what is")
@@ -52,9 +52,12 @@ def remove(
             plan.gone_directories.add(path)
             for below, found in session.trees.walk(entry.id, path):
                 (plan.gone_directories if found.kind == DIRECTORY else plan.removals).add(below)
-        found_changes = scan(session, wanted)
         if not cached and not force:
-            _refuse_unstored(workspace, found_changes.doubtful)
+            apply.refuse(
+                apply.unstored(session, plan),
+                what="these files hold content that is stored nowhere; nothing was removed",
+                advice="keep the files with --cached, or remove them all the same with --force",
+            )
             apply.require_stored(session, plan)
         with session.store.transaction() as transaction:
             edits: Changes = {}
@@ -70,23 +73,10 @@ def remove(
         if not cached:
             plan.gone_directories.discard("")
             apply.execute(session, plan)
+        dropped = [path for path in session.worktree.dropped if not paths.covered(path, wanted)]
+        session.set_sparse(only=session.worktree.only, dropped=tuple(dropped))
         session.index()
         workspace.update_git_ignore(roots)
         workspace.after_change()
     removed = tuple(sorted(plan.removals))
     return RemoveResult(removed=removed, deleted=0 if cached else len(removed))
-
-
-def _refuse_unstored(workspace: Workspace, doubtful: list[tuple[str, tuple[int, int, int, int, int]]]) -> None:
-    session = workspace.session
-    known = apply.contents(session, doubtful) if doubtful else {}
-    conflicts = []
-    for path, _stat in doubtful:
-        entry = known.get(path)
-        if entry is None or (entry.size and not session.store.has(entry.id)):
-            conflicts.append(path)
-    apply.refuse(
-        conflicts,
-        what="these files hold content that is stored nowhere; nothing was removed",
-        advice="keep the files with --cached, or remove them all the same with --force",
-    )

@@ -68,7 +68,11 @@ def restore(
         found = scan(session, [path for path in wanted if _is_tracked(workspace, path)])
         plan = _plan(workspace, wanted, origin, found)
         if not force:
-            _refuse_unstored(workspace, plan, found)
+            apply.refuse(
+                apply.unstored(session, plan),
+                what="these files hold content that is stored nowhere; nothing was changed",
+                advice="store it with 'dv add', or overwrite it with --force",
+            )
             apply.require_stored(session, plan)
         outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
@@ -137,28 +141,3 @@ def _plan(workspace: Workspace, wanted: list[str], origin: bytes | None, found: 
         if entry is not None and entry.kind == DIRECTORY:
             plan.new_directories.add(path)
     return plan
-
-
-def _refuse_unstored(workspace: Workspace, plan: Plan, found: Findings) -> None:
-    """Refuse to overwrite or remove content that no pack holds."""
-    session = workspace.session
-    index = session.index()
-    at_risk = [
-        (path, stat) for path, stat in [*found.doubtful, *found.added] if path in plan.writes or path in plan.removals
-    ]
-    conflicts = []
-    known = apply.contents(session, at_risk) if at_risk else {}
-    for path, _stat in at_risk:
-        entry = known.get(path)
-        if entry is None or (entry.size and not session.store.has(entry.id)):
-            conflicts.append(path)
-    seen = {path for path, _stat in at_risk}
-    fresh = [path for path in plan.writes if path not in seen and index.row(path) is None]
-    for path, entry in apply.obstacles(session, fresh, seen).items():
-        if entry is None or (entry.size and not session.store.has(entry.id)):
-            conflicts.append(path)
-    apply.refuse(
-        conflicts,
-        what="these files hold content that is stored nowhere; nothing was changed",
-        advice="store it with 'dv add', or overwrite it with --force",
-    )

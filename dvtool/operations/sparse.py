@@ -10,7 +10,7 @@ from dvtool import paths
 from dvtool.errors import DvError, IntegrityError, NotFoundError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.worktree import apply
+from dvtool.worktree import apply, staging
 from dvtool.worktree.inspect import inspect
 from dvtool.worktree.materialise import Contents
 
@@ -42,18 +42,24 @@ def drop(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         session.store.refresh()
         wanted = _tracked(workspace, arguments)
         files, directories = _below(workspace, wanted)
-        changes = inspect(session, wanted)
-        apply.refuse(
-            [*changes.modified, *changes.added],
-            what="these paths hold changes that are not staged; nothing was removed",
-            advice="stage them with 'dv add', or undo them with 'dv restore --force'",
-        )
         _verify(workspace, files)
-        # Recorded before anything is removed: a crash in between leaves files that are there and marked as left out.
-        session.set_sparse(only=session.worktree.only, dropped=(*session.worktree.dropped, *wanted))
+        # Looked at after the long part, and each file once more at the moment it goes.
+        changes = inspect(session, wanted)
         plan = apply.nothing()
         plan.removals = {path for path, _entry in files}
         plan.gone_directories = directories
+        different = [
+            path
+            for path, entry in apply.examine(session, plan).items()
+            if not apply.same(entry, session.index().row(path))
+        ]
+        apply.refuse(
+            [*changes.modified, *changes.added, *different, *(path for path, _reason in changes.problems)],
+            what="these paths hold changes that are not staged, or cannot be read; nothing was removed",
+            advice="stage them with 'dv add', or undo them with 'dv restore --force'",
+        )
+        # Recorded before anything is removed: a crash in between leaves files that are there and marked as left out.
+        session.set_sparse(only=session.worktree.only, dropped=(*session.worktree.dropped, *wanted))
         apply.execute(session, plan)
         workspace.after_change()
     return SparseResult(files=len(files), bytes=sum(entry.size for _path, entry in files))
@@ -74,9 +80,16 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         left_out = session.left_out() or (lambda _path: False)
         files, directories = _below(workspace, wanted)
         missing = [(path, entry) for path, entry in files if left_out(path) and entry.kind != tree.ERASED]
-        there = apply.obstacles(session, [path for path, _entry in missing], set())
+        plan = apply.nothing()
+        plan.writes = dict(missing)
+        conflicts = []
+        for path, entry in apply.examine(session, plan).items():
+            if apply.same(entry, plan.writes[path]):
+                del plan.writes[path]
+            else:
+                conflicts.append(path)
         apply.refuse(
-            [path for path, entry in missing if path in there and not _same(there[path], entry)],
+            conflicts,
             what="other files lie where these would go; nothing was changed",
             advice="move them away, then run the command again",
         )
@@ -87,12 +100,11 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
             dropped += _siblings(workspace, path, wanted)
         only = session.worktree.only
         if only:
-            only = (*only, *(path for path in wanted if not paths.covered(path, only)))
-        plan = apply.nothing()
-        plan.writes = {path: entry for path, entry in missing if path not in there}
+            only = () if "" in wanted else staging.merged_roots(only, wanted)
         plan.new_directories = directories
+        # Written first, recorded second: a crash in between leaves files that are there and marked as left out.
+        outcome = apply.execute(session, plan, everywhere=True)
         session.set_sparse(only=tuple(only), dropped=tuple(dropped))
-        outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
         workspace.after_change()
     apply.raise_damage(outcome.damaged, done="every other file has been written")
@@ -175,7 +187,3 @@ def _verify(workspace: Workspace, files: Sequence[tuple[str, Entry]]) -> None:
             items=tuple(damaged),
             next="keep the worktree's copies: they may be the last ones",
         )
-
-
-def _same(there: Entry | None, entry: Entry) -> bool:
-    return there is not None and there[:3] == entry[:3]

@@ -12,6 +12,7 @@ from dvtool import paths
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.history.revisions import check_name
+from dvtool.storage.disk import temporary_name
 from dvtool.workspace import Workspace, free_target
 from dvtool.worktree import apply, layout
 from dvtool.worktree.inspect import inspect
@@ -85,7 +86,7 @@ def add_worktree(
         )
     identity = context.entropy.bytes(16).hex()
     context.disk.make_directory(target)
-    fresh = f"{target}/{paths.PARTIAL}{os.getpid()}"
+    fresh = f"{target}/{paths.PARTIAL}{temporary_name()}"
     control = f"{target}/{layout.DIRECTORY}"
     # Files first, entry second: a worktree without its ref refuses to work and can be removed, while a ref without
     # its worktree would hold the branch for ever.
@@ -153,6 +154,11 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
                 for path, entry in other.session.trees.walk(view.tree):
                     (plan.gone_directories if chr(entry.kind) == "d" else plan.removals).add(path)
             if not force:
+                apply.refuse(
+                    apply.unstored(other.session, plan),
+                    what="these files hold content that is stored nowhere; nothing was removed",
+                    advice="commit them there, or remove the worktree all the same with --force",
+                )
                 apply.require_stored(other.session, plan)
             apply.execute(other.session, plan)
         shutil.rmtree(f"{target}/{layout.DIRECTORY}")

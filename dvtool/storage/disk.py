@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import ExistsError, NotFoundError, StorageError
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
+
+
+ABANDONED_AFTER: Final = 86400
+"""Seconds after which an unfinished file of a process that cannot be looked up is taken for abandoned."""
 
 
 def attempt(path: str, action: Callable[[], T]) -> T:
@@ -47,6 +53,39 @@ def as_ours(error: OSError, path: str) -> StorageError:
         errno.EIO: "the disk reports an error: check its health and its log before anything else",
     }.get(error.errno or 0, "try again; if it stays, check the path by hand")
     return StorageError("the disk refused", where=path, why=error.strerror or str(error), next=advice)
+
+
+def temporary_name() -> str:
+    """Return a name for an unfinished file: process, where processes are numbered so, and 64 random bits."""
+    return f"{os.getpid()}-{_namespace()}-{os.urandom(8).hex()}"
+
+
+def is_abandoned(path: str, name: str) -> bool:
+    """Return whether the process that made the unfinished file ``path`` under ``name`` is certainly no more.
+
+    A process of this boot and of this process-number space is looked up; one of another container or host cannot be,
+    and is given a day.
+    """
+    match = re.fullmatch("([0-9]+)-([0-9a-f]+)-[0-9a-f]{16}", name)
+    if match is None:
+        return False
+    process, namespace = match.groups()
+    if namespace == _namespace():
+        return not os.path.isdir(f"/proc/{process}")
+    try:
+        return time.time() - os.lstat(path).st_mtime > ABANDONED_AFTER
+    except OSError:
+        return False
+
+
+@functools.cache
+def _namespace() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read()[:8]
+        return boot + format(os.stat("/proc/self/ns/pid").st_ino, "x")
+    except (OSError, ValueError):
+        return "0"
 
 
 class Disk:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dvtool.errors import NotFoundError
-from dvtool.storage.disk import Disk, attempt
+from dvtool.storage.disk import Disk, attempt, is_abandoned, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,8 +122,7 @@ class LocalBackend:
         if not os.path.isdir(self.scratch):
             return
         for name in attempt(self.scratch, lambda: os.listdir(self.scratch)):
-            process = name.partition("-")[0]
-            if process.isdigit() and not os.path.isdir(f"/proc/{process}"):
+            if is_abandoned(f"{self.scratch}/{name}", name):
                 self.disk.unlink(f"{self.scratch}/{name}")
 
     def delete(self, name: str) -> None:
@@ -137,4 +136,4 @@ class LocalBackend:
         self._directories.add(os.path.dirname(path))
 
     def _temporary(self) -> str:
-        return f"{self.workspace()}/{os.getpid()}-{self._entropy.bytes(8).hex()}"
+        return f"{self.workspace()}/{temporary_name()}"

@@ -56,17 +56,11 @@ def write(store: Store) -> None:
         else:
             kept += [segment.description for segment in tail]
         new = transaction.write_only()
-        for action in new:
-            if isinstance(action, log.AddPacks):
-                kept.append(
-                    log.Segment(keys=action.keys, index=action.index, records=action.records, packs=len(action.packs))
-                )
 
         def build(current: State) -> list[log.Action]:
             if current.number != number:
                 raise ConflictError("another writer was faster")
             return [
-                *new,
                 log.Checkpoint(
                     segments=tuple(kept),
                     lock=current.lock,
@@ -74,6 +68,7 @@ def write(store: Store) -> None:
                     condemn=tuple(sorted(condemned)),
                     **checkpoint,
                 ),
+                *new,  # after the checkpoint, which would else forget the packs of its own tables
             ]
 
         try:

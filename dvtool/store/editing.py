@@ -13,7 +13,11 @@ from dvtool.store.trees import Trees
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import msgspec
+
     from dvtool.store.tables import ObjectSource
+
+Sections = dict[str, "msgspec.Raw"]
 
 Changes = dict[str, dict[str, Entry | None]]
 """By directory, by name: the new entry, or None for "not there any more".
@@ -82,19 +86,22 @@ class Editor:
                 if parent in changes:
                     break
                 changes[parent] = {}
-        for directory in sorted(changes, key=lambda path: (-path.count("/") - bool(path), path)):
-            base = self._base(current, directory)
-            identity = self.edit(base, changes[directory])
+        ordered = sorted(changes, key=lambda path: (path.count("/") + bool(path), path))
+        # Down once, to find what each directory was, parents before children so that each is read while it is at hand;
+        bases: dict[str, bytes | None] = {"": current}
+        for directory in ordered[1:]:
+            parent, name = paths.split(directory)
+            above = bases[parent]
+            entry = self.trees.get(above, name) if above is not None else None
+            bases[directory] = entry.id if entry is not None and entry.kind == DIRECTORY else None
+        # then up, each directory once its children are known.
+        for directory in reversed(ordered):
+            identity = self.edit(bases[directory], changes.pop(directory))
             if not directory:
                 return identity
             parent, name = paths.split(directory)
             changes[parent][name] = self.trees.directory_entry(identity)
-            changes[directory] = {}
         raise AssertionError("the root is above every directory")
-
-    def _base(self, root: bytes, directory: str) -> bytes | None:
-        entry = self.trees.resolve(root, directory)
-        return entry.id if entry is not None and entry.kind == DIRECTORY else None
 
     def edit(self, base: bytes | None, changes: Mapping[str, Entry | None]) -> bytes:
         """Return the directory that ``changes`` (by name) make of the directory ``base`` alone."""
@@ -109,29 +116,33 @@ class Editor:
         out: list[tuple[str, bytes, tree.Totals]] = []
         carry: dict[str, Entry] = {}
         here: tree.Tally = ()
+        sections: Sections = {}
         for i in range(max(len(leaves), 1)):
-            if i not in by_leaf and not carry:
+            # A first leaf that went altogether leaves its tally and sections to the next.
+            if leaves and i not in by_leaf and not carry and (out or not (here or sections)):
                 out.append(leaves[i])
                 continue
             entries = carry
             if leaves:
                 leaf = self.trees.leaf(leaves[i][1])
                 if i == 0:
-                    here = leaf.here
+                    here, sections = leaf.here, leaf.sections
                 entries = {**carry, **dict(zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True))}
             for name, entry in by_leaf.get(i, {}).items():
                 if entry is None:
                     entries.pop(name, None)
                 else:
                     entries[name] = entry
-            carry = self._emit(entries, out, here if not out else (), last=i >= len(leaves) - 1)
-        return self._raise(out, here)
+            first = (here, sections) if not out else ((), {})
+            carry = self._emit(entries, out, *first, last=i >= len(leaves) - 1)
+        return self._raise(out, here, sections)
 
     def _emit(
         self,
         entries: dict[str, Entry],
         out: list[tuple[str, bytes, tree.Totals]],
         here: tree.Tally,
+        sections: Sections,
         *,
         last: bool,
     ) -> dict[str, Entry]:
@@ -143,16 +154,16 @@ class Editor:
             run = names[start:end]
             if end == len(names) and not last and not nodes.is_natural(end - start, nodes.TREE_SHAPE, mark(end - 1)):
                 return {name: entries[name] for name in run}
-            data, totals = tree.encode_leaf(run, [entries[name] for name in run], here)
-            here = ()
+            data, totals = tree.encode_leaf(run, [entries[name] for name in run], here, sections)
+            here, sections = (), {}
             out.append((run[-1], self._objects.put_object(ids.TREE, data), totals))
             start = end
         return {}
 
-    def _raise(self, out: list[tuple[str, bytes, tree.Totals]], here: tree.Tally) -> bytes:
+    def _raise(self, out: list[tuple[str, bytes, tree.Totals]], here: tree.Tally, sections: Sections) -> bytes:
         """Write the inner nodes over leaves, and return the root's id."""
         if not out:
-            return self._objects.put_object(ids.TREE, tree.encode_leaf([], [], here)[0])
+            return self._objects.put_object(ids.TREE, tree.encode_leaf([], [], here, sections)[0])
         level = 1
         while len(out) > 1:
             names = [name for name, _identity, _totals in out]

@@ -96,7 +96,7 @@ class Log:
                 return
             try:
                 entry, _label = self._open(number, blob)
-            except NotFoundError:
+            except IntegrityError:
                 return
             yield entry
             number -= 1
@@ -231,7 +231,15 @@ class Log:
 
     def _key(self, label: bytes) -> bytes:
         if label not in self._keys:
-            self._keys[label] = keys.read_log_key(self._backend, self._store, self._wrap, label)
+            try:
+                self._keys[label] = keys.read_log_key(self._backend, self._store, self._wrap, label)
+            except NotFoundError as error:
+                raise IntegrityError(
+                    "a log key is missing",
+                    where=error.where,
+                    why="entries of the log cannot be opened without it",
+                    next="restore the file from a backup or another copy of the store",
+                ) from None
         return self._keys[label]
 
     def _first_label(self) -> bytes:

@@ -16,6 +16,7 @@ from dvtool import digest, ids
 from dvtool.crypto import KEY_SIZE, TAG_SIZE, Sealer
 from dvtool.errors import DvError, FormatError, IntegrityError
 from dvtool.formats import index, pack
+from dvtool.storage.disk import temporary_name
 from dvtool.store.compression import Compressor, decompress
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class PackWriter:
         self._key = entropy.bytes(KEY_SIZE)
         self._sealer = Sealer(self._key)
         self._header = pack.encode_header(pack.Header(content=content, store=store, salt=entropy.bytes(32)))
-        self._path = f"{workspace}/{os.getpid()}-{entropy.bytes(8).hex()}"
+        self._path = f"{workspace}/{temporary_name()}"
         self._descriptor = disk.open_new(self._path)
         self._buffer = bytearray(BUFFER_SIZE)
         self._view = memoryview(self._buffer)

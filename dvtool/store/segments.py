@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import DvError, IntegrityError, KeyAccessError, NotFoundError
+from dvtool.errors import DvError, FormatError, IntegrityError, KeyAccessError, NotFoundError
 from dvtool.formats import index, pack
 from dvtool.store import keys
 from dvtool.store.packs import PackReader
@@ -12,8 +12,11 @@ from dvtool.store.packs import PackReader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dvtool.digest import IdHasher
     from dvtool.formats import keyfile, log
     from dvtool.storage.backend import Backend
+
+RESTORE: Final = "restore the file from a backup or another copy of the store"
 
 
 class Segment:
@@ -33,7 +36,15 @@ class Segment:
     def keys(self) -> keyfile.KeyFile:
         """The opened key file."""
         if self._keys is None:
-            self._keys = keys.read_key_file(self._backend, self._store, self._wrap, self.description.keys)
+            name = self.description.keys
+            try:
+                self._keys = keys.read_key_file(self._backend, self._store, self._wrap, name)
+            except NotFoundError:
+                raise IntegrityError("a key file of the store is missing", where=name, next=RESTORE) from None
+            except (FormatError, IntegrityError) as error:
+                raise IntegrityError(
+                    "a key file of the store is damaged", where=name, why=error.what, next=RESTORE
+                ) from None
         return self._keys
 
     @property
@@ -45,15 +56,12 @@ class Segment:
                 reader = index.Reader(self._backend.read(name), self._store, self.keys.index)
                 if len(reader) != self.description.records:
                     raise IntegrityError("it has another number of records than the log says")
-            except (KeyAccessError, NotFoundError):
+            except NotFoundError:
+                raise IntegrityError("an index file of the store is missing", where=name, next=RESTORE) from None
+            except KeyAccessError:
                 raise
             except DvError as error:
-                raise IntegrityError(
-                    "an index file is damaged",
-                    where=name,
-                    why=error.what,
-                    next="restore it from a backup or another copy",
-                ) from None
+                raise IntegrityError("an index file is damaged", where=name, why=error.what, next=RESTORE) from None
             self._index = reader
         return self._index
 
@@ -84,6 +92,33 @@ class Segment:
         return reader
 
 
+class SegmentObjects:
+    """Reads objects out of given segments, asking nobody else; what the fold of the log stands on."""
+
+    def __init__(self, segments: Segments, hasher: IdHasher) -> None:
+        """Read from ``segments``, which are this object's own."""
+        self._segments = segments
+        self._hasher = hasher
+
+    def follow(self, segments: Sequence[log.Segment]) -> None:
+        """Take the segments of a checkpoint."""
+        self._segments.follow(segments)
+
+    def read_object(self, kind: int, identity: bytes) -> bytes:
+        """Return an object, verified.
+
+        Raises:
+            IntegrityError: when it is missing or damaged.
+        """
+        found = self._segments.find(identity)
+        if found is None or found[1].flags & pack.KIND_MASK != kind:
+            raise IntegrityError("a table of the log is missing", where=identity.hex()[:16], next=RESTORE)
+        data = found[0].pack(found[1].pack).read(identity, found[1])
+        if self._hasher.id(kind, data) != identity:
+            raise IntegrityError("a table of the log is damaged", where=identity.hex()[:16], next=RESTORE)
+        return data
+
+
 class Segments:
     """All live segments, newest first."""
 
@@ -110,6 +145,7 @@ class Segments:
         for segment in self._live:
             location = segment.index.find(identity)
             if location is not None:
+                _check_bounds(segment, location)
                 return segment, location
         return None
 
@@ -128,6 +164,17 @@ class Segments:
             return ("", 0, 0)
         segment, location = found
         return segment.description.index, location.pack, location.offset
+
+
+def _check_bounds(segment: Segment, location: index.Location) -> None:
+    """Refuse a record that points outside its pack, before any memory is taken for what it claims."""
+    packs = segment.index.directory.packs
+    if (
+        location.pack >= len(packs)
+        or location.stored > pack.FRAME_LIMIT + 4096
+        or location.offset + location.stored > packs[location.pack].size
+    ):
+        raise IntegrityError("an index file points outside its packs", where=segment.description.index, next=RESTORE)
 
 
 def merge(segments: Sequence[Segment]) -> tuple[list[index.PackEntry], list[bytes], dict[bytes, bytes]]:

@@ -13,7 +13,7 @@ from dvtool.errors import ConflictError, IntegrityError
 from dvtool.formats import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class TableReader(Protocol):
@@ -25,6 +25,10 @@ class TableReader(Protocol):
 
     def items(self, table: log.Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the pairs whose key begins with ``prefix``, in order of key."""
+        ...
+
+    def follow(self, segments: Sequence[log.Segment]) -> None:
+        """Take the segments in which the nodes of a checkpoint's tables lie, before any of them is asked for."""
         ...
 
 
@@ -132,6 +136,11 @@ class State:
                 why="an entry does not name the one before it: the store was rolled back, forked or tampered with",
                 next="compare with another copy of the store before you go on",
             )
+        # A checkpoint's tables may lie in packs that the same entry adds, so those are known before it is taken.
+        added = [segment_of(action) for action in entry.actions if isinstance(action, log.AddPacks)]
+        for action in entry.actions:
+            if isinstance(action, log.Checkpoint):
+                self._reader.follow([*action.segments, *added])
         for action in entry.actions:
             self._act(action, entry)
         self.number = entry.number
@@ -150,11 +159,9 @@ class State:
                 self.refs.set(action.name.encode(), action.new)
             case log.AddPacks():
                 self.check_addable(action)
-                self.segments.append(
-                    log.Segment(keys=action.keys, index=action.index, records=action.records, packs=len(action.packs))
-                )
+                self.segments.append(segment_of(action))
                 for pack_name in action.packs:
-                    self.packs.set(pack_name, action.index.encode())
+                    self.packs.set(pack_name, b"")
             case log.Condemn():
                 self._condemn(action.names, entry.time)
             case log.Drop():
@@ -224,6 +231,11 @@ class State:
                     why="another dv changed it at the same time",
                     next="look at 'dv status', then run the command again",
                 )
+
+
+def segment_of(action: log.AddPacks) -> log.Segment:
+    """Return the segment that an entry adds."""
+    return log.Segment(keys=action.keys, index=action.index, records=action.records, packs=len(action.packs))
 
 
 def describe_ref(name: str) -> str:

@@ -14,7 +14,7 @@ from dvtool.store import checkpoints, keys
 from dvtool.store.chunker import Chunker
 from dvtool.store.log import Log
 from dvtool.store.packs import PackWriter
-from dvtool.store.segments import Segments
+from dvtool.store.segments import SegmentObjects, Segments
 from dvtool.store.tables import Tables
 from dvtool.store.transaction import Transaction
 
@@ -50,9 +50,13 @@ class Store:
         self.secrets = keys.load_secrets(backend, self.format.repository)
         self.hasher = digest.IdHasher(self.secrets.id_key)
         self.log = Log(backend, self.format.store, self.secrets.wrap, clock=clock, entropy=entropy)
-        self.log.reader = Tables(self)
-        self.segments = Segments(backend, self.format.store, self.secrets.wrap)
+        self.log.reader = Tables(SegmentObjects(self._new_segments(), self.hasher))
+        self.segments = self._new_segments()
+        self._sound: dict[str, bool] = {}
         self._followed = -1
+
+    def _new_segments(self) -> Segments:
+        return Segments(self.backend, self.format.store, self.secrets.wrap)
 
     @property
     def state(self) -> State:
@@ -74,9 +78,22 @@ class Store:
         return Chunker(self.format.chunking, self.secrets.seed)
 
     def has(self, identity: bytes) -> bool:
-        """Return whether an index file lists ``identity``."""
-        _ = self.state
-        return self.segments.find(identity) is not None
+        """Return whether ``identity`` is stored: an index file lists it, and its pack is there, whole and to stay.
+
+        This is what deduplication relies on, so a pack that is missing, has another size than recorded, or is
+        condemned (rule 3 of the protocol) does not count; the content is then stored anew.
+        """
+        state = self.state
+        found = self.segments.find(identity)
+        if found is None:
+            return False
+        segment, location = found
+        entry = segment.index.directory.packs[location.pack]
+        name = pack.file_name(entry.name)
+        if name not in self._sound:
+            whole = self.backend.exists(name) and self.backend.size(name) == entry.size
+            self._sound[name] = whole and state.condemned.get(name.encode()) is None
+        return self._sound[name]
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:
         """Return where an object lies.

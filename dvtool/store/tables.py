@@ -10,7 +10,7 @@ from dvtool.errors import FormatError
 from dvtool.formats import log, nodes, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class ObjectSource(Protocol):
@@ -18,6 +18,14 @@ class ObjectSource(Protocol):
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return the verified bytes of an object."""
+        ...
+
+
+class TableSource(ObjectSource, Protocol):
+    """Reads the objects of tables out of the segments that the newest checkpoint names."""
+
+    def follow(self, segments: Sequence[log.Segment]) -> None:
+        """Take the segments of a checkpoint."""
         ...
 
 
@@ -32,10 +40,14 @@ class ObjectSink(Protocol):
 class Tables:
     """Reads the tables of a checkpoint."""
 
-    def __init__(self, source: ObjectSource) -> None:
+    def __init__(self, source: TableSource) -> None:
         """Remember where objects come from."""
         self._source = source
         self._nodes: dict[bytes, table.Node] = {}
+
+    def follow(self, segments: Sequence[log.Segment]) -> None:
+        """Take the segments in which the nodes of a checkpoint's tables lie, before any of them is asked for."""
+        self._source.follow(segments)
 
     def get(self, which: log.Table, key: bytes) -> bytes | None:
         """Return the value of ``key``, or None."""

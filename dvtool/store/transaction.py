@@ -72,7 +72,8 @@ class Transaction:
     def finish_packs(self) -> list[FinishedPack]:
         """Finish what is being written and hand it over; for a process that cannot append the entry itself."""
         for content in sorted(self._writers):
-            self._finish(self._writers.pop(content))
+            self._finish(self._writers[content])
+            del self._writers[content]
         while self._waits:
             self._waits.pop()()
         finished, self._finished = self._finished, []

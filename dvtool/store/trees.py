@@ -28,6 +28,8 @@ class Trees:
         """Remember the source; decoded nodes are kept, up to a number."""
         self._source = source
         self._nodes: dict[bytes, tree.Leaf | tree.Inner] = {}
+        self._names: dict[bytes, list[str]] = {}
+        self._leaves: dict[bytes, list[tuple[str, bytes, tree.Totals]]] = {}
 
     def node(self, identity: bytes) -> tree.Leaf | tree.Inner:
         """Return a node, verified and checked."""
@@ -36,6 +38,8 @@ class Trees:
             node = tree.decode(self._source.read_object(ids.TREE, identity))
             if len(self._nodes) >= _NODES_KEPT:
                 self._nodes.clear()
+                self._names.clear()
+                self._leaves.clear()
             self._nodes[identity] = node
         return node
 
@@ -50,13 +54,24 @@ class Trees:
 
     def leaves(self, identity: bytes) -> list[tuple[str, bytes, tree.Totals]]:
         """Return (last name, id, totals) of each leaf of a directory, in order; ``""`` stands for no name."""
+        found = self._leaves.get(identity)
+        if found is not None:
+            return found
         node = self.node(identity)
+        found = []
         if isinstance(node, tree.Leaf):
-            names = tree.names_of(node)
-            return [(names[-1] if names else "", identity, node.totals)]
-        found: list[tuple[str, bytes, tree.Totals]] = []
-        self._gather(node, node.level, found)
+            names = self._names_of(identity, node)
+            found.append((names[-1] if names else "", identity, node.totals))
+        else:
+            self._gather(node, node.level, found)
+        self._leaves[identity] = found
         return found
+
+    def _names_of(self, identity: bytes, leaf: tree.Leaf) -> list[str]:
+        names = self._names.get(identity)
+        if names is None:
+            names = self._names[identity] = tree.names_of(leaf)
+        return names
 
     def _gather(self, node: tree.Inner, level: int, found: list[tuple[str, bytes, tree.Totals]]) -> None:
         if node.level != level:
@@ -101,9 +116,9 @@ class Trees:
         if at == len(leaves):
             return None
         leaf = self.leaf(leaves[at][1])
-        names = tree.names_of(leaf)
+        names = self._names_of(leaves[at][1], leaf)
         i = bisect_left(names, name)
-        return tree.entries_of(leaf)[i] if i < len(names) and names[i] == name else None
+        return tree.entry_at(leaf, i) if i < len(names) and names[i] == name else None
 
     def resolve(self, root: bytes, path: str) -> Entry | None:
         """Return the entry at a path below the tree ``root``, or None; ``""`` is the root itself."""

@@ -44,7 +44,7 @@ def audit(store: Store) -> Audit:
         identity = pending.pop()
         if identity in snapshots:
             continue
-        found = _root_of(store, identity)
+        found = root_of(store, identity)
         snapshots[identity] = dict(files(store, found[0]))
         pending += found[1]
     return Audit(refs=refs, snapshots=snapshots, frames=scrub(store))
@@ -84,8 +84,9 @@ def scrub(store: Store) -> int:
     Raises:
         DvError: at the first that does not fit.
     """
-    count = 0
+    total = 0
     for segment in store.segments.live():
+        count = 0
         segment.index.verify()
         packs = segment.index.directory.packs
         readers = [segment.pack(position) for position in range(len(packs))]
@@ -96,9 +97,10 @@ def scrub(store: Store) -> int:
             if store.hasher.id(location.flags & pack.KIND_MASK, data) != identity:
                 raise IntegrityError("a frame holds something else", where=identity.hex())
             count += 1
-        if count < len(segment.index):
-            raise IntegrityError("an index file holds fewer records than it says")
-    return count
+        if count != len(segment.index):
+            raise IntegrityError("an index file holds another number of records than it says")
+        total += count
+    return total
 
 
 def _scrub_pack(store: Store, reader: PackReader, name: bytes) -> None:
@@ -108,7 +110,7 @@ def _scrub_pack(store: Store, reader: PackReader, name: bytes) -> None:
     reader.footer()
 
 
-def _root_of(store: Store, identity: bytes) -> tuple[bytes, list[bytes]]:
+def root_of(store: Store, identity: bytes) -> tuple[bytes, list[bytes]]:
     """Return the tree that a snapshot or a stage names, and what else it leads to."""
     found = store.segments.find(identity)
     if found is None:

@@ -31,7 +31,8 @@ class RecordingDisk(Disk):
     def open_new(self, path: str) -> int:
         """Record a new, empty file."""
         return self._do(
-            Step(action="create", path=self._inside(path)), lambda: super(RecordingDisk, self).open_new(path)
+            Step(action="create", path=self._inside(path), mode=0o600),
+            lambda: super(RecordingDisk, self).open_new(path),
         )
 
     def append(self, descriptor: int, path: str, data: bytes | memoryview) -> None:

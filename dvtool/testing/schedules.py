@@ -96,6 +96,13 @@ class Schedule:
         if ends_here:
             raise Crashed(f"writer {number} before {action} {name}")
 
+    def reply(self) -> str:
+        """Return what becomes of the reply to a writer: it is ``heard``, ``none``, or the call is tried ``again``."""
+        if getattr(_LOCAL, "number", None) is None:
+            return "heard"
+        draw = self.random.random()
+        return "again" if draw < self.lose / 2 else "none" if draw < self.lose else "heard"
+
     def _choose(self) -> None:
         """Give the baton to one of the writers, once every one that still runs waits for it."""
         if self._chosen < 0 and self._running and self._waiting >= self._running:
@@ -137,11 +144,11 @@ class ScheduledBackend(MemoryBackend):
         """
         self.schedule.step("create", name)
         super().create(name, data)
-        draw = self.schedule.random.random()
-        if draw < self.schedule.lose / 2:
-            raise ExistsError("a file of the store exists already", where=name, why="the reply was lost")
-        if draw < self.schedule.lose:
-            raise StorageError("the place did not answer", where=name, why="the reply was lost")
+        match self.schedule.reply():
+            case "again":
+                raise ExistsError("a file of the store exists already", where=name, why="the reply was lost")
+            case "none":
+                raise StorageError("the place did not answer", where=name, why="the reply was lost")
 
     def put(self, name: str, data: bytes) -> None:
         """Put, in turn."""

@@ -24,8 +24,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     ``action`` is ``create``, ``append``, ``sync``, ``sync-directory``, ``link``, ``rename``, ``unlink``,
     ``make-directory``, or ``foreign`` for what happened past the recorded disk.  Paths are relative to the base.
-    ``target`` is the second name of a link or rename; of a foreign step it is ``file``, ``link``, ``directory`` or
-    ``gone``, with the bytes (or the link's target) in ``data``.
+    ``target`` is the second name of a link or rename; of a foreign step it is ``file``, ``link``, ``directory``,
+    ``mode`` or ``gone``, with the bytes (or the link's target) in ``data``.
     """
 
     action: str
@@ -144,12 +144,17 @@ class Volume:
         if step.target == "directory":
             self._make(step.path, durable=True)
             return
+        if step.target == "mode":
+            node = self._node(step.path)
+            if isinstance(node, _File):
+                node.mode = step.mode
+            return
         parent, name = self._parent(step.path)
         parent.volatile.pop(name, None)
         parent.durable.pop(name, None)
         if step.target != "gone":
-            node = _File(step.data, mode=step.mode, link=step.target == "link", durable=True)
-            parent.volatile[name] = parent.durable[name] = node
+            made = _File(step.data, mode=step.mode, link=step.target == "link", durable=True)
+            parent.volatile[name] = parent.durable[name] = made
 
     def _make(self, path: str, *, durable: bool = False) -> None:
         current = self._root
@@ -256,13 +261,16 @@ def differences(before: dict[str, Signature], after: dict[str, Signature], base:
     ]
     for path in sorted(path for path, signature in after.items() if before.get(path) != signature):
         place = f"{base}/{path}"
-        mode = after[path][0]
-        if os.path.islink(place):
+        mode = after[path][0] & 0o777
+        known = before.get(path)
+        if known is not None and known[1:3] + known[4:] == after[path][1:3] + after[path][4:]:
+            steps.append(Step(action="foreign", path=path, target="mode", mode=mode))
+        elif os.path.islink(place):
             data = os.fsencode(os.readlink(place))
             steps.append(Step(action="foreign", path=path, target="link", data=data))
         elif os.path.isdir(place):
             steps.append(Step(action="foreign", path=path, target="directory"))
         else:
             with open(place, "rb") as file:
-                steps.append(Step(action="foreign", path=path, target="file", data=file.read(), mode=mode & 0o777))
+                steps.append(Step(action="foreign", path=path, target="file", data=file.read(), mode=mode))
     return steps

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat as stat_module
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,17 +25,23 @@ if TYPE_CHECKING:
     from dvtool.worktree.stats import Stat
 
 
+WORTH_WAITING: Final = 100
+"""Files written from which it pays to wait until their times can be trusted."""
+
+
 class Plan(msgspec.Struct, kw_only=True):
     """What is to happen to the worktree.
 
     ``writes`` maps a path to its entry; ``removals`` are files; directories are made, or removed if nothing is left
-    in them.
+    in them.  ``judged`` holds the stat data of whatever lay at each path when it was decided that it may go: at the
+    moment of writing or removing nothing else may lie there.  None: whatever lies there may go (``--force``).
     """
 
     writes: dict[str, Entry]
     removals: set[str]
     new_directories: set[str]
     gone_directories: set[str]
+    judged: dict[str, bytes] | None = None
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -90,17 +97,22 @@ def _chunks(session: Session, row: Row) -> list[bytes]:
     return [identity for identity, _length in manifests.chunks_of(session.store, row.id, row.size)]
 
 
-def execute(session: Session, plan: Plan) -> Outcome:
+def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcome:
     """Carry out a plan.  Interrupted, it is finished by running the same command again.
+
+    Args:
+        session: the worktree.
+        plan: what to do.
+        everywhere: write paths that are left out of the worktree, too.
 
     Raises:
         ConflictError: when something is in the way.
         StorageError: when the disk refuses.
     """
     root = session.root
-    left_out = session.left_out()
+    left_out = None if everywhere else session.left_out()
     for path in sorted(plan.removals):
-        materialise.remove_file(root, path)
+        materialise.remove_file(root, path, plan.judged)
     for path in sorted(plan.gone_directories, reverse=True):
         materialise.remove_directory(root, path)
     for path in sorted(plan.new_directories):
@@ -111,7 +123,7 @@ def execute(session: Session, plan: Plan) -> Outcome:
         for path, entry in sorted(plan.writes.items())
         if entry.kind != tree.ERASED and (left_out is None or not left_out(path))
     ]
-    written = materialise.write_all(session.store, root, files, session.context.progress)
+    written = materialise.write_all(session.store, root, files, session.context.progress, judged=plan.judged)
     found = bytes(written.stats)
     return Outcome(
         stats={path: found[at * 40 : at * 40 + 40] for at, (path, _entry) in enumerate(files)},
@@ -122,12 +134,22 @@ def execute(session: Session, plan: Plan) -> Outcome:
 
 
 def record(session: Session, plan: Plan, outcome: Outcome) -> None:
-    """Tell the index, brought up to the new stage, the stat data of what was written."""
+    """Tell the index, brought up to the new stage, the stat data of what was written.
+
+    Files written within the clock's granularity of now could be written once more and look the same, so the last
+    ones are waited for: a tenth of a second here saves reading them again.
+    """
     index = session.index()
+    written = [stat for stat in outcome.stats.values() if stat != UNKNOWN_STAT]
+    if not written:
+        return
+    if len(written) > WORTH_WAITING:
+        time.sleep(stats.FINE_WINDOW / 1e9)
+    now = time.time_ns()
     for path, stat in outcome.stats.items():
         entry = plan.writes[path]
         row = index.row(path)
-        if row is not None and stat != UNKNOWN_STAT and (row.kind, row.size, row.id) == entry[:3]:
+        if row is not None and stat != UNKNOWN_STAT and same(entry, row) and stats.is_old(stat, now):
             directory, name = paths.split(path)
             index.set(directory, name, Row(row.kind, row.size, row.id, stat))
 
@@ -154,36 +176,72 @@ def contents(session: Session, files: Iterable[tuple[str, Stat]]) -> dict[str, E
     return {path: entry for path, entry, _stat in ingest.entries(result, wanted)}
 
 
-def obstacles(session: Session, writes: Iterable[str], known: set[str]) -> dict[str, Entry | None]:
-    """Return what already lies where new files are to be written and the scan did not see (ignored files, say).
+def examine(session: Session, plan: Plan) -> dict[str, Entry | None]:
+    """Return what lies where a plan will write or remove and is not, by its stat data, what the stage has there.
 
-    Args:
-        session: the worktree.
-        writes: paths to be written that the stage does not have.
-        known: paths that the scan saw, and so need no second look.
+    This looks at the disk itself, so it sees what no scan reports: ignored files, files of paths that are no longer
+    tracked or were left out.
 
     Returns:
-        By path, the entry of the file that is there; None for a directory or something that cannot be stored.
+        By path, the entry of the file that is there; None for a directory, for what cannot be stored or read, and
+        for a path whose directory is reached through a link.
     """
+    index = session.index()
     present: list[tuple[str, Stat]] = []
     found: dict[str, Entry | None] = {}
-    listed: dict[str, set[str]] = {}
-    for path in writes:
-        parent, name = paths.split(path)
-        if parent not in listed:
-            try:
-                listed[parent] = set(os.listdir(f"{session.root}/{parent}"))
-            except OSError:
-                listed[parent] = set()
-        if path in known or name not in listed[parent]:
+    judged = plan.judged = {}
+    reached: dict[str, bool | None] = {}
+    for path in sorted({*plan.writes, *plan.removals}):
+        parent = paths.split(path)[0]
+        if parent not in reached:
+            reached[parent] = _reach(session.root, parent)
+        if reached[parent] is False:
             continue
-        status = os.lstat(f"{session.root}/{path}")
-        if stat_module.S_ISREG(status.st_mode) or stat_module.S_ISLNK(status.st_mode):
-            present.append((path, stats.of(status)))
+        if reached[parent] is None:
+            if path in plan.writes and not any(above in plan.removals for above in paths.parents(path)):
+                found[path] = None
+            continue
+        try:
+            status = os.lstat(f"{session.root}/{path}")
+        except OSError:
+            continue
+        seen = stats.of(status)
+        row = index.row(path)
+        judged[path] = stats.pack(seen)
+        if row is not None and judged[path] == row.stat:
+            continue
         found[path] = None
+        if stat_module.S_ISREG(status.st_mode) or stat_module.S_ISLNK(status.st_mode):
+            present.append((path, seen))
     if present:
         found.update(contents(session, present))
     return found
+
+
+def _reach(root: str, directory: str) -> bool | None:
+    """Return whether a directory is there; None when a link or file is on the way."""
+    try:
+        os.close(materialise.open_directory(root, directory, make=False))
+    except FileNotFoundError:
+        return False
+    except ConflictError:
+        return None
+    return True
+
+
+def same(entry: Entry | None, other: Entry | Row | None) -> bool:
+    """Return whether two entries have the same kind and content."""
+    return entry is not None and other is not None and entry[:3] == other[:3]
+
+
+def unstored(session: Session, plan: Plan) -> list[str]:
+    """Return the paths at which a plan would destroy content that no index file lists."""
+    return [
+        path
+        for path, entry in examine(session, plan).items()
+        if (entry is None and path not in plan.gone_directories)
+        or (entry is not None and entry.size and not session.store.has(entry.id))
+    ]
 
 
 def refuse(conflicts: Iterable[str], *, what: str, advice: str) -> None:

@@ -93,6 +93,8 @@ class WorktreeIndex:
         if row is None:
             self._rows[directory].pop(name, None)
         else:
+            if name in self._directories[directory]:
+                self.remove_directory(paths.join(directory, name))
             self._rows[directory][name] = row
 
     def add_directory(self, path: str) -> None:
@@ -105,17 +107,20 @@ class WorktreeIndex:
             if name in self.subdirectories(parent):
                 return
             self._open(parent)
+            self._rows[parent].pop(name, None)
             self._directories[parent].add(name)
             path = parent
 
     def remove_directory(self, path: str) -> None:
         """Forget a directory and everything below it."""
-        for name in list(self.subdirectories(path)):
-            self.remove_directory(paths.join(path, name))
+        pending = [path]
+        while pending:
+            current = pending.pop()
+            pending += [paths.join(current, name) for name in self.subdirectories(current)]
+            self._rows.pop(current, None)
+            self._directories.pop(current, None)
+            self._places.pop(current, None)
         self._last = (None, {})
-        self._rows.pop(path, None)
-        self._directories.pop(path, None)
-        self._places.pop(path, None)
         self.changed = True
         if path:
             parent, name = paths.split(path)

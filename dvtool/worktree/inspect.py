@@ -35,6 +35,7 @@ class WorktreeChanges(msgspec.Struct, kw_only=True):
     new_directories: list[str]
     gone_directories: list[str]
     problems: list[tuple[str, str]]
+    leftovers: list[str]
 
     @property
     def is_clean(self) -> bool:
@@ -53,8 +54,12 @@ def scan(session: Session, tops: Iterable[str] | None = None) -> Findings:
     """Return what stat data tell about the worktree at and below ``tops`` (all tracked roots by default)."""
     view = session.stage()
     scanner = Scanner(session.root, session.index(), session.ignore, session.left_out())
-    wanted = sorted(set(view.roots if tops is None else tops))
-    return scanner.scan([top for top in wanted if not any(parent in wanted for parent in paths.parents(top))])
+    wanted = set(view.roots if tops is None else tops)
+    found = scanner.scan([top for top in sorted(wanted) if not any(parent in wanted for parent in paths.parents(top))])
+    if found.added:
+        held = session.held_by_git([path for path, _stat in found.added])
+        found.added = [item for item in found.added if item[0] not in held]
+    return found
 
 
 def inspect(session: Session, tops: Iterable[str] | None = None, *, contents: bool = False) -> WorktreeChanges:
@@ -74,6 +79,7 @@ def inspect(session: Session, tops: Iterable[str] | None = None, *, contents: bo
         new_directories=found.new_directories,
         gone_directories=found.gone_directories,
         problems=found.problems,
+        leftovers=found.leftovers,
     )
     to_read: list[tuple[str, Stat]] = []
     for path, stat in found.doubtful:

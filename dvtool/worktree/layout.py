@@ -10,7 +10,7 @@ import msgspec
 
 from dvtool import digest, paths
 from dvtool.errors import FormatError, IntegrityError, NotFoundError, UsageError
-from dvtool.storage.disk import Disk, attempt
+from dvtool.storage.disk import Disk, attempt, temporary_name
 
 DIRECTORY: Final = ".dv"
 VERSION: Final = 1
@@ -135,7 +135,7 @@ class Layout:
 
 def write_file(path: str, data: bytes, disk: Disk, *, durable: bool = True) -> None:
     """Replace a small file as a whole."""
-    temporary = os.path.join(os.path.dirname(path), f"{paths.PARTIAL}{os.getpid()}-{os.path.basename(path)}")
+    temporary = os.path.join(os.path.dirname(path), paths.PARTIAL + temporary_name())
     disk.unlink(temporary)
     try:
         disk.write(temporary, data)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat as stat_module
-import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,7 +15,7 @@ import msgspec
 from dvtool import paths
 from dvtool.errors import ConflictError, DvError, FormatError, IntegrityError, StorageError
 from dvtool.formats import tree
-from dvtool.storage.disk import as_ours
+from dvtool.storage.disk import as_ours, temporary_name
 from dvtool.store import manifests
 from dvtool.worktree import stats, workers
 
@@ -72,9 +71,10 @@ class Contents:
 class Writer:
     """Writes entries below a root directory."""
 
-    def __init__(self, store: Store, root: str) -> None:
-        """Write below ``root`` (absolute)."""
+    def __init__(self, store: Store, root: str, judged: dict[str, bytes] | None = None) -> None:
+        """Write below ``root`` (absolute); see :class:`dvtool.worktree.apply.Plan` for ``judged``."""
         self._contents = Contents(store)
+        self._judged = judged
         self._root = root
         self._parent: str | None = None
         self._descriptor = -1
@@ -91,29 +91,28 @@ class Writer:
 
         Raises:
             IntegrityError: when its content is damaged.
-            ConflictError: when something other than a directory stands in its way.
+            ConflictError: when something other than a directory stands in its way, or what lies at its place is not
+                what was judged.
             StorageError: when the disk refuses.
         """
         parent, name = paths.split(path)
-        began = time.time_ns()
+        if paths.is_own(path):
+            raise FormatError("a tree holds a file of dv's or Git's own as data", where=path)
         try:
             directory = self._open(parent)
-            temporary = f"{paths.PARTIAL}{os.getpid()}"
+            temporary = f"{paths.PARTIAL}{temporary_name()}"
             try:
                 if entry.kind == tree.SYMLINK:
                     self._link(directory, temporary, entry)
                 else:
-                    try:
-                        self._file(directory, temporary, entry)
-                    except FileExistsError:
-                        # Left by a process of the same number that was killed: ours now, and unfinished.
-                        os.unlink(temporary, dir_fd=directory)
-                        self._file(directory, temporary, entry)
+                    self._file(directory, temporary, entry)
+                if self._judged is not None:
+                    require_judged(directory, name, path, self._judged)
                 os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
             except BaseException:
                 _forget(temporary, directory)
                 raise
-            return stats.trusted(stats.of(os.stat(name, dir_fd=directory, follow_symlinks=False)), began)
+            return stats.pack(stats.of(os.stat(name, dir_fd=directory, follow_symlinks=False)))
         except IsADirectoryError:
             raise ConflictError("a directory stands where a file must go", where=path, next="move it away") from None
         except OSError as error:
@@ -133,7 +132,6 @@ class Writer:
     def _link(self, directory: int, temporary: str, entry: Entry) -> None:
         if not 0 < entry.size <= tree.SYMLINK_LIMIT:
             raise _mismatch(entry)
-        _forget(temporary, directory)
         os.symlink(link_target(self._contents.whole(entry)), temporary, dir_fd=directory)
 
     def _open(self, parent: str) -> int:
@@ -199,19 +197,48 @@ def make_directory(root: str, path: str) -> None:
         raise as_ours(error, path) from None
 
 
-def remove_file(root: str, path: str) -> None:
-    """Remove a file or link, following no link on the way; nothing happens when it is not there."""
+def require_judged(directory: int, name: str, path: str, judged: dict[str, bytes]) -> None:
+    """Check that what lies at a place now is what lay there when it was decided that it may go.
+
+    Raises:
+        ConflictError: when it is something else.
+    """
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stats.pack(stats.of(found)) != judged.get(path):
+        raise ConflictError(
+            "a file was changed while this command ran, and is kept",
+            where=path,
+            why="its content is stored nowhere",
+            next="look at it, then run the command again: it goes on where it stopped",
+        )
+
+
+def remove_file(root: str, path: str, judged: dict[str, bytes] | None = None) -> None:
+    """Remove a file or link, following no link on the way; nothing happens when it is not there, or is a directory.
+
+    Raises:
+        ConflictError: when it is not what was judged.
+    """
     parent, name = paths.split(path)
     try:
         directory = open_directory(root, parent, make=False)
-        try:
-            os.unlink(name, dir_fd=directory)
-        finally:
-            os.close(directory)
     except (FileNotFoundError, ConflictError):
         return
     except OSError as error:
         raise as_ours(error, path) from None
+    try:
+        if judged is not None:
+            require_judged(directory, name, path, judged)
+        os.unlink(name, dir_fd=directory)
+    except (FileNotFoundError, IsADirectoryError):
+        return
+    except OSError as error:
+        raise as_ours(error, path) from None
+    finally:
+        os.close(directory)
 
 
 def rename(root: str, before: str, after: str) -> None:
@@ -254,7 +281,12 @@ def remove_directory(root: str, path: str) -> bool:
 
 
 def write_all(
-    store: Store, root: str, files: Sequence[tuple[str, Entry]], progress: Progress, *, label: str = "writing"
+    store: Store,
+    root: str,
+    files: Sequence[tuple[str, Entry]],
+    progress: Progress,
+    *,
+    judged: dict[str, bytes] | None = None,
 ) -> Written:
     """Write files, in the order of the packs that hold them where that pays, with all cores.
 
@@ -269,10 +301,10 @@ def write_all(
     if sum(weights) > SHARED_COST and len(files) > 1:
         parts = workers.split(files, weights, workers.count())
     store.refresh()
-    progress.start(label, files=len(files), size=sum(entry.size for _path, entry in files))
+    progress.start("writing", files=len(files), size=sum(entry.size for _path, entry in files))
 
     def work(part: list[tuple[str, Entry]], counter: workers.Counter) -> Written:
-        writer = Writer(store, root)
+        writer = Writer(store, root, judged)
         result = Written(stats=bytearray(), damaged=[])
         try:
             for path, entry in part:

@@ -73,6 +73,7 @@ class Scanner:
         self._ignore = ignore
         self._left_out = left_out
         self._shared = False
+        self._absent: set[str] = set()
         self.found = nothing()
 
     def scan(self, tops: Sequence[str]) -> Findings:
@@ -92,14 +93,30 @@ class Scanner:
             self.found = tops_found
             for result in results:
                 merge(self.found, result)
+        # A directory that became a link is read through the link by the process that has what was below it.
+        gone = set(self.found.gone_directories) | self._absent
+        if gone:
+            self._forget_below(gone)
         # A directory that is gone is missed by its parent and by itself, perhaps in two processes.
         self.found.removed = sorted(set(self.found.removed))
         self.found.new_directories = sorted(set(self.found.new_directories))
         self.found.gone_directories = sorted(set(self.found.gone_directories))
         return self.found
 
+    def _forget_below(self, gone: set[str]) -> None:
+        def stays(path: str) -> bool:
+            return not any(parent in gone for parent in paths.parents(path))
+
+        self.found.doubtful = [item for item in self.found.doubtful if stays(item[0])]
+        self.found.added = [item for item in self.found.added if stays(item[0])]
+        self.found.new_directories = [path for path in self.found.new_directories if stays(path)]
+        self.found.problems = [item for item in self.found.problems if stays(item[0])]
+
     def _top(self, top: str, known: list[str]) -> None:
         path = f"{self._root}/{top}" if top else self._root
+        if any(os.path.islink(f"{self._root}/{parent}") for parent in paths.parents(top) if parent):
+            self._missing(top)  # a link on the way leads elsewhere; nothing of ours is behind it
+            return
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -133,14 +150,12 @@ class Scanner:
         return self.found
 
     def _directories(self, directories: list[str]) -> None:
-        gone: set[str] = set()
         for path in directories:
-            if gone and any(parent in gone for parent in paths.parents(path)):
+            if self._absent and any(above in self._absent for above in (path, *paths.parents(path))):
                 continue
             record = self._index.record(path)
-            changed = record is None or not self._unchanged(path, record)
-            if changed and not self._directory(path, known=True):
-                gone.add(path)
+            if record is None or not self._unchanged(path, record):
+                self._directory(path)
 
     def _unchanged(self, path: str, record: Record) -> bool:
         """Return whether a directory is exactly as its record says; the hot path."""
@@ -171,15 +186,14 @@ class Scanner:
             return False
         return stats.pack([number for row in rows for number in row[1:]]) == record.stats
 
-    def _directory(self, path: str, *, known: bool) -> bool:
-        """Compare one directory file by file; return whether it is there."""
-        rows = self._index.rows(path) if known else {}
-        mirrored = self._index.subdirectories(path) if known else set()
+    def _directory(self, path: str) -> None:
+        """Compare one mirrored directory file by file."""
+        rows = self._index.rows(path)
+        mirrored = self._index.subdirectories(path)
         files, directories = self._list(path)
         if files is None:
-            if known:
-                self._gone(path, announce=True)
-            return False
+            self._gone(path)
+            return
         for name in sorted(directories):
             below_path = paths.join(path, name)
             if name in rows:
@@ -190,15 +204,14 @@ class Scanner:
             row = rows.get(name)
             below_path = paths.join(path, name)
             if name in mirrored:
-                self._gone(below_path, announce=True)
+                self._gone(below_path)
             if row is None and self._is_ignored(below_path, directory=False):
                 continue
             self._file(below_path, files[name], row)
         for name in sorted(rows.keys() - files.keys() - directories):
             self._lost(paths.join(path, name))
         for name in sorted(mirrored - directories - files.keys()):
-            self._gone(paths.join(path, name), announce=True)
-        return True
+            self._gone(paths.join(path, name))
 
     def _list(self, path: str) -> tuple[dict[str, Stat] | None, set[str]]:
         """Return the files of a directory with their status, and its directories; None when it is not there."""
@@ -242,7 +255,7 @@ class Scanner:
         except UnicodeEncodeError:
             self.found.problems.append((repr(paths.join(path, name)), "its name is not UTF-8"))
             return True
-        if name.startswith(paths.PARTIAL):
+        if paths.is_partial(name):
             self.found.leftovers.append(paths.join(path, name))
             return True
         if paths.is_reserved(name):
@@ -306,23 +319,27 @@ class Scanner:
             if not (ignores and self._ignore.excludes(below_path, directory=True)):
                 pending.append(below_path)
 
-    def _gone(self, path: str, *, announce: bool = True) -> None:
-        """Report a mirrored directory, and all files in it, as not there."""
-        missing = False
-        for directory in below(self._index, path):
-            for name, row in self._index.rows(directory).items():
-                if row.kind != tree.ERASED:
-                    missing = self._lost(paths.join(directory, name)) or missing
-        has_files = any(self._index.rows(directory) for directory in below(self._index, path))
-        if announce and (missing or not has_files) and not self._is_left_out(path):
-            self.found.gone_directories += below(self._index, path)
+    def _gone(self, path: str) -> None:
+        """Report a mirrored directory, and all in it, as not there; what is left out on purpose is not missed."""
+        self._absent.add(path)
+        directories = below(self._index, path)
+        kept: set[str] = set()
+        for directory in reversed(directories):
+            names = [paths.join(directory, name) for name in self._index.rows(directory)]
+            lost = [name for name in names if self._lost(name)]
+            holds = len(lost) < len(names) or any(
+                paths.join(directory, name) in kept for name in self._index.subdirectories(directory)
+            )
+            if holds or self._is_left_out(directory):
+                kept.add(directory)
+        self.found.gone_directories += [directory for directory in directories if directory not in kept]
 
     def _lost(self, path: str) -> bool:
         if self._is_left_out(path):
             return False
         row = self._index.row(path)
         if row is not None and row.kind == tree.ERASED:
-            return False
+            return True
         self.found.removed.append(path)
         return True
 

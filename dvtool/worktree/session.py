@@ -72,6 +72,7 @@ class _Remembered(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     tree: bytes
     roots: tuple[str, ...]
     merging: tuple[bytes, ...]
+    lock: str
 
 
 class Session:
@@ -91,11 +92,13 @@ class Session:
         )
         self.trees = Trees(self.store)
         self._remembered = self._recall()
+        self.lock_written = self._remembered.lock if self._remembered is not None else ""
         if self._remembered is not None:
             self.store.log.hint(self._remembered.checkpoint)
         self._index: indexes.WorktreeIndex | None = None
         self._ignore: ignoring.Ignore | None = None
         self._check_not_rolled_back()
+        self.held_by_git: Callable[[list[str]], set[str]] = lambda _files: set()
 
     @classmethod
     def open(cls, path: str, context: Context) -> Session:
@@ -260,6 +263,7 @@ class Session:
             tree=view.tree or b"",
             roots=view.roots,
             merging=view.merging,
+            lock=self.lock_written,
         )
         if value == self._remembered:
             return

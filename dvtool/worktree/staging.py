@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,8 +9,9 @@ import msgspec
 from dvtool import ids, paths
 from dvtool.formats import log, stage
 from dvtool.formats.tree import Entry
+from dvtool.storage.disk import is_abandoned
 from dvtool.store.editing import Editor
-from dvtool.worktree import ignore, ingest
+from dvtool.worktree import ignore, ingest, materialise
 from dvtool.worktree.index import Row
 from dvtool.worktree.inspect import refuse_problems
 from dvtool.worktree.scan import Findings, Scanner
@@ -39,20 +39,15 @@ class Staged(msgspec.Struct, kw_only=True):
 
 def merged_roots(roots: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
     """Return tracked roots with ``more`` among them, none below another."""
-    together = sorted({*roots, *more})
-    return tuple(root for root in together if not any(parent in together for parent in paths.parents(root)))
+    together = {*roots, *more}
+    return tuple(root for root in sorted(together) if not any(parent in together for parent in paths.parents(root)))
 
 
 def look(session: Session, tops: Sequence[str], *, force: bool) -> Findings:
-    """Return what stat data tell at and below ``tops``; with ``force`` nothing is ignored.
-
-    Raises:
-        UsageError: when something there cannot be stored; all of it is listed.
-    """
+    """Return what stat data tell at and below ``tops``; with ``force`` nothing is ignored."""
     rules = ignore.Ignore(b"") if force else session.ignore
     session.store.backend.sweep()
     found = Scanner(session.root, session.index(), rules, session.left_out()).scan(merged_roots((), tops))
-    refuse_problems(found.problems, doing="staged")
     for leftover in found.leftovers:
         remove_leftover(session.root, leftover)
     return found
@@ -60,13 +55,8 @@ def look(session: Session, tops: Sequence[str], *, force: bool) -> Findings:
 
 def remove_leftover(root: str, path: str) -> None:
     """Remove an unfinished file of a command that was killed; one of a living process stays."""
-    process = path.rpartition(paths.PARTIAL)[2].partition("-")[0]
-    if process != str(os.getpid()) and process.isdigit() and os.path.isdir(f"/proc/{process}"):
-        return
-    try:
-        os.unlink(f"{root}/{path}")
-    except OSError:
-        return
+    if is_abandoned(f"{root}/{path}", path.rpartition(paths.PARTIAL)[2]):
+        materialise.remove_file(root, path)
 
 
 def bring_in(session: Session, transaction: Transaction, found: Findings, roots: tuple[str, ...]) -> Staged:
@@ -80,7 +70,7 @@ def bring_in(session: Session, transaction: Transaction, found: Findings, roots:
     index = session.index()
     to_read = sorted([*found.doubtful, *found.added])
     result = ingest.ingest(session.store, session.root, to_read, transaction, session.context.progress)
-    refuse_problems(result.problems, doing="staged")
+    refuse_problems([*found.problems, *result.problems], doing="staged")
     known = {path for path, _stat in found.doubtful}
     staged = Staged(
         tree=b"",

@@ -42,12 +42,20 @@ def trusted(found: Stat, now: int) -> bytes:
     A file written within the clock's granularity of ``now`` (nanoseconds) can be written once more and keep its
     times; it is then looked at again by content.
     """
-    age = now - max(found[1], found[2])
-    if age < COARSE_WINDOW:
-        coarse = found[1] % 1_000_000_000 == 0 and found[2] % 1_000_000_000 == 0
-        if coarse or age < FINE_WINDOW:
-            return UNKNOWN_STAT
-    return pack(found)
+    return UNKNOWN_STAT if _is_fresh(found[1], found[2], now) else pack(found)
+
+
+def is_old(packed: bytes, now: int) -> bool:
+    """Return whether packed stat data are old enough, at ``now`` (nanoseconds), to be trusted."""
+    return not _is_fresh(int.from_bytes(packed[8:16], "little"), int.from_bytes(packed[16:24], "little"), now)
+
+
+def _is_fresh(modified: int, changed: int, now: int) -> bool:
+    age = now - max(modified, changed)
+    if age >= COARSE_WINDOW:
+        return False
+    coarse = modified % 1_000_000_000 == 0 and changed % 1_000_000_000 == 0
+    return coarse or age < FINE_WINDOW
 
 
 def kind_of(mode: int) -> int | None:

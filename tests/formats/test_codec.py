@@ -23,9 +23,7 @@ def test_a_value_comes_back_as_it_went_in(number):
 def test_one_value_has_one_encoding(keys):
     sections = {key: msgspec.Raw(msgspec.msgpack.encode(key)) for key in keys}
     in_order = dict(sorted(sections.items()))
-    assert codec.encode(Thing(number=1, sections=sections)) == codec.encode(
-        Thing(number=1, sections=in_order)
-    )
+    assert codec.encode(Thing(number=1, sections=sections)) == codec.encode(Thing(number=1, sections=in_order))
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,7 @@ def test_golden_bytes_say_what_they_said(vector, plain):
     assert len(reader) == vector.value["records"] == len(list(reader.records()))
     first = [index.unpack(record) for record in list(reader.records())[:3]]
     assert [
-        {"id": identity.hex(), **place._asdict(), "raw": place.raw, "flags": place.flags}
-        for identity, place in first
+        {"id": identity.hex(), **place._asdict(), "raw": place.raw, "flags": place.flags} for identity, place in first
     ] == vector.value["first"]
 
 
@@ -71,9 +70,7 @@ def test_golden_bytes_are_written_again_as_they_were(vector):
     reader = index.Reader(vector.data, vector.input("store"), vector.input("key"))
     records = list(reader.records())[::-1]
     assert (
-        index.encode(
-            vector.input("store"), vector.input("key"), vector.input("salt"), reader.directory.packs, records
-        )
+        index.encode(vector.input("store"), vector.input("key"), vector.input("salt"), reader.directory.packs, records)
         == vector.data
     )
 

@@ -33,9 +33,7 @@ def test_the_bytes_do_not_depend_on_the_order_of_the_packs(packs):
 
 
 def test_unknown_sections_are_kept():
-    value = keyfile.KeyFile(
-        packs={}, index=ONE, sections={"b": msgspec.Raw(b"\x01"), "a": msgspec.Raw(b"\x02")}
-    )
+    value = keyfile.KeyFile(packs={}, index=ONE, sections={"b": msgspec.Raw(b"\x01"), "a": msgspec.Raw(b"\x02")})
     assert keyfile.decode(keyfile.encode(value)).sections.keys() == {"a", "b"}
     assert keyfile.encode(keyfile.decode(keyfile.encode(value))) == keyfile.encode(value)
 

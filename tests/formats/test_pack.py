@@ -72,9 +72,7 @@ def test_golden_bytes_say_what_they_said(vector, plain):
     )
     assert digest.sealed_name(vector.data).hex() == kept["name"]
     assert digest.accident(vector.data[: -pack.TRAILER_SIZE]) == vector.data[-pack.TRAILER_SIZE :]
-    footer, contents = read(
-        vector.data, content=kept["content"], store=vector.input("store"), key=vector.input("key")
-    )
+    footer, contents = read(vector.data, content=kept["content"], store=vector.input("store"), key=vector.input("key"))
     assert plain(footer) == kept["footer"]
     assert [content.hex() for content in contents] == kept["frames"]
 
@@ -252,9 +250,7 @@ def test_a_plain_frame_of_another_length_is_refused(raw):
         opened(data).read(ONE, location)
 
 
-@pytest.mark.parametrize(
-    "change", [{"stored": 0}, {"stored": 15}, {"stored": 2**32 - 1}, {"offset": 2**32 - 1}]
-)
+@pytest.mark.parametrize("change", [{"stored": 0}, {"stored": 15}, {"stored": 2**32 - 1}, {"offset": 2**32 - 1}])
 def test_a_location_outside_the_pack_is_refused(change):
     data, location = one_frame(b"hello")
     assert opened(data).read(ONE, location) == b"hello"

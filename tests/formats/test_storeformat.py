@@ -12,9 +12,7 @@ SHORT = bytes(15) + b"\1"
 
 
 def good():
-    return storeformat.StoreFormat(
-        version=1, flags=(), chunking=storeformat.Chunking(), repository=SHORT, store=SHORT
-    )
+    return storeformat.StoreFormat(version=1, flags=(), chunking=storeformat.Chunking(), repository=SHORT, store=SHORT)
 
 
 def changed(**changes):
@@ -48,9 +46,7 @@ ids16 = st.binary(min_size=16, max_size=16)
 
 @given(repository=ids16, store=ids16, chunking=chunkings())
 def test_a_format_comes_back_as_it_went_in(repository, store, chunking):
-    value = storeformat.StoreFormat(
-        version=1, flags=(), chunking=chunking, repository=repository, store=store
-    )
+    value = storeformat.StoreFormat(version=1, flags=(), chunking=chunking, repository=repository, store=store)
     assert storeformat.decode(storeformat.encode(value)) == value
 
 
@@ -107,9 +103,7 @@ def test_a_newer_store_is_told_by_its_version_whatever_else_it_holds():
         storeformat.decode(with_trailer(storeformat.MAGIC + codec.encode(later)))
 
 
-@pytest.mark.parametrize(
-    "changes", [{"version": 0}, {"version": -1}, {"repository": b""}, {"store": bytes(17)}]
-)
+@pytest.mark.parametrize("changes", [{"version": 0}, {"version": -1}, {"repository": b""}, {"store": bytes(17)}])
 def test_impossible_values_are_refused(changes):
     with pytest.raises(FormatError, match="impossible"):
         storeformat.decode(changed(**changes))

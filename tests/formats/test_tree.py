@@ -11,9 +11,9 @@ ONE = bytes(31) + b"\1"
 ERASURE = bytes(15) + b"\1"
 OTHER = bytes(15) + b"\2"
 
-names = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12
-).filter(lambda name: name not in {".", ".."} and not paths.is_reserved(name))
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1, max_size=12).filter(
+    lambda name: name not in {".", ".."} and not paths.is_reserved(name)
+)
 tallies = st.dictionaries(st.binary(min_size=16, max_size=16), st.integers(1, 1000), max_size=2).map(
     lambda tally: tuple(sorted(tally.items()))
 )
@@ -27,9 +27,7 @@ files = st.builds(
     st.just(1),
     st.just(()),
 )
-directories = st.builds(
-    tree.Entry, st.just(tree.DIRECTORY), sizes, identities, st.integers(0, 2**40), tallies
-)
+directories = st.builds(tree.Entry, st.just(tree.DIRECTORY), sizes, identities, st.integers(0, 2**40), tallies)
 erased = st.builds(tree.Entry, st.just(tree.ERASED), sizes, identities, st.just(0), tallies)
 contents = st.dictionaries(names, files | directories | erased, max_size=30)
 

@@ -69,8 +69,7 @@ def test_an_index_comes_back_as_it_went_in(tree, directories, below):
     mirrored, places = worktree_index.decode(data)
     assert mirrored == tree
     assert {
-        path: worktree_index.decode_record(memoryview(data)[at : at + length])
-        for path, (at, length) in places.items()
+        path: worktree_index.decode_record(memoryview(data)[at : at + length]) for path, (at, length) in places.items()
     } == records
     for path, columns in directories.items():
         assert records[path].file_names() == sorted(columns)

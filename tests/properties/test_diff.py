@@ -87,9 +87,7 @@ def as_changes(difference):
     for path, (_old, new) in difference.files.items():
         parent, name = paths.split(path)
         # A file that became a directory needs no removal of its own.
-        if parent not in gone and (
-            new is not None or difference.directories.get(path, (None, None))[1] is None
-        ):
+        if parent not in gone and (new is not None or difference.directories.get(path, (None, None))[1] is None):
             changes.setdefault(parent, {})[name] = new
     return changes
 
@@ -109,9 +107,7 @@ def listings(draw):
             taken.update(above)
     empty = draw(st.lists(st.lists(parts, min_size=1, max_size=3).map("/".join), max_size=3))
     return files, [
-        path
-        for path in empty
-        if path not in files and not any(parent in files for parent in paths.parents(path))
+        path for path in empty if path not in files and not any(parent in files for parent in paths.parents(path))
     ]
 
 
@@ -126,9 +122,7 @@ def test_a_difference_lists_exactly_what_differs(before, after):
         strict=True,
     ):
         assert found == {
-            path: (old.get(path), new.get(path))
-            for path in old.keys() | new.keys()
-            if old.get(path) != new.get(path)
+            path: (old.get(path), new.get(path)) for path in old.keys() | new.keys() if old.get(path) != new.get(path)
         }
 
 
@@ -178,9 +172,7 @@ def test_a_confined_difference_is_part_of_the_whole(before, after, only):
     a, b = build(objects, *before), build(objects, *after)
     whole, confined = compare(objects, a, b), compare(objects, a, b, tuple(only))
     assert confined.files == {path: pair for path, pair in whole.files.items() if paths.covered(path, only)}
-    assert confined.directories == {
-        path: pair for path, pair in whole.directories.items() if paths.covered(path, only)
-    }
+    assert confined.directories == {path: pair for path, pair in whole.directories.items() if paths.covered(path, only)}
 
 
 @given(listing=listings(), at=st.data())
@@ -196,9 +188,7 @@ def test_directories_that_are_equal_are_not_read(listing, at):
     read = set(objects.reads)
     on_the_way = {"", *paths.parents(path)}
     differing = {everything(objects, root)[1][each] for root in (a, b) for each in on_the_way}
-    equal = {
-        identity for each, identity in everything(objects, a)[1].items() if each not in on_the_way
-    } - differing
+    equal = {identity for each, identity in everything(objects, a)[1].items() if each not in on_the_way} - differing
     assert not read & equal
 
 
@@ -283,9 +273,7 @@ def test_a_rename_joins_a_removed_and_an_added_file_of_one_content(removed, adde
 @given(removed=places, added=places)
 def test_no_file_is_renamed_twice_and_none_is_left_that_could_be(removed, added):
     pairs = find_renames(removed, added)
-    assert (
-        len({source for source, _target in pairs}) == len({target for _source, target in pairs}) == len(pairs)
-    )
+    assert len({source for source, _target in pairs}) == len({target for _source, target in pairs}) == len(pairs)
     for identity in {entry.id for entry in removed.values()}:
         sources = sum(entry.id == identity and movable(entry) for entry in removed.values())
         targets = sum(entry.id == identity and entry.kind in tree.REGULAR for entry in added.values())

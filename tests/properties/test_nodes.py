@@ -77,18 +77,14 @@ def build(objects, files):
 
 def contents(objects, root):
     """Everything in a tree, by path: files as they are, directories by name only."""
-    return {
-        path: None if entry.kind == tree.DIRECTORY else entry for path, entry in Trees(objects).walk(root)
-    }
+    return {path: None if entry.kind == tree.DIRECTORY else entry for path, entry in Trees(objects).walk(root)}
 
 
 names = st.text("abcdefgh", min_size=1, max_size=2)
 flat = st.dictionaries(names, st.integers(0, 5).map(file), max_size=60)
 deep = st.dictionaries(
     # Capitals for directories, so that no path is at once a file and the parent of another.
-    st.builds(
-        lambda above, name: "/".join([*above, name]), st.lists(st.sampled_from("ABC"), max_size=3), names
-    ),
+    st.builds(lambda above, name: "/".join([*above, name]), st.lists(st.sampled_from("ABC"), max_size=3), names),
     st.integers(0, 5).map(file),
     max_size=40,
 )
@@ -197,9 +193,7 @@ def test_a_tree_holds_what_was_put_into_it(files):
 @example(before={f"{i:02}": file(i) for i in range(60)}, after={})
 def test_the_form_does_not_depend_on_history(before, after):
     objects = Objects()
-    changes = {
-        name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)
-    }
+    changes = {name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     edited = Editor(objects, KEY).apply(build(objects, before), {"": changes})
     assert edited == build(objects, after)
 
@@ -324,9 +318,7 @@ def test_what_was_erased_from_a_directory_stays_counted(count, gone, new):
     changes = {f"{i:03}": None for i in gone} | {f"{i:03}": file(i + 1) for i in new}
     changed = Editor(objects, KEY).apply(root, {"": changes})
     assert Trees(objects).totals(changed).erased == ((ERASURE, 1),)
-    listed = [
-        Trees(objects).leaf(identity).here for _last, identity, _totals in Trees(objects).leaves(changed)
-    ]
+    listed = [Trees(objects).leaf(identity).here for _last, identity, _totals in Trees(objects).leaves(changed)]
     assert listed == [((ERASURE, 1),), *[()] * (len(listed) - 1)]
 
 

@@ -14,9 +14,7 @@ def test_it_is_the_published_cipher():
     # Test cases 13 and 14 of the GCM specification: AES-256, everything nought.
     sealer = Sealer(bytes(32))
     assert sealer.seal(0, b"", b"").hex() == "530f8afbc74536b9a963b4f1c4cb738b"
-    assert sealer.seal(0, bytes(16), b"").hex() == (
-        "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919"
-    )
+    assert sealer.seal(0, bytes(16), b"").hex() == ("cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919")
 
 
 def test_nonces_count_in_little_endian():

@@ -57,18 +57,14 @@ def test_names_that_only_look_reserved_are_not(name):
     assert not paths.is_reserved(name)
 
 
-@pytest.mark.parametrize(
-    "path", ["dv.toml", "dv.lock", ".dvignore", ".git", ".git/config", "a/.dv/store", "a/.GIT"]
-)
+@pytest.mark.parametrize("path", ["dv.toml", "dv.lock", ".dvignore", ".git", ".git/config", "a/.dv/store", "a/.GIT"])
 def test_own_files_are_never_data(path):
     assert paths.is_own(path)
     with pytest.raises(FormatError):
         paths.check_path(path, what="a test")
 
 
-@pytest.mark.parametrize(
-    "path", ["a/dv.toml", "a/dv.lock", "a/.dvignore", "dv.toml.bak", "a", ".gitignore", "a/b.git"]
-)
+@pytest.mark.parametrize("path", ["a/dv.toml", "a/dv.lock", "a/.dvignore", "dv.toml.bak", "a", ".gitignore", "a/b.git"])
 def test_files_of_the_same_name_elsewhere_are_data(path):
     assert not paths.is_own(path)
     assert paths.check_path(path, what="a test") == path
@@ -95,9 +91,7 @@ def test_names_are_taken_only_in_order_and_once(names):
             check(*names)
 
 
-@pytest.mark.parametrize(
-    "name", [*RESERVED, "", ".", "..", "/", "a/b", "/etc", "../x", "x" * 256, "\u00fc" * 128]
-)
+@pytest.mark.parametrize("name", [*RESERVED, "", ".", "..", "/", "a/b", "/etc", "../x", "x" * 256, "\u00fc" * 128])
 def test_a_forbidden_name_is_refused_among_others(name):
     for others in ((), ("0", "zz"), ("0", "\uffee")):
         with pytest.raises(FormatError, match="forbidden"):

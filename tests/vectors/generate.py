@@ -297,9 +297,7 @@ def indexes() -> Iterator[Vector]:
         ("three-pages", "Two full pages and one of a single record.", 2 * index.PAGE_RECORDS + 1),
     ]:
         entries = tuple(
-            index.PackEntry(
-                name=identity(f"pack {number}"), content=1 + number, size=1000 + number, frames=2, raw=900
-            )
+            index.PackEntry(name=identity(f"pack {number}"), content=1 + number, size=1000 + number, frames=2, raw=900)
             for number in range(2 if count else 0)
         )
         locations = {
@@ -375,9 +373,7 @@ def store_formats() -> Iterator[Vector]:
             storeformat.Chunking(minimum=64, average=256, maximum=1024),
         ),
     ]:
-        value = storeformat.StoreFormat(
-            version=1, flags=(), chunking=chunking, repository=REPOSITORY, store=STORE
-        )
+        value = storeformat.StoreFormat(version=1, flags=(), chunking=chunking, repository=REPOSITORY, store=STORE)
         data = storeformat.encode(value)
         yield Vector(format="storeformat", name=name, about=about, inputs={}, value=plain(value), data=data)
 
@@ -418,9 +414,7 @@ def trees() -> Iterator[Vector]:
     ]
     for name, about, entries, here, sections in leaves:
         data, _totals = tree.encode_leaf(list(entries), list(entries.values()), here, sections)
-        yield Vector(
-            format="tree", name=name, about=about, inputs={}, value=plain(tree.decode(data)), data=data
-        )
+        yield Vector(format="tree", name=name, about=about, inputs={}, value=plain(tree.decode(data)), data=data)
     totals = [
         tree.Totals(entries=300, files=299, size=70_000, erased=erased),
         tree.Totals(entries=5, files=12, size=9, erased=((bytes(16), 1), (ERASURE, 1))),
@@ -494,9 +488,7 @@ def snapshots() -> Iterator[Vector]:
         ("typical", "Two tracked roots.", ("data", "models"), ()),
         ("merging", "A merge under way.", ("data",), (identity("theirs"),)),
     ]:
-        staged = stage.Stage(
-            tree=identity("root"), roots=roots, merging=merging, nonce=fill("stage nonce", 32)
-        )
+        staged = stage.Stage(tree=identity("root"), roots=roots, merging=merging, nonce=fill("stage nonce", 32))
         data = stage.encode(staged)
         yield Vector(format="stage", name=name, about=about, inputs={}, value=plain(staged), data=data)
 
@@ -576,11 +568,7 @@ def entries() -> Iterator[Vector]:
         (
             "erased",
             "An erasure is committed.",
-            (
-                log.Erasure(
-                    erasure=ERASURE, phase=2, planned=planned, locator=b"sealed", wraps=(b"once", b"twice")
-                ),
-            ),
+            (log.Erasure(erasure=ERASURE, phase=2, planned=planned, locator=b"sealed", wraps=(b"once", b"twice")),),
         ),
         ("checkpoint", "A checkpoint, with a table in nodes and one in place.", (checkpoint,)),
     ]
@@ -610,9 +598,7 @@ def entries() -> Iterator[Vector]:
 
 def worktree_indexes() -> Iterator[Vector]:
     """Yield indexes of worktrees."""
-    stat = b"".join(
-        number.to_bytes(8, "little") for number in (12, TIME * 1000, TIME * 1000 + 5, 77, 0o100644)
-    )
+    stat = b"".join(number.to_bytes(8, "little") for number in (12, TIME * 1000, TIME * 1000 + 5, 77, 0o100644))
     records = {
         "": worktree_index.Record(names="", kinds=b"", stats=b"", ids=b"", sizes=[], directories="data"),
         "data": worktree_index.Record(

@@ -30,6 +30,8 @@ def config_command(
     from dvtool.operations import config
     from dvtool.storage.disk import Disk
 
+    if unset and (key is None or value is not None):
+        raise click.UsageError("--unset takes the name of one setting")
     repo = None if user else _maybe_repo(settings)
     workspace = repo.workspace if repo is not None else None
     if key is None:

@@ -1,0 +1,198 @@
+"""dv beside Git: a file is in one of them, dv.lock is Git's to keep, .gitignore has a managed block."""
+
+import json
+
+
+def lock(dv):
+    return json.loads(dv.read("dv.lock"))
+
+
+def test_files_that_git_tracks_are_listed_and_12(beside_git):
+    dv = beside_git
+    dv.write("code/a.py")
+    dv.write("code/b.py")
+    dv.write("code/data.bin")
+    dv.git("add", "code/a.py", "code/b.py")
+    error = dv("add", "code", "--json", code=12).error
+    assert error["items"] == ["code/a.py", "code/b.py"]
+    assert "--skip-git" in error["next"]
+    assert dv.staged() == {}
+
+
+def test_skip_git_leaves_them_to_git(beside_git):
+    dv = beside_git
+    dv.write("code/a.py")
+    dv.write("code/data.bin")
+    dv.git("add", "code/a.py")
+    dv("add", "--skip-git", "code")
+    assert dv.staged() == {"added": ["code/data.bin"]}
+    dv("commit", "-m", "data only")
+    assert "code/a.py" not in dv.listed()
+    dv("add", "--skip-git", "code/a.py")
+    assert dv.staged() == {}
+
+
+def test_commit_a_refuses_what_git_tracks(beside_git):
+    dv = beside_git
+    dv.write("data/tracked.py")
+    dv.git("add", "-f", "data/tracked.py")
+    assert dv("commit", "-a", "-m", "x", "--json", code=12).error["items"] == ["data/tracked.py"]
+
+
+def test_gitignore_gets_a_managed_block_that_names_the_roots(beside_git):
+    dv = beside_git
+    assert "/.dv/\n/data\n" in dv.read(".gitignore")
+    assert dv.git("status", "--short") == ""
+    dv.write("labels.csv")
+    dv.write("odd [name] #1/x")
+    dv("add", "labels.csv", "odd [name] #1")
+    assert dv.git("status", "--short").split() == ["M", ".gitignore"]
+    dv("rm", "--cached", "labels.csv")
+    assert "labels.csv" not in dv.read(".gitignore")
+
+
+def test_lines_outside_the_block_stay_as_they_are(beside_git):
+    dv = beside_git
+    mine = dv.read(".gitignore")
+    dv.write(".gitignore", f"*.pyc\r\n{mine}# mine, without a newline")
+    dv.write("labels.csv")
+    dv("add", "labels.csv")
+    found = dv.root.joinpath(".gitignore").read_bytes().decode()
+    assert found.startswith("*.pyc\r\n")
+    assert found.endswith("# mine, without a newline")
+    assert "/labels.csv" in found
+
+
+def test_without_git_there_is_neither_lock_nor_gitignore(data):
+    assert not (data.root / "dv.lock").exists()
+    assert not (data.root / ".gitignore").exists()
+    assert data.status()["lock"] == {"snapshot": None, "matches": True}
+
+
+def test_commit_writes_dv_lock(beside_git):
+    dv = beside_git
+    assert lock(dv) == {"version": 1, "snapshot": dv.status()["snapshot"], "branch": "main"}
+    assert dv.status()["lock"] == {"snapshot": dv.status()["snapshot"], "matches": True}
+    dv.write("data/b.txt")
+    dv.commit("second")
+    assert lock(dv)["snapshot"] == dv.status()["snapshot"]
+    assert dv.git("status", "--short").split() == ["M", "dv.lock"]
+
+
+def test_checkout_writes_dv_lock(beside_git):
+    dv = beside_git
+    first = lock(dv)["snapshot"]
+    dv.write("data/b.txt")
+    dv.commit("second")
+    dv("checkout", "HEAD~1")
+    assert lock(dv) == {"version": 1, "snapshot": first, "branch": None}
+
+
+def moved_by_git(dv):
+    """Make a second version of code and data, then let Git go back to the first; return both ids."""
+    first = lock(dv)["snapshot"]
+    dv.write("data/b.txt", "b\n")
+    second = dv.commit("second")
+    dv.git("commit", "-a", "-q", "-m", "data, second version")
+    dv.git("checkout", "-q", "HEAD~1")
+    return first, second
+
+
+def test_status_says_that_dv_lock_is_stale(beside_git):
+    first, second = moved_by_git(beside_git)
+    found = beside_git.status()
+    assert found["snapshot"] == second
+    assert found["lock"] == {"snapshot": first, "matches": False}
+    assert "dv checkout --lock" in beside_git("status").text
+
+
+def test_commit_with_a_stale_lock_is_12(beside_git):
+    first, _second = moved_by_git(beside_git)
+    beside_git.write("data/c.txt")
+    assert "--lock" in beside_git("commit", "-a", "-m", "x", "--json", code=12).error["next"]
+    assert lock(beside_git)["snapshot"] == first
+
+
+def test_no_other_command_takes_a_stale_lock_back(beside_git):
+    first, second = moved_by_git(beside_git)
+    dv = beside_git
+    dv.write("data/c.txt")
+    for words in (["add", "data"], ["restore", "--staged", "data"], ["tag", "t"], ["branch", "b"], ["status"]):
+        dv(*words)
+        assert lock(dv)["snapshot"] == first, words
+    dv("mv", "data/b.txt", "data/d.txt")
+    dv("rm", "--cached", "data/d.txt")
+    assert lock(dv)["snapshot"] == first
+    assert dv.status()["snapshot"] == second
+    dv("commit", "-m", "x", code=12)
+
+
+def test_checkout_lock_follows_git(beside_git):
+    first, second = moved_by_git(beside_git)
+    dv = beside_git
+    dv("checkout", "--lock")
+    assert dv.status()["snapshot"] == first
+    assert dv.status()["lock"]["matches"]
+    assert not (dv.root / "data/b.txt").exists()
+    assert dv.git("status", "--short") == ""
+    dv.git("checkout", "-q", "gm")
+    dv("checkout", "--lock")
+    assert dv.status()["snapshot"] == second
+    assert dv.status()["branch"] == "main"
+    assert dv.status()["clean"]
+
+
+def test_checkout_lock_keeps_local_changes(beside_git):
+    _first, second = moved_by_git(beside_git)
+    dv = beside_git
+    dv.write("data/b.txt", "local\n")
+    dv("checkout", "--lock", code=12)
+    assert dv.read("data/b.txt") == "local\n"
+    assert dv.status()["snapshot"] == second
+
+
+def test_checkout_lock_wants_a_lock_and_no_revision(data):
+    data("checkout", "--lock", code=10)
+    data("checkout", "--lock", "main", code=2)
+
+
+def test_a_lock_with_conflict_markers_is_21(beside_git):
+    dv = beside_git
+    before = dv.read("dv.lock")
+    dv.write("dv.lock", f"<<<<<<< ours\n{before}=======\n{before}>>>>>>> theirs\n")
+    assert not dv.status()["lock"]["matches"]
+    assert "conflict markers" in dv("commit", "--allow-empty", "-m", "x", "--json", code=21).error["why"]
+    dv("checkout", "--lock", code=21)
+    dv("checkout", "main")
+    assert dv.read("dv.lock") == before
+
+
+def test_a_lock_that_names_an_unknown_snapshot_is_10(beside_git):
+    dv = beside_git
+    dv.write("dv.lock", json.dumps({"version": 1, "snapshot": "0" * 64, "branch": "main"}))
+    dv("checkout", "--lock", code=10)
+    dv("commit", "--allow-empty", "-m", "x", code=12)
+
+
+def test_a_missing_lock_is_written_again_by_the_next_commit(beside_git):
+    dv = beside_git
+    (dv.root / "dv.lock").unlink()
+    assert dv.status()["lock"] == {"snapshot": None, "matches": True}
+    dv.commit("second", "--allow-empty")
+    assert lock(dv)["snapshot"] == dv.status()["snapshot"]
+
+
+def test_a_dv_repository_may_lie_below_the_top_of_gits(empty):
+    empty.git("init", "-q")
+    empty.write("project/data/a.txt", "a\n")
+    empty.write("project/code.py")
+    empty.git("add", "project/code.py")
+    empty("init", at="project")
+    empty("add", "code.py", at="project", code=12)
+    empty("add", "data", at="project")
+    empty("commit", "-m", "first", at="project")
+    empty.git("add", "-A")
+    assert "project/data/a.txt" not in empty.git("ls-files").split()
+    assert "project/dv.lock" in empty.git("ls-files").split()
+    empty.git("commit", "-q", "-m", "x")
+    assert empty("cat", "git:HEAD:data/a.txt", at="project").text == "a\n"

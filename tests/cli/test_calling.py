@@ -1,0 +1,291 @@
+"""How ``dv`` is called, what it answers, and with which exit code."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from dvtool import __version__, errors
+from dvtool.cli import exits
+from dvtool.cli.main import dv as group
+
+MAIN = [sys.executable, "-m", "dvtool.cli.main"]
+
+CONTRACT = {
+    errors.ChecksFailedError: 1,
+    errors.UsageError: 2,
+    errors.NotFoundError: 10,
+    errors.ExistsError: 11,
+    errors.ConflictError: 12,
+    errors.IntegrityError: 20,
+    errors.FormatError: 21,
+    errors.StorageError: 30,
+    errors.KeyAccessError: 40,
+    errors.ErasedError: 41,
+    errors.DvError: 70,
+}
+
+
+def leaves(command=group, words=()):
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from leaves(command.get_command(context, name), (*words, name))
+    else:
+        yield words
+
+
+def on_a_terminal(*arguments, cwd, **environment):
+    """Run a command whose stdout and stderr are a terminal; return what it wrote there."""
+    leader, follower = pty.openpty()
+    variables = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    process = subprocess.Popen(
+        [*MAIN, *arguments],
+        cwd=cwd,
+        env={**variables, "TERM": "xterm", **environment},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    found = b""
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        found += piece
+    os.close(leader)
+    assert process.wait(timeout=60) == 0, found
+    return found
+
+
+@pytest.mark.parametrize("words", list(leaves()), ids=" ".join)
+def test_every_command_has_help_with_an_example(empty, words):
+    for option in ("--help", "-h"):
+        text = empty(*words, option).text
+        assert text.startswith("Usage: dv ")
+        assert "Examples:" in text
+        assert f"dv {' '.join(words)}" in text.split("Examples:")[1]
+
+
+def test_help_of_the_whole_program_lists_every_command(empty):
+    text = empty("--help").text
+    for words in leaves():
+        assert f"  {words[0]} " in text
+
+
+@pytest.mark.parametrize("words", [[], ["worktree"]], ids=["dv", "dv worktree"])
+def test_a_command_that_wants_a_command_shows_its_help(empty, words):
+    done = empty.process(*words)
+    assert b"Commands:" in done.out
+    assert done.err == b""
+
+
+def test_version(empty):
+    assert empty.process("--version").text == f"dv {__version__}\n"
+
+
+def test_the_package_can_be_run_as_a_module(empty):
+    done = subprocess.run(
+        [sys.executable, "-m", "dvtool", "--version"], cwd=empty.root, check=True, capture_output=True
+    )
+    assert done.stdout.decode() == f"dv {__version__}\n"
+
+
+def test_an_unknown_command_names_the_nearest(empty):
+    done = empty.process("stauts", code=2)
+    assert "'stauts'" in done.told
+    assert "dv status" in done.told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status", "--nonsense"], ["add"], ["commit"], ["mv", "a"], ["log", "-n", "x"], ["completion", "tcsh"]],
+    ids=" ".join,
+)
+def test_a_wrong_call_is_2_and_points_to_the_help(data, words):
+    assert "--help" in data(*words, code=2).told
+
+
+def test_c_works_as_if_started_in_a_directory(data):
+    assert data.process("-C", "data", "ls", "sub").text == "data/sub/c.txt\n"
+    data("-C", str(data.root), "status")
+    assert "cannot work in" in data("-C", "nowhere", "status", code=2).told
+
+
+def test_exit_codes_are_those_of_the_contract():
+    assert {kind: exits.code_of(kind("failed")) for kind in CONTRACT} == CONTRACT
+    assert (exits.DONE, exits.DIFFERENT, exits.BUG, exits.INTERRUPTED) == (0, 1, 70, 130)
+
+
+def test_30_storage_that_refuses(data):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*MAIN, "status", "--json"], cwd=data.root, check=False, stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 30
+    assert b'"kind":"storage"' in done.stderr.splitlines()[-1]
+
+
+def test_70_a_bug_is_a_report_in_a_file_and_no_traceback(empty, tmp_path):
+    (tmp_path / "crashing.py").write_text(
+        "import click\n\n@click.command('crash')\ndef crash_command():\n    raise ZeroDivisionError('secret')\n",
+        encoding="utf-8",
+    )
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from dvtool.cli import main;"
+        "main.COMMANDS['crash'] = 'crashing'; sys.exit(main.run(sys.argv[2:]))"
+    )
+    call = [sys.executable, "-c", script, str(tmp_path), "crash"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(call, env=environment, check=False, capture_output=True)
+    assert done.returncode == 70
+    assert b"Traceback" not in done.stderr
+    [report] = tmp_path.glob("dv-report-*")
+    assert str(report).encode() in done.stderr
+    assert "ZeroDivisionError" in report.read_text(encoding="utf-8")
+    done = subprocess.run([*call, "--json"], env=environment, check=False, capture_output=True)
+    assert done.returncode == 2  # the command has no such option, which is no bug
+
+
+def test_130_interrupted(data):
+    import fcntl
+
+    with (data.root / ".dv" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = subprocess.Popen([*MAIN, "add", "data"], cwd=data.root, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        assert b"waiting" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert b"Traceback" not in process.stderr.read()
+        process.stderr.close()
+    assert data.status()["clean"]
+
+
+def test_a_reader_that_has_enough_is_no_error(data):
+    data.write("data/large", b"0123456789abcdef" * 100_000)
+    data.commit()
+    process = subprocess.Popen(
+        [*MAIN, "cat", "HEAD:data/large"], cwd=data.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(16)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=30) == 0
+
+
+def test_debug_shows_the_traceback(data):
+    assert b"Traceback" in data.process("--debug", "show", "nothing", code=10).err
+    assert b"Traceback" not in data.process("show", "nothing", code=10).err
+
+
+def test_no_color(data):
+    data.write("data/a.txt", "changed\n")
+    assert b"\x1b[" in on_a_terminal("status", cwd=data.root)
+    assert b"\x1b[" not in on_a_terminal("status", cwd=data.root, NO_COLOR="1")
+    assert b"\x1b[" not in data.process("status", environment={"NO_COLOR": ""}).out
+
+
+def test_progress_goes_to_stderr_and_only_on_a_terminal(data):
+    for number in range(40):
+        data.write(f"data/large/{number}", os.urandom(65536))
+    assert data.process("add", "data").err == b""
+
+
+def test_an_error_has_four_voices(data):
+    told = data("add", "../elsewhere", code=2).told.splitlines()
+    assert told[0].startswith("dv: ")
+    assert [line.split(":")[0].strip() for line in told[1:]] == ["where", "why", "next"]
+    error = data("add", "../elsewhere", "--json", code=2).error
+    assert all(error[voice] for voice in ("what", "where", "why", "next"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["show", "nothing"], 10),
+        (["show", "HEAD~9"], 10),
+        (["show", "HEAD~x"], 2),
+        (["add", "nothing"], 10),
+        (["rm", "nothing"], 10),
+        (["mv", "nothing", "b"], 10),
+        (["mv", "data/a.txt", "data/sub/../b.txt"], 11),
+        (["restore", "nothing"], 10),
+        (["get", "nothing"], 10),
+        (["drop", "nothing"], 10),
+        (["commit", "-m", "nothing staged"], 1),
+        (["commit", "-m", ""], 2),
+        (["checkout", "nothing"], 10),
+        (["checkout"], 2),
+        (["branch", "main"], 11),
+        (["branch", "-d", "nothing"], 10),
+        (["branch", "-d", "main"], 12),
+        (["branch", "two words"], 2),
+        (["tag", "-d", "nothing"], 10),
+        (["ls", "HEAD:nothing"], 10),
+        (["du", "HEAD", "nothing"], 10),
+        (["diff", "nothing"], 10),
+        (["config", "user.nam"], 2),
+        (["config", "user.name"], 10),
+        (["worktree", "remove", "../nothing"], 10),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_with_json_an_error_leaves_stdout_empty_and_says_what_to_do_next(data, words, code):
+    error = data(*words, "--json", code=code).error
+    assert error["what"]
+    assert error["next"]
+
+
+def test_what_json_says_may_stand_behind_dashes(data):
+    assert "--json" in data.process("add", "--", "--json", code=10).told
+
+
+def test_completion_prints_a_script_for_each_shell(empty):
+    for shell in ("bash", "zsh", "fish"):
+        assert "_DV_COMPLETE" in empty("completion", shell).text
+
+
+def test_completion_completes_commands(empty):
+    variables = {"_DV_COMPLETE": "bash_complete", "COMP_WORDS": "dv st", "COMP_CWORD": "1"}
+    assert "status" in empty.process(environment=variables).text
+
+
+def test_the_demo_shows_real_work_and_leaves_a_repository(empty):
+    began = time.monotonic()
+    done = empty.process("demo", "digits")
+    assert time.monotonic() - began < 60
+    assert "1,797" in done.text
+    assert "23 labels corrected, 12 images removed" in done.text
+    found = empty.process("-C", "digits", "status", "--json").json
+    assert found["clean"]
+    assert found["branch"] == "cleaning"
+    assert empty.process("demo", "digits", code=2).out == b""
+
+
+def test_doctor_checks_and_fails_with_1(data, empty, tmp_path):
+    checks = {check["name"]: check["result"] for check in data("doctor", "--json").json["checks"]}
+    assert {"versions", "chunker", "clock", "file system", "keys", "identity", "log"} <= checks.keys()
+    assert set(checks.values()) == {"ok"}
+    (data.root / ".dv" / "store" / "keys" / "repo").chmod(0o644)
+    found = data("doctor", "--json", code=1).json
+    assert not found["healthy"]
+    assert [check["name"] for check in found["checks"] if check["result"] == "failed"] == ["keys"]
+    assert data("doctor", code=1).text.count("chmod 600") == 1
+
+
+def test_doctor_works_outside_a_repository(empty):
+    assert empty("doctor", "--json").json["healthy"]

@@ -1,0 +1,266 @@
+"""One small repository, the commands that change it, and what must hold after each moment of each of them."""
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dvtool import ids
+from dvtool.errors import ChecksFailedError, ConflictError, DvError, ExistsError, NotFoundError
+from dvtool.formats import log
+from dvtool.repo import Repo
+from dvtool.storage.disk import Disk
+from dvtool.store import checkpoints
+from dvtool.testing.audit import audit, files, root_of
+from dvtool.worktree.session import Context
+
+
+def put(path, data):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(data)
+
+
+def noise(seed, length):
+    return random.Random(seed).randbytes(length)
+
+
+def build(base):
+    """Two snapshots, a branch at the first, a tag at the second."""
+    root = f"{base}/repo"
+    os.makedirs(root)
+    put(f"{root}/data/a.txt", b"first words\n" * 40)
+    put(f"{root}/data/b.bin", noise(1, 3000))
+    put(f"{root}/data/sub/c.txt", b"in a directory\n")
+    put(f"{root}/data/sub/deep/d.txt", b"further down\n")
+    put(f"{root}/data/empty", b"")
+    os.symlink("a.txt", f"{root}/data/link")
+    put(f"{root}/data/long.bin", noise(2, 90_000))
+    repo = Repo.init(root)
+    repo.add(["data"])
+    repo.commit("one")
+    repo.create_branch("old")
+    put(f"{root}/data/a.txt", b"second words\n" * 50)
+    put(f"{root}/data/e.txt", b"new in two\n")
+    os.unlink(f"{root}/data/b.bin")
+    repo.add(["data"])
+    repo.commit("two")
+    repo.create_tag("v2")
+
+
+def nothing(base):
+    pass
+
+
+def edit(base):
+    root = f"{base}/repo"
+    put(f"{root}/data/a.txt", b"third words\n" * 60)
+    put(f"{root}/data/new/f.bin", noise(3, 2000))
+    put(f"{root}/data/long.bin", noise(2, 90_000) + b"more")
+    os.unlink(f"{root}/data/e.txt")
+
+
+def edit_and_stage(base):
+    edit(base)
+    Repo.open(f"{base}/repo").add(["data"])
+
+
+def lose_some(base):
+    edit_and_stage(base)
+    os.unlink(f"{base}/repo/data/a.txt")
+    shutil.rmtree(f"{base}/repo/data/sub")
+
+
+def leave_out(base):
+    Repo.open(f"{base}/repo").drop(["data/sub"])
+
+
+def second_worktree(base):
+    Repo.open(f"{base}/repo").add_worktree(f"{base}/other", "old")
+
+
+def many_entries(base):
+    repo = Repo.open(f"{base}/repo")
+    for number in range(5):
+        put(f"{base}/repo/data/n{number}", noise(number, 100))
+        repo.add(["data"])
+        repo.commit(f"number {number}")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what it does, what lies there before, and what a second run may answer.
+
+    ``again`` are answers that are right once the first run got through, ``at_once`` those that may come earlier.
+    """
+
+    act: Callable[..., object]
+    prepare: Callable[[str], None] = nothing
+    again: tuple[type[DvError], ...] = ()
+    at_once: tuple[type[DvError], ...] = ()
+    in_place: bool = False
+
+
+COMMANDS = {
+    "init": Command(lambda _repo, base, context: Repo.init(f"{base}/fresh", context), at_once=(ExistsError,)),
+    "add": Command(lambda repo, _base, _context: repo.add(["data"]), edit),
+    "commit": Command(lambda repo, _base, _context: repo.commit("three"), edit_and_stage, (ChecksFailedError,)),
+    "commit -a": Command(
+        lambda repo, _base, _context: repo.commit("three", everything=True), edit, (ChecksFailedError,)
+    ),
+    "checkout": Command(lambda repo, _base, _context: repo.checkout("old")),
+    "checkout -b": Command(lambda repo, _base, _context: repo.checkout("old", new_branch="side"), again=(ExistsError,)),
+    "restore": Command(lambda repo, _base, _context: repo.restore(["data"]), lose_some),
+    "restore --staged": Command(lambda repo, _base, _context: repo.restore(["data"], staged=True), edit_and_stage),
+    "rm": Command(lambda repo, _base, _context: repo.remove(["data/sub", "data/e.txt"]), again=(NotFoundError,)),
+    # A file that has moved while its entry is missing shows as such, and 'dv restore' brings it back.
+    "mv": Command(lambda repo, _base, _context: repo.move("data/a.txt", "data/z.txt"), at_once=(NotFoundError,)),
+    "branch": Command(lambda repo, _base, _context: repo.create_branch("side"), again=(ExistsError,)),
+    "branch -m": Command(lambda repo, _base, _context: repo.rename_branch("old", "aged"), again=(NotFoundError,)),
+    "branch -d": Command(lambda repo, _base, _context: repo.delete_branch("old"), again=(NotFoundError,)),
+    "tag": Command(lambda repo, _base, _context: repo.create_tag("v1", "old"), again=(ExistsError,)),
+    "drop": Command(lambda repo, _base, _context: repo.drop(["data/sub", "data/long.bin"])),
+    "get": Command(lambda repo, _base, _context: repo.get(["data/sub"]), leave_out),
+    "worktree add": Command(
+        lambda repo, base, _context: repo.add_worktree(f"{base}/other", "old"), at_once=(ExistsError,)
+    ),
+    "worktree remove": Command(
+        lambda repo, base, _context: repo.remove_worktree(f"{base}/other"),
+        second_worktree,
+        again=(NotFoundError,),
+        at_once=(ConflictError,),
+        in_place=True,
+    ),
+    "checkpoint": Command(lambda repo, _base, _context: checkpoints.write(repo.workspace.session.store), many_entries),
+}
+
+
+class World:
+    """A base directory with the repository, made ready for one command."""
+
+    def __init__(self, template, base, name):
+        self.base = os.path.realpath(base)
+        self.name = name
+        self.command = COMMANDS[name]
+        self._template = template
+        self.after = None
+        self.reset()
+
+    def reset(self):
+        if os.path.lexists(self.base):
+            shutil.rmtree(self.base)
+        shutil.copytree(self._template, self.base, symlinks=True)
+        if self.command.in_place:
+            self.command.prepare(self.base)
+        self.before = self.audit()
+        self.kept = worktree_files(self.base)
+
+    def open(self, disk=None):
+        return Repo.open(f"{self.base}/repo", Context(disk=disk or Disk(), cwd=f"{self.base}/repo"))
+
+    def run(self, disk=None):
+        repo = self.open(disk)
+        context = Context(disk=disk or Disk(), cwd=self.base)
+        return self.command.act(repo, self.base, context)
+
+    def audit(self):
+        return audit(self.open().workspace.session.store)
+
+    def finish(self):
+        """Remember the state after the command."""
+        self.after = self.audit()
+
+    def check(self, *, where):
+        """What must hold at any moment: before or after, everything reads, and nothing of the user's is lost."""
+        store = self.open().workspace.session.store
+        now = audit(store)
+        states = [self.describe(self.before)] + ([self.describe(self.after)] if self.after else [])
+        found = self.describe(now)
+        assert found in states, where
+        for identity, held in self.before.snapshots.items():
+            assert dict(files(store, root_of(store, identity)[0])) == held, where
+        stored = {data for tree in now.snapshots.values() for data in tree.values()}
+        for path, data in self.kept.items():
+            is_there = os.path.lexists(f"{self.base}/{path}") and read(f"{self.base}/{path}") == data
+            assert is_there or data in stored or store.has(store.hasher.id(ids.CHUNK, data)), (where, path)
+        if os.path.isdir(f"{self.base}/fresh/.dv"):
+            audit(Repo.open(f"{self.base}/fresh").workspace.session.store)
+        return found == states[0]
+
+    def describe(self, found):
+        """What a state is, but for the random numbers in it."""
+        names = {}
+        for name, value in found.refs.items():
+            own = name if name in self.before.refs else name.partition("/")[0]
+            names[own] = log.symbolic(value) or found.snapshots[value]
+        return names
+
+    def check_again(self, *, where):
+        """A second run ends as the first would have, or says that all is done."""
+        self.open().status()
+        refs = dict(self.open().workspace.session.store.refresh().ref_names(""))
+        allowed = self.command.at_once + (self.command.again if refs != self.before.refs else ())
+        try:
+            self.run()
+        except allowed:
+            pass
+        except DvError as error:
+            message = f"{where}: a second run says {error}"
+            raise AssertionError(message) from error
+        self.check(where=(where, "after a second run"))
+
+
+def read(path):
+    return os.fsencode(os.readlink(path)) if os.path.islink(path) else Path(path).read_bytes()
+
+
+def worktree_files(base):
+    """Every file of the user's below ``base``."""
+    found = {}
+    for directory, names, below in os.walk(base):
+        names[:] = [name for name in names if name != ".dv"]
+        links = [name for name in names if os.path.islink(f"{directory}/{name}")]
+        for name in [*below, *links]:
+            path = f"{directory}/{name}"
+            found[os.path.relpath(path, base)] = read(path)
+    return found
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory):
+    """By command, a base directory that is ready for it; made when first asked for."""
+    place = tmp_path_factory.mktemp("templates")
+    made = {}
+
+    def template(name):
+        prepare = COMMANDS[name].prepare
+        key = "nothing" if COMMANDS[name].in_place else prepare.__name__
+        if key not in made:
+            base = f"{place}/{key}"
+            os.makedirs(base)
+            build(base)
+            if not COMMANDS[name].in_place:
+                prepare(base)
+            made[key] = base
+        return made[key]
+
+    return template
+
+
+@pytest.fixture
+def world(templates, tmp_path, monkeypatch):
+    """Return a function that makes the world of one command."""
+
+    def make(name):
+        monkeypatch.setenv("DV_AUTHOR", "Test Author <test@example.org>")
+        return World(templates(name), f"{tmp_path}/world", name)
+
+    return make
+
+
+def pytest_generate_tests(metafunc):
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", COMMANDS)

@@ -1,0 +1,343 @@
+"""The whole of the everyday commands against dictionaries, with reopening, lost caches and checkpoints in between.
+
+The model keeps three trees (worktree, stage, HEAD) as ``{path: (content, executable)}``, the branches, and the set of
+contents that were ever stored; a command may refuse only where the model says that something would be lost.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dvtool.errors import ChecksFailedError, ConflictError, ExistsError, NotFoundError
+from dvtool.repo import Repo
+from dvtool.store import checkpoints
+from dvtool.testing.audit import audit
+
+PATHS = ["data/a", "data/b", "data/c", "data/d/a", "data/d/b", "data/d/e/a", "data/ä ö"]
+KEEP = "data/keep"
+CONTENTS = {
+    "empty": b"",
+    "x": b"x",
+    "y": b"y",
+    "lines": b"three\n" * 40,
+    "long": bytes(range(256)) * 300,
+    "longer": bytes(range(255)) * 900,
+}
+LINK = "link"
+Tree = dict[str, tuple[bytes, bool | str]]
+
+paths = st.sampled_from(PATHS)
+contents = st.sampled_from(sorted(CONTENTS))
+modes = st.sampled_from([False, True, LINK])
+branches = st.sampled_from(["main", "left", "right"])
+anything = st.sampled_from([*PATHS, "data", "data/d", "data/d/e"])
+
+
+def below(path, top):
+    return path == top or path.startswith(top + "/")
+
+
+def only(tree, top):
+    return {path: value for path, value in tree.items() if below(path, top)}
+
+
+def differing(one, other):
+    return {path for path in one.keys() | other.keys() if one.get(path) != other.get(path)}
+
+
+class Machine(RuleBasedStateMachine):
+    """A repository and what it should hold."""
+
+    @initialize()
+    def start(self):
+        self.root = tempfile.mkdtemp(prefix="dv-stateful-")
+        os.environ["DV_AUTHOR"] = "Test Author <test@example.org>"
+        self.work: Tree = {}
+        self.put(KEEP, (b"keep", False))
+        self.repo = Repo.init(self.root)
+        self.repo.add(["data"])
+        self.stage = dict(self.work)
+        self.stored = {b"keep"}
+        first = self.repo.commit("start").snapshot
+        self.trees = {first: dict(self.work)}
+        self.tips = {"main": first}
+        self.branch = "main"
+
+    def teardown(self):
+        if hasattr(self, "root"):
+            shutil.rmtree(self.root)
+
+    # ---------------------------------------------------------------------------------- the worktree
+
+    def put(self, path, value):
+        place = Path(self.root, path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        data, mode = value
+        if mode is LINK:
+            place.symlink_to(os.fsdecode(data))
+        else:
+            place.write_bytes(data)
+            place.chmod(0o755 if mode else 0o644)
+        self.work[path] = value
+
+    def seen(self):
+        found: Tree = {}
+        for place in Path(self.root, "data").rglob("*"):
+            path = str(place.relative_to(self.root))
+            if place.is_symlink():
+                found[path] = (os.fsencode(os.readlink(place)), LINK)
+            elif place.is_file():
+                found[path] = (place.read_bytes(), bool(place.stat().st_mode & 0o100))
+        return found
+
+    @property
+    def head(self):
+        return self.trees[self.tips[self.branch]]
+
+    @rule(path=paths, content=contents, mode=modes)
+    def write(self, path, content, mode):
+        data = CONTENTS[content]
+        self.put(path, (data, mode) if mode is not LINK else ((data[:9] or b"nowhere").replace(b"\0", b"0"), LINK))
+
+    @rule(path=paths, content=contents)
+    def overwrite_in_place(self, path, content):
+        data = CONTENTS[content]
+        if path in self.work and self.work[path][1] is not LINK:
+            Path(self.root, path).write_bytes(data)
+            self.work[path] = (data, self.work[path][1])
+
+    @rule(path=paths)
+    def delete(self, path):
+        if self.work.pop(path, None) is not None:
+            Path(self.root, path).unlink()
+
+    # ---------------------------------------------------------------------------------- recording
+
+    @rule(top=anything)
+    def add(self, top):
+        here = os.path.lexists(f"{self.root}/{top}")
+        try:
+            self.repo.add([top])
+        except NotFoundError:
+            assert not here
+            assert not only(self.stage, top)
+            return
+        self.take(top)
+
+    def take(self, top):
+        for path in only(self.stage, top):
+            del self.stage[path]
+        self.stage.update(only(self.work, top))
+        self.stored |= {data for data, _mode in only(self.work, top).values()}
+
+    @rule(everything=st.booleans())
+    def commit(self, everything):
+        try:
+            snapshot = self.repo.commit("message", everything=everything).snapshot
+        except ChecksFailedError:
+            assert (self.work if everything else self.stage) == self.head
+            return
+        if everything:
+            self.take("data")
+        self.trees[snapshot] = dict(self.stage)
+        self.tips[self.branch] = snapshot
+
+    # ---------------------------------------------------------------------------------- moving about
+
+    @rule(name=branches)
+    def make_branch(self, name):
+        try:
+            self.repo.create_branch(name)
+        except ExistsError:
+            assert name in self.tips
+            return
+        assert name not in self.tips
+        self.tips[name] = self.tips[self.branch]
+
+    @rule(name=branches, force=st.booleans())
+    def delete_branch(self, name, force):
+        try:
+            self.repo.delete_branch(name, force=force)
+        except NotFoundError:
+            assert name not in self.tips
+            return
+        except ConflictError:
+            assert name == self.branch or not force
+            return
+        del self.tips[name]
+
+    @rule(name=branches, force=st.booleans())
+    def checkout(self, name, force):
+        if name not in self.tips:
+            with pytest.raises(NotFoundError):
+                self.repo.checkout(name)
+            return
+        before, target = self.head, self.trees[self.tips[name]]
+        switched = differing(before, target)
+        try:
+            self.repo.checkout(name, force=force)
+        except ConflictError:
+            assert not force
+            assert any(self.work.get(path) != before.get(path) for path in switched) or any(
+                self.stage.get(path) != before.get(path) for path in switched
+            )
+            return
+        self.branch = name
+        if force:
+            tracked = self.stage.keys() | target.keys()
+            self.work = {path: value for path, value in self.work.items() if path not in tracked} | target
+            self.stage = dict(target)
+            return
+        for tree in (self.work, self.stage):
+            for path in switched:
+                lost = tree.pop(path, None)
+                assert lost in {None, before.get(path), target.get(path)}
+                if path in target:
+                    tree[path] = target[path]
+
+    # ---------------------------------------------------------------------------------- bringing back
+
+    def unstored(self, touched):
+        """The paths among ``touched`` whose content is nowhere but in the worktree."""
+        found = {path: self.work[path][0] for path in touched if path in self.work}
+        return {path for path, data in found.items() if data and data not in self.stored}
+
+    @rule(top=anything, force=st.booleans())
+    def restore(self, top, force):
+        wanted = only(self.stage, top)
+        touched = {path for path, value in wanted.items() if self.work.get(path) != value}
+        lost = self.unstored(touched)
+        try:
+            self.repo.restore([top], force=force)
+        except NotFoundError:
+            assert not wanted
+            return
+        except ConflictError:
+            assert lost
+            assert not force
+            return
+        assert force or not lost
+        self.work.update(wanted)
+
+    @rule(top=anything)
+    def unstage(self, top):
+        try:
+            self.repo.restore([top], staged=True)
+        except NotFoundError:
+            assert not only(self.stage, top)
+            assert not only(self.head, top)
+            return
+        for path in only(self.stage, top):
+            del self.stage[path]
+        self.stage.update(only(self.head, top))
+
+    @rule(top=st.sampled_from([*PATHS, "data/d"]), cached=st.booleans(), force=st.booleans())
+    def remove(self, top, cached, force):
+        wanted = only(self.stage, top)
+        lost = self.unstored(path for path, value in wanted.items() if self.work.get(path) != value)
+        try:
+            self.repo.remove([top], cached=cached, force=force)
+        except NotFoundError:
+            assert not wanted
+            return
+        except ConflictError:
+            assert lost
+            assert not cached
+            assert not force
+            return
+        assert cached or force or not lost
+        for path in wanted:
+            del self.stage[path]
+            if not cached:
+                self.work.pop(path, None)
+
+    @rule(source=paths, goal=paths)
+    def move(self, source, goal):
+        try:
+            self.repo.move(source, goal)
+        except (NotFoundError, ExistsError):
+            assert (
+                source not in self.stage
+                or source not in self.work
+                or goal in self.work
+                or not Path(self.root, goal).parent.is_dir()
+            )
+            return
+        self.work[goal] = self.work.pop(source)
+        self.stage[goal] = self.stage.pop(source)
+
+    # ---------------------------------------------------------------------------------- mishaps and upkeep
+
+    @rule()
+    def reopen(self):
+        self.repo = Repo.open(self.root)
+
+    @rule(name=st.sampled_from(["index", "cache/head"]))
+    def lose_a_cache(self, name):
+        Path(self.root, ".dv", name).unlink(missing_ok=True)
+        self.repo = Repo.open(self.root)
+
+    @rule()
+    def checkpoint(self):
+        checkpoints.write(self.repo.workspace.session.store)
+
+    # ---------------------------------------------------------------------------------- what must hold
+
+    @invariant()
+    def the_worktree_is_as_it_should_be(self):
+        if hasattr(self, "root"):
+            assert self.seen() == self.work
+
+    @rule()
+    def status(self):
+        found = self.repo.status()
+        for told, before, after in ((found.staged, self.head, self.stage), (found.unstaged, self.stage, self.work)):
+            assert set(told.added) == after.keys() - before.keys()
+            assert set(told.removed) == before.keys() - after.keys()
+            assert set(told.modified) == {path for path in differing(before, after) if path in before and path in after}
+        assert found.branch == self.branch
+        assert found.snapshot == self.tips[self.branch]
+        assert found.unstorable == ()
+
+    @rule(one=branches, other=branches)
+    def diff(self, one, other):
+        def told(found):
+            renamed = {path for item in found.renamed for path in (item.before, item.after)}
+            return {item.path for item in (*found.added, *found.removed, *found.modified)} | renamed
+
+        assert told(self.repo.diff()) == differing(self.head, self.work)
+        assert told(self.repo.diff(staged=True)) == differing(self.head, self.stage)
+        if one in self.tips and other in self.tips:
+            expected = differing(self.trees[self.tips[one]], self.trees[self.tips[other]])
+            assert told(self.repo.diff(one, other)) == expected
+
+    @precondition(lambda self: hasattr(self, "root"))
+    @rule()
+    def everything_is_stored(self):
+        found = audit(Repo.open(self.root).workspace.session.store)
+        assert {name: value.hex() for name, value in found.refs.items() if name.startswith("heads/")} == {
+            f"heads/{name}": snapshot for name, snapshot in self.tips.items()
+        }
+        for name, snapshot in self.tips.items():
+            held = found.snapshots[bytes.fromhex(snapshot)]
+            expected = {path: data for path, (data, _mode) in self.trees[self.tips[name]].items()}
+            assert {path: data for path, data in held.items() if not path.endswith("/")} == expected
+
+
+Machine.TestCase.settings = settings(settings.get_profile("default"), max_examples=25, stateful_step_count=40)
+TestEverydayCommands = Machine.TestCase
+
+
+class LongMachine(Machine):
+    """The same, for longer."""
+
+
+LongMachine.TestCase.settings = settings(settings.get_profile("default"), max_examples=600, stateful_step_count=80)
+TestEverydayCommandsForLong = pytest.mark.deep(LongMachine.TestCase)

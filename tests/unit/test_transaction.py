@@ -1,0 +1,195 @@
+"""Transactions: all or nothing, and no file left behind."""
+
+import os
+
+import pytest
+
+from dvtool import ids
+from dvtool.errors import ConflictError, StorageError
+from dvtool.formats import log, pack
+from dvtool.storage.local import LocalBackend
+from dvtool.store import store as stores
+from dvtool.store.claims import Claims
+from dvtool.testing.effects import SeededEntropy, SteppedClock
+from dvtool.testing.faults import Fault, FaultyDisk
+
+
+@pytest.fixture
+def store(tmp_path):
+    clock, entropy = SteppedClock(), SeededEntropy("transaction")
+    made = stores.create_local(f"{tmp_path}/store", clock=clock, entropy=entropy)
+    stores.first_entry(made, {"heads/x": bytes(32)})
+    return stores.open_local(f"{tmp_path}/store", clock=clock, entropy=entropy)
+
+
+def files(store):
+    return sorted(
+        os.path.join(directory, name) for directory, _names, below in os.walk(store.backend.root) for name in below
+    )
+
+
+def unfinished(store):
+    return os.listdir(store.backend.workspace())
+
+
+def move(new, old=None, name="heads/a"):
+    return lambda _state: [log.MoveRef(name=name, old=old, new=new)]
+
+
+def test_before_the_entry_nothing_has_happened(store):
+    with store.transaction() as transaction:
+        identity = transaction.put_object(ids.STAGE, b"thing")
+        assert transaction.read_object(ids.STAGE, identity) == b"thing"
+        transaction.write_only()
+        assert not store.has(identity)
+    assert not stores.open_local(store.backend.root, clock=store.clock, entropy=store.entropy).has(identity)
+
+
+def test_an_abandoned_transaction_leaves_no_file(store):
+    before = files(store)
+    with store.transaction() as transaction:
+        transaction.put_object(ids.STAGE, b"thing")
+        transaction.put_chunk(b"chunk")
+        assert unfinished(store)
+    assert files(store) == before
+    assert unfinished(store) == []
+
+
+def test_an_exception_abandons(store):
+    before = files(store)
+
+    class StopError(Exception):
+        pass
+
+    def work():
+        with store.transaction() as transaction:
+            transaction.put_chunk(b"chunk")
+            raise StopError
+
+    with pytest.raises(StopError):
+        work()
+    assert files(store) == before
+    assert unfinished(store) == []
+
+
+def test_a_refused_entry_changes_no_ref(store):
+    with store.transaction() as transaction:
+        identity = transaction.put_object(ids.STAGE, b"thing")
+        with pytest.raises(ConflictError):
+            transaction.commit("add", move(identity, old=b"x" * 32))
+    assert store.refresh().ref("heads/a") is None
+    assert not store.has(identity)
+    assert unfinished(store) == []
+
+
+def test_what_was_refused_can_be_stored_again(store):
+    for old in (b"x" * 32, None):
+        with store.transaction() as transaction:
+            identity = transaction.put_object(ids.STAGE, b"thing")
+            try:
+                transaction.commit("add", move(identity, old=old))
+            except ConflictError:
+                assert old is not None
+    assert store.read_object(ids.STAGE, identity) == b"thing"
+
+
+def test_packs_are_closed_at_their_size(store, monkeypatch):
+    monkeypatch.setattr(pack, "DATA_TARGET", 100_000)
+    contents = [SeededEntropy(number).bytes(30_000) for number in range(20)]
+    with store.transaction() as transaction:
+        found = [transaction.put_chunk(data) for data in contents]
+        entry = transaction.commit("add", lambda _state: [])
+    [added] = entry.actions
+    assert len(added.packs) == 5
+    assert [store.read_object(ids.CHUNK, identity) for identity in found] == contents
+    for name in added.packs:
+        assert store.backend.size(pack.file_name(name)) < 140_000
+
+
+def test_packs_of_others_are_taken_over(store):
+    with store.transaction() as worker:
+        identity = worker.put_chunk(b"from a worker" * 100)
+        finished = worker.finish_packs()
+        assert len(unfinished(store)) == 1
+    with store.transaction() as transaction:
+        assert not transaction.stores(identity)
+        transaction.adopt(finished)
+        assert transaction.stores(identity)
+        transaction.commit("add", lambda _state: [])
+    assert store.read_object(ids.CHUNK, identity) == b"from a worker" * 100
+    assert unfinished(store) == []
+
+
+def test_adopted_and_abandoned_packs_are_removed(store):
+    with store.transaction() as worker:
+        worker.put_chunk(b"from a worker" * 100)
+        finished = worker.finish_packs()
+    with store.transaction() as transaction:
+        transaction.adopt(finished)
+    assert unfinished(store) == []
+
+
+def test_a_chunk_is_stored_by_the_one_who_claims_it(store):
+    claims = Claims(100)
+    with store.transaction(claims) as first, store.transaction(claims) as second:
+        identity = first.put_chunk(b"shared" * 50)
+        assert second.put_chunk(b"shared" * 50) == identity
+        assert second.skipped == {identity}
+        assert first.skipped == set()
+        assert len(first.finish_packs()) == 1
+        assert second.finish_packs() == []
+
+
+def test_claims_are_exact_while_there_is_room():
+    claims = Claims(1000)
+    entropy = SeededEntropy("claims")
+    found = [entropy.bytes(32) for _ in range(1000)]
+    assert all(claims.claim(identity) for identity in found)
+    assert not any(claims.claim(identity) for identity in found)
+
+
+def test_a_crowded_table_answers_store_it():
+    claims = Claims(1)
+    taken = sum(claims.claim((number << 16).to_bytes(8, "little") + bytes(24)) for number in range(1, 100))
+    assert taken == 99
+    assert claims.claim((99 << 16).to_bytes(8, "little") + bytes(24))
+
+
+def test_compressed_and_plain_frames_read_alike(store):
+    plain, dull = SeededEntropy("x").bytes(50_000), b"dull " * 10_000
+    with store.transaction() as transaction:
+        found = [transaction.put_chunk(plain), transaction.put_chunk(dull)]
+        transaction.commit("add", lambda _state: [])
+    locations = [store.locate(ids.CHUNK, identity)[1] for identity in found]
+    assert [bool(location.flags & pack.COMPRESSED) for location in locations] == [False, True]
+    assert locations[1].stored < 1000
+    assert [store.read_object(ids.CHUNK, identity) for identity in found] == [plain, dull]
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_disk_that_refuses_at_any_call_leaves_the_store_as_it_was(store, fault):
+    k = 0
+    while True:
+        disk = FaultyDisk(fault, k)
+        clock, entropy = SteppedClock(), SeededEntropy(f"{fault} {k}")
+        backend = LocalBackend(store.backend.root, store.backend.scratch, entropy=entropy, disk=disk)
+        broken = stores.Store(backend, clock=clock, entropy=entropy, disk=disk)
+        content = f"{fault.name} {k}".encode() * 500
+        name = f"heads/{fault.name}-{k}"
+        reported = False
+        try:
+            with broken.transaction() as transaction:
+                identity = transaction.put_chunk(content)
+                transaction.commit("add", move(b"y" * 32, name=name))
+        except StorageError:
+            reported = True
+        now = stores.open_local(store.backend.root, clock=clock, entropy=entropy)
+        if now.refresh().ref(name) is not None:
+            assert now.read_object(ids.CHUNK, identity) == content
+        else:
+            assert reported
+        if not disk.failed:
+            break
+        assert reported
+        k += 1
+    assert k > 10

@@ -82,9 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--suite", nargs="+", choices=SUITES, default=[], help="what to measure (default: everyday)")
     add("--files", type=int, metavar="N", help="number of files instead of the suite's own")
     add("--mib", type=_numbers, metavar="M,…", help="sizes of large files in MiB instead of the suite's own")
-    add(
-        "--runs", type=int, metavar="K", help="runs of each operation (default: 5; 3 where one takes minutes)"
-    )
+    add("--runs", type=int, metavar="K", help="runs of each operation (default: 5; 3 where one takes minutes)")
     add("--contenders", type=_names, metavar="A,B,…", help=f"some of {', '.join(CONTENDERS)}")
     add("--work", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()) / "dv-benchmarks",
         help="directory for all files, on the disk to measure; DVC is looked for in DIR/dvc")  # fmt: skip

@@ -90,9 +90,7 @@ class Arena:
 
     def weigh(self, case: str, work: str, contender: Contender, slot: Slot, script: Script) -> None:
         """Run an operation and record its memory: the larger of the process tree's and any process's."""
-        sample = run(
-            script, env=contender.environment(slot), output=self.output(slot), limit=self.limit, tree=True
-        )
+        sample = run(script, env=contender.environment(slot), output=self.output(slot), limit=self.limit, tree=True)
         peak = max(sample.largest_kib, sample.tree_kib or 0) / 1024
         self.record.add(case, peak_of(work), contender.name, "MiB", peak)
         self.say(f"{case} | {peak_of(work)} | {contender.name}: {peak:.0f} MiB ({sample.seconds:.1f} s)")

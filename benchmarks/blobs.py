@@ -80,8 +80,7 @@ class Table:
                 noise = hashlib.shake_128(f"table {row}".encode()).hexdigest(16 * ROWS_PER_PIECE)
                 stop = row + ROWS_PER_PIECE
                 piece = "".join(
-                    _row(number, noise[32 * (number - row) :], edited=edited(number))
-                    for number in range(row, stop)
+                    _row(number, noise[32 * (number - row) :], edited=edited(number)) for number in range(row, stop)
                 )
                 written += sink.write(piece)
                 row = stop

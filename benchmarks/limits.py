@@ -156,9 +156,7 @@ def judge(records: Iterable[Record]) -> list[Verdict]:
             _verdict(limit, record, one)
             for record in known
             for one in record.measurements
-            if one.contender == SUBJECT
-            and fnmatchcase(one.case, limit.cases)
-            and fnmatchcase(one.work, limit.works)
+            if one.contender == SUBJECT and fnmatchcase(one.case, limit.cases) and fnmatchcase(one.work, limit.works)
         ]
         verdicts += found or [
             Verdict(

@@ -162,9 +162,7 @@ def quietly(script: Script, *, env: Mapping[str, str]) -> str:
     """
     printed: list[str] = []
     for step in script:
-        done = subprocess.run(
-            step.argv, cwd=step.cwd, env=dict(env), capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(step.argv, cwd=step.cwd, env=dict(env), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise StepFailedError(step, done.returncode, (done.stderr or done.stdout).strip()[-300:])
         printed.append(done.stdout)

@@ -44,9 +44,7 @@ class Sizes:
     @classmethod
     def chosen(cls, *, quick: bool, files: int | None, mib: tuple[int, ...] | None) -> Self:
         """Defaults, or tiny ones for a trial, with the sizes that were given in their place."""
-        sizes = cls(
-            everyday=600, counts=(600,), many=600, large=(16 * MIB,), weighed=(16 * MIB,), table=8 * MIB
-        )
+        sizes = cls(everyday=600, counts=(600,), many=600, large=(16 * MIB,), weighed=(16 * MIB,), table=8 * MIB)
         if not quick:
             sizes = cls()
         if files is not None:
@@ -100,6 +98,4 @@ def _large(arena: Arena, sizes: Sizes) -> None:
     if most > 4096 * MIB:
         large.run(arena, most, restricted=True)
     else:
-        arena.record.remarks.append(
-            "no space for a file of more than 4 GiB that leaves four times itself free"
-        )
+        arena.record.remarks.append("no space for a file of more than 4 GiB that leaves four times itself free")

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Time limits are left to the run as a whole: on a shared machine a slow example is no finding.
-settings.register_profile(
-    "default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # The same examples each time, so that a build machine fails for what was changed and for nothing else.
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
 settings.register_profile("deep", settings.get_profile("default"), max_examples=2_000, print_blob=True)

@@ -45,9 +45,7 @@ def run(arena: Arena, size: int, *, restricted: bool) -> None:
     if left_out:
         arena.record.remarks.append(f"{case}: not asked of {', '.join(left_out)}")
     if 2 * size > memory_bytes():
-        arena.record.remarks.append(
-            f"{case}: file and store exceed memory, so the page cache is cold in part"
-        )
+        arena.record.remarks.append(f"{case}: file and store exceed memory, so the page cache is cold in part")
     entrants = arena.entrants(case, allowed)
     for number in range(arena.runs):
         for contender in entrants:

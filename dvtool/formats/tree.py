@@ -241,6 +241,10 @@ def _check_leaf(leaf: Leaf) -> None:
 
 
 def _check_tallies(leaf: Leaf) -> None:
+    if 0 in leaf.sizes and any(
+        not size and kind in {SYMLINK, *LONG} for kind, size in zip(leaf.kinds, leaf.sizes, strict=True)
+    ):
+        raise FormatError("a tree node holds a link or long file without content")
     tallied = [position for position, _tally in leaf.tallies]
     if tallied != sorted(set(tallied)) or (tallied and not 0 <= tallied[0] <= tallied[-1] < len(leaf.kinds)):
         raise FormatError("the tallies of a tree node name entries it does not have")

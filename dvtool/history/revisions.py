@@ -138,7 +138,9 @@ def _split_steps(revision: str) -> tuple[str, int]:
     while "~" in base:
         base, _, count = base.rpartition("~")
         if count and not (count.isascii() and count.isdigit() and len(count) < 7):  # noqa: PLR2004 - a million steps
-            raise UsageError(f"{revision!r} is no revision", why="'~' is followed by the number of steps back")
+            raise UsageError(
+                f"{revision!r} is no revision", why="'~' is followed by the number of steps back", next="write HEAD~1"
+            )
         steps += int(count) if count else 1
     return base, steps
 

@@ -115,7 +115,7 @@ def checkout(
         snapshot=target.identity.hex(),
         branch=target.branch,
         written=outcome.files,
-        removed=len(plan.removals),
+        removed=len(plan.removals) + len(confinement.removals),
         kept=tuple(sorted(kept)),
     )
 

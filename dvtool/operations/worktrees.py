@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 
 class WorktreeItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A worktree: its id, path (None when it is not known or gone), branch, snapshot, and whether it is this one."""
+    """A worktree: its id, the path where it was last (None: not known), branch, snapshot, whether it is this one.
+
+    ``gone`` says that nothing is at the path any more; ``dv worktree remove`` then drops what the store knows of it.
+    """
 
     id: str
     path: str | None
     branch: str | None
     snapshot: str | None
     current: bool
+    gone: bool = False
 
 
 def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
@@ -47,6 +51,7 @@ def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
                 branch=branch.removeprefix("heads/") if branch is not None else None,
                 snapshot=snapshot.hex() if snapshot is not None else None,
                 current=name == session.head_ref,
+                gone=not os.path.isdir(f"{places.get(identity, '')}/{layout.DIRECTORY}"),
             )
         )
     return sorted(found, key=lambda item: (not item.current, item.path or "", item.id))
@@ -66,6 +71,10 @@ def add_worktree(
     session.store.refresh()
     free_target(directory, what=f"{directory!r}")
     target = os.path.realpath(directory)
+    try:
+        target.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the path is not UTF-8", where=repr(target), next="choose another place") from None
     outer = layout.enclosing(os.path.dirname(target))
     if outer is not None:
         raise ConflictError("a worktree cannot lie inside a repository", where=target, why=f"{outer} is one")
@@ -100,13 +109,14 @@ def add_worktree(
         context.disk.sync_directory(fresh)
         context.disk.rename(fresh, control)
         context.disk.sync_directory(target)
+        context.disk.sync_directory(os.path.dirname(target))
+        _remember_place(workspace, identity, target)
         head = log.MoveRef(name=f"worktrees/{identity}", old=None, new=value)
         session.store.log.append("worktree", lambda _state: [*moves, head])
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(control, ignore_errors=True)
         raise
-    _remember_place(workspace, identity, target)
     session.store.refresh()
     other = Workspace.open(target, context)
     _fill(other)
@@ -131,7 +141,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     session = workspace.session
     session.store.refresh()
     target = os.path.realpath(directory)
-    found = next((item for item in list_worktrees(workspace) if item.path == target), None)
+    found = next((item for item in list_worktrees(workspace) if target == item.path or directory == item.id), None)
     if found is None:
         raise NotFoundError(f"there is no worktree at {directory!r}", next="run 'dv worktree list'")
     if found.current or os.path.isdir(f"{target}/{layout.DIRECTORY}/store"):
@@ -161,7 +171,11 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
                 )
                 apply.require_stored(other.session, plan)
             apply.execute(other.session, plan)
-        shutil.rmtree(f"{target}/{layout.DIRECTORY}")
+        # Out of sight in one step: killed from here on, the next call finds no worktree and drops its refs.
+        going = f"{target}/{paths.PARTIAL}{temporary_name()}"
+        context.disk.rename(f"{target}/{layout.DIRECTORY}", going)
+        context.disk.sync_directory(target)
+        shutil.rmtree(going)
         if not os.listdir(target):
             os.rmdir(target)
     moves: list[log.Action] = []
@@ -203,7 +217,7 @@ def _places(workspace: Workspace) -> dict[str, str]:
     holder = os.path.dirname(os.path.dirname(session.layout.store()))
     places[layout.Layout(holder).read_worktree().id] = holder
     places[session.worktree.id] = session.root
-    return {identity: place for identity, place in places.items() if os.path.isdir(f"{place}/{layout.DIRECTORY}")}
+    return places
 
 
 def _remember_place(workspace: Workspace, identity: str, place: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import DvError, ExistsError, IntegrityError, NotFoundError, StorageError
+from dvtool.errors import DvError, ExistsError, FormatError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import log, sealed
 from dvtool.store import keys
 from dvtool.store.state import State, TableReader
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 1000
 """Lost races before giving up; eight busy writers lose a few at most."""
+
+
+class _KeyGoneError(IntegrityError):
+    """The key that an entry is sealed under was destroyed, or lost."""
 
 
 class Log:
@@ -58,11 +62,19 @@ class Log:
             blob = self._read(state.number + 1)
             if blob is None:
                 break
-            if log.is_stub(blob):
+            try:
+                opened = None if log.is_stub(blob) else self._open(state.number + 1, blob)
+            except _KeyGoneError:
+                opened = None  # as good as a stub: its key went with an erasure (rule 8 of the protocol)
+            if opened is None:
                 # An erasure swept behind this reader: only a checkpoint can be trusted from here.
-                state = self._from_checkpoint(self._gallop(state.number + 1))
+                before, state = state.number, self._from_checkpoint(self._gallop(state.number + 1))
+                if state.number <= before:
+                    raise IntegrityError(
+                        "the log ends in entries that nobody can open", where=log.file_name(before + 1)
+                    )
                 continue
-            entry, label = self._open(state.number + 1, blob)
+            entry, label = opened
             state.apply(entry, log.chain(blob), label)
         self._refuse_gap(state.number, thorough=cold)
         self._state = state
@@ -96,7 +108,7 @@ class Log:
                 return
             try:
                 entry, _label = self._open(number, blob)
-            except IntegrityError:
+            except _KeyGoneError:
                 return
             yield entry
             number -= 1
@@ -222,9 +234,14 @@ class Log:
     def _open(self, number: int, blob: bytes) -> tuple[log.Entry, bytes]:
         name = log.file_name(number)
         what = f"log entry {number}"
-        label = sealed.label_of(blob, sealed.LOG_ENTRY, what=what)
-        payload = sealed.open_blob(sealed.LOG_ENTRY, self._key(label), self._store + name.encode(), blob, what=what)
-        entry = log.decode(payload)
+        try:
+            label = sealed.label_of(blob, sealed.LOG_ENTRY, what=what)
+            context = self._store + name.encode()
+            entry = log.decode(sealed.open_blob(sealed.LOG_ENTRY, self._key(label), context, blob, what=what))
+        except (IntegrityError, FormatError) as error:
+            error.where = error.where or name
+            error.next = error.next or "restore the file from a backup or another copy of the store"
+            raise
         if entry.number != number or entry.store != self._store:
             raise IntegrityError(f"{what} says it is another", where=name, why="it was moved or copied from elsewhere")
         return entry, label
@@ -234,7 +251,7 @@ class Log:
             try:
                 self._keys[label] = keys.read_log_key(self._backend, self._store, self._wrap, label)
             except NotFoundError as error:
-                raise IntegrityError(
+                raise _KeyGoneError(
                     "a log key is missing",
                     where=error.where,
                     why="entries of the log cannot be opened without it",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dvtool.digest import IdHasher
     from dvtool.formats import keyfile, log
+    from dvtool.formats.index import Location
     from dvtool.storage.backend import Backend
 
 RESTORE: Final = "restore the file from a backup or another copy of the store"
@@ -52,8 +53,9 @@ class Segment:
         """The opened index file."""
         if self._index is None:
             name = self.description.index
+            key = self.keys.index
             try:
-                reader = index.Reader(self._backend.read(name), self._store, self.keys.index)
+                reader = index.Reader(self._backend.read(name), self._store, key)
                 if len(reader) != self.description.records:
                     raise IntegrityError("it has another number of records than the log says")
             except NotFoundError:
@@ -64,6 +66,28 @@ class Segment:
                 raise IntegrityError("an index file is damaged", where=name, why=error.what, next=RESTORE) from None
             self._index = reader
         return self._index
+
+    def find(self, identity: bytes) -> Location | None:
+        """Return where ``identity`` lies, or None; within the bounds of its pack, before memory is taken for it.
+
+        Raises:
+            IntegrityError: when the page that would hold it is damaged, or points outside its pack.
+        """
+        try:
+            location = self.index.find(identity)
+        except IntegrityError as error:
+            where = error.where or self.description.index
+            raise IntegrityError(error.what, where=where, why=error.why, next=error.next or RESTORE) from None
+        if location is None:
+            return None
+        packs = self.index.directory.packs
+        if (
+            location.pack >= len(packs)
+            or location.stored > pack.FRAME_LIMIT + 4096
+            or location.offset + location.stored > packs[location.pack].size
+        ):
+            raise IntegrityError("an index file points outside its packs", where=self.description.index, next=RESTORE)
+        return location
 
     def pack(self, position: int) -> PackReader:
         """Return a reader of the pack at ``position`` of the index file's list.
@@ -143,9 +167,8 @@ class Segments:
     def find(self, identity: bytes) -> tuple[Segment, index.Location] | None:
         """Return where ``identity`` lies, or None."""
         for segment in self._live:
-            location = segment.index.find(identity)
+            location = segment.find(identity)
             if location is not None:
-                _check_bounds(segment, location)
                 return segment, location
         return None
 
@@ -164,17 +187,6 @@ class Segments:
             return ("", 0, 0)
         segment, location = found
         return segment.description.index, location.pack, location.offset
-
-
-def _check_bounds(segment: Segment, location: index.Location) -> None:
-    """Refuse a record that points outside its pack, before any memory is taken for what it claims."""
-    packs = segment.index.directory.packs
-    if (
-        location.pack >= len(packs)
-        or location.stored > pack.FRAME_LIMIT + 4096
-        or location.offset + location.stored > packs[location.pack].size
-    ):
-        raise IntegrityError("an index file points outside its packs", where=segment.description.index, next=RESTORE)
 
 
 def merge(segments: Sequence[Segment]) -> tuple[list[index.PackEntry], list[bytes], dict[bytes, bytes]]:

@@ -53,6 +53,7 @@ class Store:
         self.log.reader = Tables(SegmentObjects(self._new_segments(), self.hasher))
         self.segments = self._new_segments()
         self._sound: dict[str, bool] = {}
+        self._sound_at = -1
         self._followed = -1
 
     def _new_segments(self) -> Segments:
@@ -78,22 +79,29 @@ class Store:
         return Chunker(self.format.chunking, self.secrets.seed)
 
     def has(self, identity: bytes) -> bool:
-        """Return whether ``identity`` is stored: an index file lists it, and its pack is there, whole and to stay.
+        """Return whether ``identity`` is stored; see :meth:`holder`."""
+        return self.holder(identity) is not None
+
+    def holder(self, identity: bytes) -> str | None:
+        """Return the pack that holds ``identity`` for good, or None.
 
         This is what deduplication relies on, so a pack that is missing, has another size than recorded, or is
         condemned (rule 3 of the protocol) does not count; the content is then stored anew.
         """
         state = self.state
+        if self._sound_at != state.number:
+            self._sound.clear()
+            self._sound_at = state.number
         found = self.segments.find(identity)
         if found is None:
-            return False
+            return None
         segment, location = found
         entry = segment.index.directory.packs[location.pack]
         name = pack.file_name(entry.name)
         if name not in self._sound:
             whole = self.backend.exists(name) and self.backend.size(name) == entry.size
             self._sound[name] = whole and state.condemned.get(name.encode()) is None
-        return self._sound[name]
+        return name if self._sound[name] else None
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:
         """Return where an object lies.
@@ -224,7 +232,8 @@ def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | N
             next="restore it from a backup",
         ) from None
     except DvError as error:
-        error.where = error.where if error.where.startswith("/") else os.path.join(directory, error.where)
+        error.where = error.where if error.where.startswith("/") else f"{directory}/{error.where or 'format'}"
+        error.next = error.next or "restore the file from a backup or another copy of the store"
         raise
 
 

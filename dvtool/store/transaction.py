@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
+from dvtool.errors import ConflictError
 from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys
 
@@ -30,6 +31,7 @@ class Transaction:
         self.store = store
         self._claims = claims
         self.skipped: set[bytes] = set()
+        self.relied: set[str] = set()
         self._pending: dict[bytes, bytes] = {}
         self._chunks: set[bytes] = set()
         self._writers: dict[int, PackWriter] = {}
@@ -48,7 +50,7 @@ class Transaction:
     def put_object(self, kind: int, data: bytes) -> bytes:
         """Store a metadata object unless it is there already, and return its id."""
         identity = self.store.hasher.id(kind, data)
-        if identity not in self._pending and not self.store.has(identity):
+        if identity not in self._pending and not self._is_stored(identity):
             self._writer(pack.METADATA).add(kind, identity, data)
             self._pending[identity] = data
         return identity
@@ -56,13 +58,31 @@ class Transaction:
     def put_chunk(self, data: bytes | memoryview) -> bytes:
         """Store a chunk unless it is there already, and return its id; the empty chunk is never stored."""
         identity = self.store.hasher.id(ids.CHUNK, data)
-        if len(data) and identity not in self._chunks and not self.store.has(identity):
+        if len(data) and identity not in self._chunks and not self._is_stored(identity):
             if self._claims is not None and not self._claims.claim(identity):
                 self.skipped.add(identity)
             else:
                 self._writer(pack.DATA).add(ids.CHUNK, identity, data)
                 self._chunks.add(identity)
         return identity
+
+    def _is_stored(self, identity: bytes) -> bool:
+        """Return whether the store holds ``identity``, and remember the pack that is relied on."""
+        name = self.store.holder(identity)
+        if name is None:
+            return False
+        self.relied.add(name)
+        return True
+
+    def _refuse_condemned(self, state: State) -> None:
+        """Refuse to rely on a pack that was condemned since (rule 3 of the protocol)."""
+        for name in sorted(self.relied):
+            if state.condemned.get(name.encode()) is not None or state.dropped.get(name.encode()) is not None:
+                raise ConflictError(
+                    "what this command built on was condemned as garbage meanwhile",
+                    where=name,
+                    next="run it again; nothing was lost",
+                )
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return an object, new or stored."""
@@ -108,7 +128,12 @@ class Transaction:
             StorageError: when the disk refuses; nothing has happened then.
         """
         added = self._write()
-        entry = self.store.log.append(operation, lambda state: [*added, *build(state)])
+
+        def actions(state: State) -> list[log.Action]:
+            self._refuse_condemned(state)
+            return [*added, *build(state)]
+
+        entry = self.store.log.append(operation, actions)
         self._adopted.clear()
         self.store.refresh()
         return entry

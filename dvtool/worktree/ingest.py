@@ -58,6 +58,7 @@ class Ingested(msgspec.Struct, kw_only=True, array_like=True):
     vanished: list[str]
     packs: list[FinishedPack]
     skipped: list[bytes]
+    relied: list[str]
 
 
 class IdSink:
@@ -211,6 +212,7 @@ def _in_parallel(
             result = _read_all(Reader(store, own, root), part, counter)
             result.packs = own.finish_packs()
             result.skipped = sorted(own.skipped)
+            result.relied = sorted(own.relied)
         return result
 
     def clean(process: int) -> None:
@@ -222,16 +224,13 @@ def _in_parallel(
     if transaction is not None:
         for result in results:
             transaction.adopt(result.packs)
+            transaction.relied.update(result.relied)
         for part, result in zip(parts, results, strict=True):
             # Two ids that share eight bytes look alike to the claims; such a chunk nobody stored is read again.
             if any(not transaction.stores(identity) for identity in result.skipped):
                 again = _read_all(Reader(store, transaction, root), part, _uncounted())
-                result.kinds, result.sizes, result.ids, result.stats = (
-                    again.kinds,
-                    again.sizes,
-                    again.ids,
-                    again.stats,
-                )
+                result.kinds, result.sizes, result.ids, result.stats = again.kinds, again.sizes, again.ids, again.stats
+                result.problems, result.vanished = again.problems, again.vanished
     return results
 
 
@@ -249,6 +248,7 @@ def _read_all(reader: Reader, files: Sequence[tuple[str, Stat]], counter: worker
         vanished=[],
         packs=[],
         skipped=[],
+        relied=[],
     )
     missing = Entry(0, 0, bytes(ids.ID_SIZE))
     for path, found in files:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dvtool.effects import SystemEntropy
 from dvtool.errors import ExistsError, NotFoundError
+from dvtool.storage.disk import temporary_name
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.memory import MemoryBackend
 from dvtool.testing.schedules import Schedule, ScheduledBackend
@@ -160,9 +161,16 @@ def test_flushing_nothing_is_nothing(backend):
 
 
 def test_sweeping_keeps_what_is_being_written(backend):
-    mine = finished(backend, b"half", name=f"{os.getpid()}-abc")
-    finished(backend, b"half", name="4194305-abc")  # no process has a number above PID_MAX_LIMIT
+    name = temporary_name()
+    mine = finished(backend, b"half", name=name)
+    # No process has a number above PID_MAX_LIMIT, and nobody here knows the processes of another machine.
+    gone = finished(backend, b"half", name=name.replace(f"{os.getpid()}-", "4194305-", 1))
+    elsewhere = finished(backend, b"half", name="4194305-0123abcd-0123456789abcdef")
+    long_ago = finished(backend, b"half", name="4194305-0123abcd-fedcba9876543210")
+    os.utime(long_ago, (0, 0))
     backend.sweep()
     assert os.path.exists(mine)
+    assert os.path.exists(elsewhere)
     if isinstance(backend, LocalBackend):
-        assert os.listdir(backend.workspace()) == [os.path.basename(mine)]
+        assert not os.path.exists(gone)
+        assert not os.path.exists(long_ago)

@@ -297,7 +297,7 @@ def shallow(attacker):
     subprocess.run(["rm", "-rf", f"{attacker.root}/data"], check=True)
 
 
-@pytest.mark.parametrize("depth", [600, 1500, 2500])
+@pytest.mark.parametrize("depth", [600, 1100, 2500])
 def test_directories_in_directories_without_end_crash_nothing(attacker, shallow, depth):
     entry = attacker.directory(["f"], [attacker.file()])
     for _level in range(depth):

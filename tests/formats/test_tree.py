@@ -19,14 +19,19 @@ tallies = st.dictionaries(st.binary(min_size=16, max_size=16), st.integers(1, 10
 )
 identities = st.binary(min_size=32, max_size=32)
 sizes = st.integers(0, 2**50)
-files = st.builds(
+short_files = st.builds(
+    tree.Entry, st.sampled_from([tree.FILE, tree.EXECUTABLE]), sizes, identities, st.just(1), st.just(())
+)
+# Links and long files always have content.
+with_content = st.builds(
     tree.Entry,
-    st.sampled_from(sorted({*tree.REGULAR, tree.SYMLINK})),
-    sizes,
+    st.sampled_from(sorted({tree.SYMLINK, *tree.LONG})),
+    st.integers(1, 2**50),
     identities,
     st.just(1),
     st.just(()),
 )
+files = short_files | with_content
 directories = st.builds(tree.Entry, st.just(tree.DIRECTORY), sizes, identities, st.integers(0, 2**40), tallies)
 erased = st.builds(tree.Entry, st.just(tree.ERASED), sizes, identities, st.just(0), tallies)
 contents = st.dictionaries(names, files | directories | erased, max_size=30)

@@ -64,8 +64,7 @@ def test_every_dependency_comes_in_by_its_door(foreign, doors):
     astray = [
         str(each)
         for each in foreign
-        if each.top not in OPEN
-        and not any(fnmatchcase(each.importer, pattern) for pattern in doors.get(each.top, ()))
+        if each.top not in OPEN and not any(fnmatchcase(each.importer, pattern) for pattern in doors.get(each.top, ()))
     ]
     assert astray == []
 

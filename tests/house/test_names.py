@@ -74,9 +74,7 @@ def test_nothing_is_passed_through_by_keyword(modules):
         for call in ast.walk(function)
         if isinstance(call, ast.Call)
         for keyword in call.keywords
-        if keyword.arg is None
-        and isinstance(keyword.value, ast.Name)
-        and keyword.value.id == function.args.kwarg.arg
+        if keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == function.args.kwarg.arg
     ]
     assert passed == []
 

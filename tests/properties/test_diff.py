@@ -46,7 +46,7 @@ def small_nodes():
 
 
 def file(number, kind=tree.FILE):
-    return tree.Entry(kind, number, digest.sealed_name(str(number).encode()))
+    return tree.Entry(kind, number + 1, digest.sealed_name(str(number).encode()))
 
 
 def build(objects, files, directories=()):
@@ -307,5 +307,5 @@ def test_renames_do_not_depend_on_the_order_in_which_files_are_listed(removed, a
 
 
 def test_empty_files_are_not_renamed():
-    assert find_renames({"a": file(0)}, {"b": file(0)}) == []
+    assert find_renames({"a": file(-1)}, {"b": file(-1)}) == []
     assert find_renames({"a": file(1)}, {"b": file(1)}) == [("a", "b")]

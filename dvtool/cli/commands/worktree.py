@@ -50,7 +50,7 @@ def list_subcommand(settings: Settings, *, json: bool) -> None:
         return
     for item in items:
         place = item.branch or "detached"
-        where = item.path or f"(gone: {item.id[:12]})"
+        where = (item.path or item.id) + (" (gone)" if item.gone else "")
         output.say(f"{'*' if item.current else ' '} {where}  {place}  {(item.snapshot or '')[:12]}")
 
 

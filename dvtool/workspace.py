@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dvtool.errors import ConflictError, ExistsError, FormatError, NotFoundError, UsageError
-from dvtool.formats import lock, tree
+from dvtool.formats import lock, log, tree
 from dvtool.git import beside
 from dvtool.history.revisions import Resolved, Revisions
 from dvtool.worktree import layout, settings
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from dvtool.formats.snapshot import Snapshot
     from dvtool.formats.tree import Entry
+    from dvtool.store.state import State
     from dvtool.worktree.session import Context
 
 
@@ -116,6 +119,46 @@ class Workspace:
             )
         return set(held)
 
+    def worktree_places(self) -> dict[str, str]:
+        """Return where the worktrees of this store were last, by id; kept beside the store and never sent anywhere."""
+        session = self.session
+        holder = os.path.dirname(os.path.dirname(session.layout.store()))
+        try:
+            with open(f"{holder}/{layout.DIRECTORY}/worktrees", "rb") as file:
+                places = msgspec.json.decode(file.read(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            places = {}
+        places[layout.Layout(holder).read_worktree().id] = holder
+        places[session.worktree.id] = session.root
+        return places
+
+    def remember_worktree_place(self, identity: str, place: str) -> None:
+        """Note, beside the store, where a worktree is."""
+        session = self.session
+        path = f"{os.path.dirname(session.layout.store())}/worktrees"
+        data = msgspec.json.encode({**self.worktree_places(), identity: place}) + b"\n"
+        layout.write_file(path, data, session.context.disk)
+
+    def refuse_taken(self, state: State, branch: str) -> None:
+        """Refuse a branch that another worktree is on; one that was removed by hand holds nothing.
+
+        Raises:
+            ConflictError: when there is such a worktree.
+        """
+        wanted = log.to_symbolic(f"heads/{branch}")
+        places: dict[str, str] | None = None
+        for name, value in state.ref_names("worktrees/"):
+            if value != wanted or name == self.session.head_ref:
+                continue
+            places = places if places is not None else self.worktree_places()
+            place = places.get(name.removeprefix("worktrees/"))
+            if place is None or os.path.isdir(f"{place}/{layout.DIRECTORY}"):
+                raise ConflictError(
+                    f"branch {branch!r} is checked out in another worktree",
+                    where=place or name,
+                    next="make a branch of your own with -b, or work there",
+                )
+
     def in_git(self) -> bool:
         """Return whether the repository lies in a Git worktree."""
         return beside.find(self.session.root) is not None
@@ -171,7 +214,7 @@ class Workspace:
             found = None
         if found is None or found.snapshot != head.snapshot.hex():
             value = lock.Lock(version=lock.VERSION, snapshot=head.snapshot.hex(), branch=head.branch)
-            layout.write_file(path, lock.encode(value), self.session.context.disk)
+            layout.write_file(path, lock.encode(value), self.session.context.disk, mode=0o644)
         self.session.lock_written = head.snapshot.hex()
 
     def update_git_ignore(self, roots: Iterable[str]) -> None:

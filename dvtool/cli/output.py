@@ -48,6 +48,11 @@ def quantity(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def harmless(text: str) -> str:
+    """Return a text of somebody else's with control characters shown instead of obeyed."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 def quoted(path: str) -> str:
     """Return a path on one line: quoted where it holds control characters, untouched otherwise."""
     if path and path.isprintable():

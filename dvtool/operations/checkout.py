@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import ids, paths
-from dvtool.errors import ConflictError, ExistsError, NotFoundError, UsageError
+from dvtool.errors import ExistsError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats import tree as tree_format
 from dvtool.formats.tree import DIRECTORY, Entry
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dvtool.formats.snapshot import Snapshot
+    from dvtool.store.state import State
     from dvtool.store.transaction import Transaction
     from dvtool.workspace import Workspace
     from dvtool.worktree.apply import Outcome, Plan
@@ -78,7 +79,8 @@ def checkout(
         session.store.refresh()
         session.require_unlocked_refs()
         target = _target(workspace, revision, new_branch, from_lock=from_lock)
-        _refuse_shared(workspace, target)
+        if target.branch is not None and not target.create:
+            workspace.refuse_taken(session.state, target.branch)
         if target.identity is None:
             return _unborn(workspace, target)
         snapshot = session.snapshot(target.identity)
@@ -146,20 +148,6 @@ def _target(workspace: Workspace, revision: str | None, new_branch: str | None, 
     return _Target(identity=found.id, branch=found.branch, create=False)
 
 
-def _refuse_shared(workspace: Workspace, target: _Target) -> None:
-    session = workspace.session
-    if target.branch is None or target.create:
-        return
-    wanted = log.to_symbolic(f"heads/{target.branch}")
-    for name, value in session.state.ref_names("worktrees/"):
-        if value == wanted and name != session.head_ref:
-            raise ConflictError(
-                f"branch {target.branch!r} is checked out in another worktree",
-                where=name,
-                next="make a branch of your own with -b, or work there",
-            )
-
-
 def _unborn(workspace: Workspace, target: _Target) -> CheckoutResult:
     """Give the branch to be another name, before anything was recorded."""
     session = workspace.session
@@ -168,9 +156,8 @@ def _unborn(workspace: Workspace, target: _Target) -> CheckoutResult:
     value = log.to_symbolic(f"heads/{target.branch}")
     head = session.head()
     if value != head.value:
-        session.store.log.append(
-            "checkout", lambda _state: [log.MoveRef(name=session.head_ref, old=head.value, new=value)]
-        )
+        move = log.MoveRef(name=session.head_ref, old=head.value, new=value)
+        session.store.log.append("checkout", lambda _state: [move])
     workspace.after_change(moved=True)
     return CheckoutResult(snapshot=None, branch=target.branch, written=0, removed=0, kept=())
 
@@ -229,6 +216,8 @@ def _refuse_conflicts(
             del plan.writes[path]
         elif not apply.same(entry, index.row(path)) and not (entry is None and path in plan.gone_directories):
             conflicts.add(path)
+    for path in plan.gone_directories & plan.writes.keys():
+        conflicts.update(apply.strangers(workspace.session.root, path, plan))
     staying = {*changes.modified, *changes.added} - plan.removals - plan.writes.keys()
     for path in plan.writes:
         conflicts.update(parent for parent in paths.parents(path) if parent in staying)
@@ -308,15 +297,25 @@ def _staged_tree(
     """Return the tree and the roots of the stage after the switch: the snapshot's, with staged local changes kept."""
     session = workspace.session
     edits: Changes = {}
+    gone = {path for path, (_before, after) in local.directories.items() if after is None}
     for path, (_old, new) in local.files.items():
-        if path not in switch.files:
-            directory, name = paths.split(path)
+        directory, name = paths.split(path)
+        if path not in switch.files and directory not in gone:
             edits.setdefault(directory, {})[name] = new
-    if not edits:
+    for path, (before, after) in local.directories.items():
+        directory, name = paths.split(path)
+        if before is None and after is not None and path not in switch.directories:
+            edits.setdefault(path, {})
+        elif after is None and path not in switch.directories and directory not in gone:
+            edits.setdefault(directory, {})[name] = None
+    before_roots = session.snapshot(head).roots if (head := session.head().snapshot) is not None else ()
+    more = [root for root in session.stage().roots if root not in before_roots] if local.directories else []
+    if not edits and not more:
         return snapshot.root, snapshot.roots
-    tree = Editor(transaction, session.store.secrets.split).apply(snapshot.root, edits)
-    extra = [root for root in session.stage().roots if any(paths.below(path, root) for path in local.files)]
-    return tree, staging.merged_roots(snapshot.roots, extra)
+    editor = Editor(transaction, session.store.secrets.split)
+    tree = editor.apply(snapshot.root, edits) if edits else snapshot.root
+    staying = [root for root in more if editor.trees.resolve(tree, root) is not None]
+    return tree, staging.merged_roots(snapshot.roots, staying)
 
 
 def _move(
@@ -343,7 +342,13 @@ def _move(
     if new_stage != view.value:
         actions.append(log.MoveRef(name=session.stage_ref, old=view.value, new=new_stage))
     if actions:
-        transaction.commit("checkout", lambda _state: actions)
+
+        def build(state: State) -> list[log.Action]:
+            if target.branch is not None and not target.create:
+                workspace.refuse_taken(state, target.branch)  # again: another worktree may have come since
+            return actions
+
+        transaction.commit("checkout", build)
 
 
 def _restore_settings(workspace: Workspace, snapshot: Snapshot, previous: Snapshot | None) -> None:
@@ -362,4 +367,4 @@ def _restore_settings(workspace: Workspace, snapshot: Snapshot, previous: Snapsh
             if held != before.get(name):
                 continue
         entry = Entry(tree_format.FILE, size, identity)
-        write_file(path, Contents(session.store).whole(entry), session.context.disk)
+        write_file(path, Contents(session.store).whole(entry), session.context.disk, mode=0o644)

@@ -18,6 +18,7 @@ from dvtool.worktree import apply, layout
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
+    from dvtool.store.state import State
     from dvtool.worktree.session import Context
 
 
@@ -38,7 +39,7 @@ class WorktreeItem(msgspec.Struct, frozen=True, kw_only=True):
 def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
     """Return the worktrees of this store, this one first."""
     session = workspace.session
-    places = _places(workspace)
+    places = workspace.worktree_places()
     found = []
     for name, value in session.state.ref_names("worktrees/"):
         identity = name.removeprefix("worktrees/")
@@ -69,30 +70,19 @@ def add_worktree(
     """
     session = workspace.session
     session.store.refresh()
-    free_target(directory, what=f"{directory!r}")
-    target = os.path.realpath(directory)
-    try:
-        target.encode()
-    except UnicodeEncodeError:
-        raise UsageError("the path is not UTF-8", where=repr(target), next="choose another place") from None
-    outer = layout.enclosing(os.path.dirname(target))
-    if outer is not None:
-        raise ConflictError("a worktree cannot lie inside a repository", where=target, why=f"{outer} is one")
+    target = _free_place(directory)
     resolved = workspace.resolve(revision or "HEAD")
-    taken = {value for _name, value in session.state.ref_names("worktrees/")}
     value = resolved.id
     moves: list[log.Action] = []
+    branch_wanted = ""
     if new_branch is not None:
         check_name(new_branch, what="branch")
         value = log.to_symbolic(f"heads/{new_branch}")
         moves.append(log.MoveRef(name=f"heads/{new_branch}", old=None, new=resolved.id))
-    elif resolved.branch is not None and log.to_symbolic(f"heads/{resolved.branch}") not in taken:
-        value = log.to_symbolic(f"heads/{resolved.branch}")
     elif resolved.branch is not None:
-        raise ConflictError(
-            f"branch {resolved.branch!r} is checked out in another worktree",
-            next="make a new branch with -b NAME",
-        )
+        value = log.to_symbolic(f"heads/{resolved.branch}")
+        branch_wanted = resolved.branch
+        workspace.refuse_taken(session.state, branch_wanted)
     identity = context.entropy.bytes(16).hex()
     context.disk.make_directory(target)
     fresh = f"{target}/{paths.PARTIAL}{temporary_name()}"
@@ -110,12 +100,19 @@ def add_worktree(
         context.disk.rename(fresh, control)
         context.disk.sync_directory(target)
         context.disk.sync_directory(os.path.dirname(target))
-        _remember_place(workspace, identity, target)
+        workspace.remember_worktree_place(identity, target)
         head = log.MoveRef(name=f"worktrees/{identity}", old=None, new=value)
-        session.store.log.append("worktree", lambda _state: [*moves, head])
+
+        def build(state: State) -> list[log.Action]:
+            if branch_wanted:
+                workspace.refuse_taken(state, branch_wanted)
+            return [*moves, head]
+
+        session.store.log.append("worktree", build)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(control, ignore_errors=True)
+        if session.store.refresh().ref(f"worktrees/{identity}") is None:
+            shutil.rmtree(control, ignore_errors=True)
         raise
     session.store.refresh()
     other = Workspace.open(target, context)
@@ -128,6 +125,20 @@ def add_worktree(
         snapshot=resolved.id.hex(),
         current=False,
     )
+
+
+def _free_place(directory: str) -> str:
+    """Return the absolute path of a directory in which a worktree may be made."""
+    free_target(directory, what=f"{directory!r}")
+    target = os.path.realpath(directory)
+    try:
+        target.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the path is not UTF-8", where=repr(target), next="choose another place") from None
+    outer = layout.enclosing(os.path.dirname(target))
+    if outer is not None:
+        raise ConflictError("a worktree cannot lie inside a repository", where=target, why=f"{outer} is one")
+    return target
 
 
 def remove_worktree(workspace: Workspace, directory: str, *, force: bool, context: Context) -> WorktreeItem:
@@ -203,25 +214,3 @@ def _fill(other: Workspace) -> None:
         apply.record(session, plan, outcome)
         other.after_change()
     apply.raise_damage(outcome.damaged, done="the worktree was made, and every other file has been written")
-
-
-def _places(workspace: Workspace) -> dict[str, str]:
-    """Return where worktrees were last seen, by id; kept beside the store, because paths are nobody else's concern."""
-    session = workspace.session
-    path = f"{os.path.dirname(session.layout.store())}/worktrees"
-    try:
-        with open(path, "rb") as file:
-            places = msgspec.json.decode(file.read(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError):
-        places = {}
-    holder = os.path.dirname(os.path.dirname(session.layout.store()))
-    places[layout.Layout(holder).read_worktree().id] = holder
-    places[session.worktree.id] = session.root
-    return places
-
-
-def _remember_place(workspace: Workspace, identity: str, place: str) -> None:
-    session = workspace.session
-    places = {**_places(workspace), identity: place}
-    path = f"{os.path.dirname(session.layout.store())}/worktrees"
-    layout.write_file(path, msgspec.json.encode(places) + b"\n", session.context.disk)

@@ -23,6 +23,10 @@ class Backend(Protocol):
         """
         ...
 
+    def view(self, name: str) -> memoryview:
+        """Return the bytes of ``name``, read only as they are looked at where the place can do that."""
+        ...
+
     def size(self, name: str) -> int:
         """Return the length of ``name`` in bytes; raises as :meth:`read`."""
         ...

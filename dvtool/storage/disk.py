@@ -91,8 +91,8 @@ def _namespace() -> str:
 class Disk:
     """Changes files; each method is one step that either happens or does not."""
 
-    def write(self, path: str, data: bytes | memoryview, *, mode: int = 0o644) -> None:
-        """Make a new file with these bytes; not yet durable."""
+    def write(self, path: str, data: bytes | memoryview, *, mode: int = 0o600) -> None:
+        """Make a new file with these bytes; not yet durable.  Only its owner may read it unless ``mode`` says more."""
         descriptor = self.open_new(path)
         try:
             os.fchmod(descriptor, mode)  # before the first byte is in it

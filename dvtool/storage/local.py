@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,17 @@ class LocalBackend:
                 offset += len(part)
                 wanted -= len(part)
             return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            os.close(descriptor)
+
+    def view(self, name: str) -> memoryview:
+        """Return the bytes of ``name``, mapped into memory; files of a store never change."""
+        path = self.path(name)
+        descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            if not attempt(path, lambda: os.fstat(descriptor)).st_size:
+                return memoryview(b"")
+            return memoryview(attempt(path, lambda: mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)))
         finally:
             os.close(descriptor)
 

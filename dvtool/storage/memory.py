@@ -25,6 +25,10 @@ class MemoryBackend:
         blob = self._blob(name)
         return blob[offset:] if length is None else blob[offset : offset + length]
 
+    def view(self, name: str) -> memoryview:
+        """Return the bytes of ``name``."""
+        return memoryview(self._blob(name))
+
     def size(self, name: str) -> int:
         """Return the length of ``name`` in bytes."""
         return len(self._blob(name))

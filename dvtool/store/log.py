@@ -99,6 +99,11 @@ class Log:
                 next="restore the file from a backup or another copy of the store",
             )
 
+    def is_forked(self, number: int, head: bytes) -> bool:
+        """Return whether entry ``number`` is another than the one with this chain hash; a stub tells nothing."""
+        blob = self._read(number)
+        return blob is None or (not log.is_stub(blob) and log.chain(blob) != head)
+
     def entries(self) -> Iterator[log.Entry]:
         """Yield the entries that can still be read, newest first."""
         number = self.fold().number

@@ -55,7 +55,7 @@ class Segment:
             name = self.description.index
             key = self.keys.index
             try:
-                reader = index.Reader(self._backend.read(name), self._store, key)
+                reader = index.Reader(self._backend.view(name), self._store, key)
                 if len(reader) != self.description.records:
                     raise IntegrityError("it has another number of records than the log says")
             except NotFoundError:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 4 * 1024 * 1024
 """Bytes read ahead when frames are read in the order of their pack."""
+WINDOWS: Final = 4
+"""Packs read side by side: the files of a directory lie in those of the commits that changed them last."""
+_NO_WINDOW: Final = memoryview(b"")
 
 
 class Store:
@@ -189,27 +192,27 @@ class Store:
 
 
 class FrameReader:
-    """Reads many frames, in the order of their packs, through one window of read-ahead."""
+    """Reads many frames, about in the order of their packs, through a few windows of read-ahead."""
 
     def __init__(self, store: Store) -> None:
-        """Start with an empty window."""
+        """Start without windows."""
         self._store = store
-        self._file = ""
-        self._start = 0
-        self._window = memoryview(b"")
+        self._windows: dict[str, tuple[int, memoryview]] = {}
 
     def chunk(self, identity: bytes) -> bytes:
         """Return a chunk, verified; raises as :meth:`Store.read_object`."""
         segment, location = self._store.locate(ids.CHUNK, identity)
         reader = segment.pack(location.pack)
-        at = location.offset - self._start
-        if reader.file != self._file or at < 0 or at + location.stored > len(self._window):
+        start, window = self._windows.get(reader.file, (0, _NO_WINDOW))
+        at = location.offset - start
+        if at < 0 or at + location.stored > len(window):
+            if reader.file not in self._windows and len(self._windows) >= WINDOWS:
+                del self._windows[next(iter(self._windows))]
             wanted = max(WINDOW, location.stored)
-            self._window = memoryview(self._store.backend.read(reader.file, location.offset, wanted))
-            self._file = reader.file
-            self._start = location.offset
+            window = memoryview(self._store.backend.read(reader.file, location.offset, wanted))
+            self._windows[reader.file] = (location.offset, window)
             at = 0
-        data = reader.open(identity, location, self._window[at : at + location.stored])
+        data = reader.open(identity, location, window[at : at + location.stored])
         if self._store.hasher.id(ids.CHUNK, data) != identity:
             raise self._store._wrong(ids.CHUNK, identity)  # noqa: SLF001 - one error, said in one place
         return data

@@ -218,6 +218,15 @@ def examine(session: Session, plan: Plan) -> dict[str, Entry | None]:
     return found
 
 
+def strangers(root: str, directory: str, plan: Plan) -> list[str]:
+    """Return what lies in a directory that must go and is not removed by the plan (ignored files, say)."""
+    found = []
+    for above, _directories, names in os.walk(f"{root}/{directory}"):
+        here = above[len(root) + 1 :]
+        found += [path for path in (paths.join(here, name) for name in names) if path not in plan.removals]
+    return found
+
+
 def _reach(root: str, directory: str) -> bool | None:
     """Return whether a directory is there; None when a link or file is on the way."""
     try:

@@ -133,12 +133,12 @@ class Layout:
         write_file(self.worktree, value.encode(), disk)
 
 
-def write_file(path: str, data: bytes, disk: Disk, *, durable: bool = True) -> None:
+def write_file(path: str, data: bytes, disk: Disk, *, durable: bool = True, mode: int = 0o600) -> None:
     """Replace a small file as a whole."""
     temporary = os.path.join(os.path.dirname(path), paths.PARTIAL + temporary_name())
     disk.unlink(temporary)
     try:
-        disk.write(temporary, data)
+        disk.write(temporary, data, mode=mode)
         if durable:
             disk.sync(temporary)
         disk.rename(temporary, path)

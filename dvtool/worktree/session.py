@@ -301,12 +301,14 @@ class Session:
                 next="restore the missing files of the store, or make a new worktree with 'dv worktree add'",
             )
         if known is not None and (
-            state.number < known.number or (state.number == known.number and state.head != known.head)
+            state.number < known.number
+            or (state.number == known.number and state.head != known.head)
+            or (state.number > known.number and self.store.log.is_forked(known.number, known.head))
         ):
             raise IntegrityError(
-                "the store is older than it was",
+                "the store was rolled back, or replaced by another course of events",
                 where=f"{self.layout.store()}/log",
-                why=f"entry {known.number} of its log was seen here, and now it ends at {state.number}",
+                why=f"entry {known.number} of its log was seen here and is gone, or is another now",
                 next="restore the missing files of the store; if going back was meant, remove .dv/cache/head",
             )
 

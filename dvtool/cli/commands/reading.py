@@ -92,14 +92,14 @@ def show_snapshot(item: SnapshotItem | Shown) -> None:
     output.say(f"{output.paint('snapshot ' + item.snapshot, 'id')}{refs}")
     if len(item.parents) > 1:
         output.say(f"merges   {' '.join(parent[:12] for parent in item.parents)}")
-    output.say(f"author   {item.author}")
+    output.say(f"author   {output.harmless(item.author)}")
     output.say(f"time     {item.time}")
     output.say(f"data     {output.quantity(item.files, 'file')}, {output.size(item.bytes)}")
     if item.erased.files or item.erased.rows:
         output.say(f"erased   {output.quantity(item.erased.files, 'file')}, {output.quantity(item.erased.rows, 'row')}")
     output.say()
     for line in item.message.splitlines():
-        output.say(f"    {line}")
+        output.say(f"    {output.harmless(line)}")
 
 
 @shared.command("show", "dv show", "dv show v1.0", "dv show HEAD:data/labels.csv --json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import xxhash
 from blake3 import blake3
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Buffer = bytes | bytearray | memoryview
-
-ID_KEY_CONTEXT: Final = "dvtool id key v1"
 
 
 def derive(secret: bytes, purpose: bytes) -> bytes:
@@ -68,8 +66,8 @@ class SealedHasher:
 class IdHasher:
     """Makes ids: BLAKE3 keyed by a key of the object's kind, itself derived from the repository's id key.
 
-    A key per kind separates the kinds as a leading kind byte would, without moving the content off its alignment
-    or copying it (``docs/adr/0003-kind-keys.md``).
+    A key per kind separates the kinds as a leading kind byte would, without copying the content or hashing in two
+    calls (``docs/adr/0003-kind-keys.md``).
     """
 
     __slots__ = ("_keys",)

@@ -129,6 +129,11 @@ def covered(path: str, roots: Iterable[str]) -> bool:
     return any(below(path, root) for root in roots)
 
 
+def under(path: str, tops: set[str] | frozenset[str]) -> bool:
+    """Return what :func:`covered` does, in the time of the path's depth, however many ``tops`` there are."""
+    return path in tops or any(parent in tops for parent in parents(path))
+
+
 def from_argument(argument: str, *, root: str, cwd: str) -> str:
     """Return the repository path that a command-line argument means.
 

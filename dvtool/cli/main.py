@@ -160,7 +160,7 @@ def run(arguments: Sequence[str]) -> int:
         code = exits.INTERRUPTED
     except (BrokenPipeError, _ReaderGoneError):
         # The reader (head, less) has enough; Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         code = exits.DONE
     except Exception as error:  # noqa: BLE001 - the last resort is a report, never a traceback
         voiced = _as_ours(error)
@@ -243,15 +243,25 @@ def _terminate(_number: int, _frame: object) -> None:
     sys.exit(exits.TERMINATED)
 
 
+def _silence_stdout() -> None:
+    """Send what is still buffered nowhere; Python would complain once more when it closes the stream."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def entry() -> None:
     """Run the command line of this process."""
     signal.signal(signal.SIGTERM, _terminate)
+    arguments = sys.argv[1:]
     try:
-        code = run(sys.argv[1:])
+        code = run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         code = exits.DONE
+    except OSError as error:
+        _silence_stdout()
+        voiced = StorageError("the output could not be written", why=error.strerror or "", next="free some space")
+        code = _fail(voiced, json=wants_json(arguments), debug=False)
     sys.exit(code)
 
 

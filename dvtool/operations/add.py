@@ -52,7 +52,8 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
                 here.append(top)
             elif not known:
                 raise NotFoundError(f"{argument!r} does not exist", next="check the spelling")
-        roots = staging.merged_roots(view.roots, [top for top in here if not paths.covered(top, view.roots)])
+        tracked = set(view.roots)
+        roots = staging.merged_roots(view.roots, [top for top in here if not paths.under(top, tracked)])
         found = staging.look(session, tops, force=force)
         held = workspace.refuse_git_tracked([path for path, _stat in found.added], skip=skip_git)
         if held:

@@ -6,6 +6,8 @@ directory at once; only directories that differ are looked at file by file.
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 import stat as stat_module
 from typing import TYPE_CHECKING, Final
@@ -30,6 +32,8 @@ SHARED_WEIGHT: Final = 2_000_000
 """Bytes of index records (about 20,000 files) from which a second process is worth its start."""
 SHARED_DIRECTORIES: Final = 256
 """New directories in sight from which a second process is worth its start."""
+
+_FIELDS = operator.attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_mode")
 
 
 class Findings(msgspec.Struct, kw_only=True, array_like=True):
@@ -97,6 +101,8 @@ class Scanner:
         gone = set(self.found.gone_directories) | self._absent
         if gone:
             self._forget_below(gone)
+        self.found.doubtful = sorted(set(self.found.doubtful))
+        self.found.added = sorted(set(self.found.added))
         # A directory that is gone is missed by its parent and by itself, perhaps in two processes.
         self.found.removed = sorted(set(self.found.removed))
         self.found.new_directories = sorted(set(self.found.new_directories))
@@ -143,6 +149,9 @@ class Scanner:
         elif self._index.row(top) is not None:
             self._lost(top)
 
+    def _is_directory(self, path: str) -> bool:
+        return os.path.isdir(f"{self._root}/{path}") and not os.path.islink(f"{self._root}/{path}")
+
     def _part(self, directories: list[str], _counter: workers.Counter) -> Findings:
         self.found = nothing()
         self._shared = True
@@ -154,37 +163,37 @@ class Scanner:
             if self._absent and any(above in self._absent for above in (path, *paths.parents(path))):
                 continue
             record = self._index.record(path)
-            if record is None or not self._unchanged(path, record):
+            if record is not None and self._unchanged(path, record):
+                continue
+            if path and os.path.lexists(f"{self._root}/{path}") and not self._is_directory(path):
+                # Something else under the same name, which the listing of the parent could not tell.
+                self._directory(paths.split(path)[0])
+            else:
                 self._directory(path)
 
     def _unchanged(self, path: str, record: Record) -> bool:
-        """Return whether a directory is exactly as its record says; the hot path."""
-        rows = []
-        directories = []
+        """Return whether a directory is exactly as its record says.
+
+        The hot path of every status: one listing and one look at each file that the record names, in loops that run
+        in C.  A file that became a directory has another mode; a directory that became something else is noticed
+        when its own turn comes.
+        """
+        place = f"{self._root}/{path}" if path else self._root
         try:
-            with os.scandir(f"{self._root}/{path}") as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        directories.append(entry.name)
-                    else:
-                        status = entry.stat(follow_symlinks=False)
-                        rows.append(
-                            (
-                                entry.name,
-                                status.st_size,
-                                status.st_mtime_ns,
-                                status.st_ctime_ns,
-                                status.st_ino,
-                                status.st_mode,
-                            )
-                        )
+            if not stat_module.S_ISDIR(os.lstat(place).st_mode):
+                return False
+            present = os.listdir(place)
+            names = record.file_names()
+            if len(present) != len(names) + len(record.directory_names()):
+                return False
+            present.sort()
+            if present != (sorted([*names, *record.directory_names()]) if record.directories else names):
+                return False
+            prefix = place + "/"
+            looked_at = map(_FIELDS, map(os.lstat, [prefix + name for name in names]))
+            return stats.pack(list(itertools.chain.from_iterable(looked_at))) == record.stats
         except OSError:
             return False
-        rows.sort()
-        directories.sort()
-        if "\0".join(directories) != record.directories or "\0".join([row[0] for row in rows]) != record.names:
-            return False
-        return stats.pack([number for row in rows for number in row[1:]]) == record.stats
 
     def _directory(self, path: str) -> None:
         """Compare one mirrored directory file by file."""

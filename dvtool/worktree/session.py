@@ -220,12 +220,13 @@ class Session:
         """Return a function that says whether a path is not materialised, or None when all are."""
         if not self.worktree.is_sparse:
             return None
-        only, dropped = self.worktree.only, self.worktree.dropped
+        only, dropped = set(self.worktree.only), set(self.worktree.dropped)
+        leading = {parent for top in only for parent in paths.parents(top)}
 
         def check(path: str) -> bool:
-            if paths.covered(path, dropped):
+            if paths.under(path, dropped):
                 return True
-            return bool(only) and not paths.covered(path, only) and not any(paths.below(top, path) for top in only)
+            return bool(only) and path not in leading and not paths.under(path, only)
 
         return check
 

@@ -145,7 +145,7 @@ def test_a_store_from_yesterday_is_noticed(sample, tmp_path):
     root = sample.copy(tmp_path)
     for path in paths[-3:]:
         damage.delete(f"{root}/{path}")
-    assert "older" in named(sample, root, "rolled back").what
+    assert "rolled back" in named(sample, root, "rolled back").what
 
 
 def test_history_before_the_checkpoint_is_only_history(sample, tmp_path):

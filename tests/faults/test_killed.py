@@ -87,7 +87,7 @@ def test_killed_processes_lose_nothing(tmp_path):
 
 @pytest.mark.deep
 def test_hundreds_of_killed_processes_lose_nothing(tmp_path):
-    kill_at_random(120, tmp_path)
+    kill_at_random(70, tmp_path)
 
 
 def test_a_killed_initialisation_leaves_nothing_in_the_way(tmp_path):

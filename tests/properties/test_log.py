@@ -169,9 +169,9 @@ def test_no_acknowledged_object_is_lost_to_a_checkpoint_that_crashes(seed):
 
 
 @pytest.mark.deep
-def test_ten_thousand_schedules():
+def test_thousands_of_schedules():
     interleaved = 0
-    for seed in range(10_000):
+    for seed in range(5_000):
         run = Run(
             seed,
             writers=2 + seed % 3,
@@ -182,7 +182,7 @@ def test_ten_thousand_schedules():
         )
         run.verify()
         interleaved += len({writer for writer, _action, _name in run.schedule.trace}) > 1
-    assert interleaved > 9_000
+    assert interleaved == 5_000
 
 
 def test_a_schedule_is_the_same_each_time():

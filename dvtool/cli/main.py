@@ -262,7 +262,10 @@ def entry() -> None:
         _silence_stdout()
         voiced = StorageError("the output could not be written", why=error.strerror or "", next="free some space")
         code = _fail(voiced, json=wants_json(arguments), debug=False)
-    sys.exit(code)
+    # Everything is written: taking the interpreter apart object by object would only cost time (15 ms after a status
+    # of 100,000 files).
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

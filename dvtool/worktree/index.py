@@ -47,7 +47,9 @@ class WorktreeIndex:
 
     @property
     def directories(self) -> list[str]:
-        """Every directory of the mirrored tree, sorted by path."""
+        """Every directory of the mirrored tree, sorted by path, so that each stands before those in it."""
+        if not self._directories:
+            return list(self._places)  # written in this order
         return sorted({*self._places, *self._directories})
 
     def __contains__(self, path: object) -> bool:

@@ -10,6 +10,7 @@ import itertools
 import operator
 import os
 import stat as stat_module
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -74,6 +75,7 @@ class Scanner:
         """
         self._root = root
         self._index = index
+        self._mirrored = index.directories
         self._ignore = ignore
         self._left_out = left_out
         self._shared = False
@@ -135,7 +137,7 @@ class Scanner:
             if self._index.row(top) is not None:
                 self.found.removed.append(top)
             if top in self._index:
-                known.extend(below(self._index, top))
+                known.extend(below(self._mirrored, top))
             else:
                 self._new_directory(top)
             return
@@ -331,7 +333,7 @@ class Scanner:
     def _gone(self, path: str) -> None:
         """Report a mirrored directory, and all in it, as not there; what is left out on purpose is not missed."""
         self._absent.add(path)
-        directories = below(self._index, path)
+        directories = below(self._mirrored, path)
         kept: set[str] = set()
         for directory in reversed(directories):
             names = [paths.join(directory, name) for name in self._index.rows(directory)]
@@ -359,15 +361,19 @@ class Scanner:
         return not self._ignore.is_empty and self._ignore.excludes(path, directory=directory)
 
 
-def below(index: WorktreeIndex, top: str) -> list[str]:
-    """Return the mirrored directories at and below ``top``, each before those in it."""
+def below(directories: Sequence[str], top: str) -> list[str]:
+    """Return those of ``directories`` (sorted) that are ``top`` or lie below it, each before those in it."""
+    if not top:
+        return list(directories)
+    prefix = top + "/"
+    start = bisect_left(directories, prefix)
     found = []
-    pending = [top]
-    while pending:
-        path = pending.pop()
+    for path in itertools.islice(directories, start, None):
+        if not path.startswith(prefix):
+            break
         found.append(path)
-        pending += [paths.join(path, name) for name in sorted(index.subdirectories(path), reverse=True)]
-    return found
+    at = bisect_left(directories, top)
+    return [top, *found] if at < len(directories) and directories[at] == top else found
 
 
 def merge(into: Findings, other: Findings) -> None:

@@ -181,8 +181,12 @@ def test_a_file_changed_after_it_was_judged_is_neither_overwritten_nor_removed(d
 
     session = Repo.open(str(dv.root)).workspace.session
     plan = apply.nothing()
+    tree = session.head_tree()
+    assert tree is not None
+    entry = session.trees.resolve(tree, "d/b")
+    assert entry is not None
     plan.removals = {"d/a"}
-    plan.writes = {"d/b": session.trees.resolve(session.head_tree(), "d/b")}
+    plan.writes = {"d/b": entry}
     apply.examine(session, plan)
     dv.write("d/a", "PRECIOUS")
     dv.write("d/b", "PRECIOUS")

@@ -8,13 +8,13 @@ import msgspec
 
 from dvtool.formats import tree
 from dvtool.history import describe
-from dvtool.history.describe import Erased
+from dvtool.history.describe import SnapshotItem
 
 if TYPE_CHECKING:
     from dvtool.workspace import Workspace
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class Shown(SnapshotItem, frozen=True, kw_only=True):
     """A snapshot as ``dv log`` tells of it, and one path in it.
 
     ``path``, ``kind``, ``size``, ``files_below`` and ``id`` describe the path that was asked for (the root by
@@ -22,17 +22,6 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     by which erasures.
     """
 
-    snapshot: str
-    parents: tuple[str, ...]
-    root: str
-    author: str
-    time: str
-    message: str
-    files: int
-    bytes: int
-    erased: Erased
-    runs: tuple[str, ...]
-    refs: tuple[str, ...]
     roots: tuple[str, ...]
     path: str
     kind: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from dvtool.errors import IntegrityError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -14,36 +16,100 @@ if TYPE_CHECKING:
 def walk(
     tips: Iterable[bytes], read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes]
 ) -> Iterator[tuple[bytes, Snapshot]]:
-    """Yield (id, snapshot) of everything reachable from ``tips``, each once.
+    """Yield (id, snapshot) of everything reachable from ``tips``, each once, reading no further than it must.
+
+    Children come before parents, whatever the clocks said that dated them; among those whose children have all been
+    yielded the newest comes first.  Dates alone cannot promise that: under a clock that jumped back, a snapshot may
+    be older than its parent, and numbers of generations are not recorded.  So the walk goes from one *narrow place*
+    to the next.  That is a snapshot from which everything not yet read descends; nothing unread can then have a
+    parent among what was read, and what was read can be put in order.  In a linear history each snapshot is one, so
+    the first K cost K reads; after a merge the two sides are read down to where they meet.  Dates only say in which
+    order to read, which keeps that short when they are right.
 
     Args:
         tips: where to start.
         read: returns a snapshot.
         current: maps the id of a parent to the one that stands for it now.
+
+    Raises:
+        IntegrityError: when a snapshot is its own ancestor.
     """
-    found: dict[bytes, Snapshot] = {}
-    children: dict[bytes, int] = {}
-    pending = [current(tip) for tip in tips]
-    starts = set(pending)
-    while pending:
-        identity = pending.pop()
-        if identity in found:
-            continue
-        found[identity] = read(identity)
-        for parent in found[identity].parents:
-            parent_id = current(parent)
-            children[parent_id] = children.get(parent_id, 0) + 1
-            pending.append(parent_id)
-    ready = [(-found[tip].time, tip) for tip in starts if not children.get(tip)]
-    heapq.heapify(ready)
-    while ready:
-        _time, identity = heapq.heappop(ready)
-        yield identity, found[identity]
-        for parent in found[identity].parents:
-            parent_id = current(parent)
-            children[parent_id] -= 1
-            if not children[parent_id]:
-                heapq.heappush(ready, (-found[parent_id].time, parent_id))
+    region = _Region(read, current)
+    region.meet(tips)
+    while region.found:
+        region.narrow()
+        yield from region.ordered()
+        region.leave()
+
+
+class _Region:
+    """Snapshots that were read and not yet left behind, from one narrow place to the next."""
+
+    def __init__(self, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes]) -> None:
+        self.read = read
+        self.current = current
+        self.found: dict[bytes, Snapshot] = {}
+        self.parents: dict[bytes, list[bytes]] = {}
+        self.ends: list[tuple[int, bytes]] = []
+        self.past: set[bytes] = set()
+
+    def meet(self, identities: Iterable[bytes]) -> list[bytes]:
+        """Read snapshots that were not met before; return the ids that stand for ``identities`` now, each once."""
+        met = list(dict.fromkeys(self.current(identity) for identity in identities))
+        for identity in met:
+            if identity in self.past:
+                raise _circle(identity)
+            if identity not in self.found:
+                self.found[identity] = self.read(identity)
+                heapq.heappush(self.ends, (-self.found[identity].time, identity))
+        return met
+
+    def narrow(self) -> None:
+        """Follow the ends, newest first, until one is left to which all others lead, or none.
+
+        A snapshot without parents leads nowhere: once one was met, only the end of everything will do.
+        """
+        rooted = False
+        while self.ends and (len(self.ends) > 1 or rooted):
+            identity = heapq.heappop(self.ends)[1]
+            self.parents[identity] = self.meet(self.found[identity].parents)
+            rooted = rooted or not self.parents[identity]
+
+    def ordered(self) -> Iterator[tuple[bytes, Snapshot]]:
+        """Yield what was read, children before parents, newest first."""
+        children = dict.fromkeys(self.found, 0)
+        for parents in self.parents.values():
+            for parent in parents:
+                children[parent] += 1
+        ready = [(-self.found[identity].time, identity) for identity, count in children.items() if not count]
+        heapq.heapify(ready)
+        while ready:
+            identity = heapq.heappop(ready)[1]
+            del children[identity]
+            yield identity, self.found[identity]
+            for parent in self.parents.get(identity, ()):
+                children[parent] -= 1
+                if not children[parent]:
+                    heapq.heappush(ready, (-self.found[parent].time, parent))
+        if children:
+            raise _circle(min(children))
+
+    def leave(self) -> None:
+        """Go on with the parents of the narrow place."""
+        last = [self.found[identity] for _time, identity in self.ends]
+        self.past.update(self.found)
+        self.found, self.parents, self.ends = {}, {}, []
+        for snapshot in last:
+            self.meet(snapshot.parents)
+
+
+def _circle(identity: bytes) -> IntegrityError:
+    return IntegrityError(
+        "the history leads in a circle",
+        where=f"snapshot {identity.hex()}",
+        why="a snapshot is its own ancestor, which only a map of superseded snapshots that was tampered with can do",
+        next="compare with another copy of the store before you go on",
+    )
 
 
 def is_ancestor(

@@ -28,17 +28,17 @@ def log(
     """
     session = workspace.session
     head = session.head()
-    if revision is None and head.snapshot is None:
+    if limit == 0 or (revision is None and head.snapshot is None):
         return []
     start = workspace.resolve(revision or "HEAD").id
     names = describe.ref_names(session.state, head.snapshot, head.branch)
     items: list[SnapshotItem] = []
     for identity, snapshot in graph.walk([start], session.snapshot, session.resolve_superseded):
-        if limit is not None and len(items) >= limit:
-            break
         if path is None or _touches(workspace, snapshot, path):
             erased = session.trees.totals(snapshot.root).erased
             items.append(describe.snapshot_item(identity, snapshot, erased, names))
+            if len(items) == limit:
+                break  # before the walk is asked for more, which would read it
     return items
 
 

@@ -180,7 +180,7 @@ def _log(workspace: Workspace) -> Check:
             name="log",
             result=WARNING,
             found="an erasure is under way",
-            next="finish it with 'dv erasure resume'",
+            next="wait for it, or finish it with the dv that began it",
         )
     ahead = state.time / 1e6 - time.time()
     if ahead > 60:  # noqa: PLR2004 - seconds; less is ordinary drift between machines

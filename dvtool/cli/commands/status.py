@@ -39,7 +39,7 @@ def _show(found: Status) -> None:
     if found.sparse:
         output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse)}")
     for erasure in found.pending_erasures:
-        output.say(f"erasure {erasure} is not finished: 'dv erasure resume'", colour="removed")
+        output.say(f"erasure {erasure} is not finished: until it is, nothing can be recorded", colour="removed")
     _list("staged for the next commit", found.staged)
     _list("changed in the worktree, not staged ('dv add' stages it)", found.unstaged)
     if found.unstorable:

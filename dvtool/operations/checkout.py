@@ -140,6 +140,7 @@ def _target(workspace: Workspace, revision: str | None, new_branch: str | None, 
             raise ExistsError(
                 f"there is a branch {new_branch!r} already", next=f"switch to it: dv checkout {new_branch}"
             )
+        session.state.require_free(f"heads/{new_branch}")  # now, since the entry that makes it comes after the files
         here = workspace.resolve(revision).id if revision is not None else head.snapshot
         return _Target(identity=here, branch=new_branch, create=True)
     if revision is None or revision == "HEAD":

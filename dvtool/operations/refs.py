@@ -138,11 +138,6 @@ def _create(workspace: Workspace, prefix: str, name: str, revision: str | None, 
             f"there is a {what} {name!r} already",
             next=f"choose another name, or remove it: dv {what} -d {name}",
         )
-    for other, _value in session.state.ref_names(prefix):
-        if other.startswith(f"{prefix}{name}/") or f"{prefix}{name}".startswith(other + "/"):
-            raise ExistsError(
-                f"{what} {other.removeprefix(prefix)!r} is in the way of {name!r}", next="choose another name"
-            )
     move = log.MoveRef(name=prefix + name, old=None, new=identity)
     session.store.log.append(what, lambda _state: [move])
     workspace.after_change()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from dvtool.errors import ConflictError, IntegrityError
+from dvtool.errors import ConflictError, ExistsError, IntegrityError
 from dvtool.formats import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class TableReader(Protocol):
@@ -212,6 +212,7 @@ class State:
         Raises:
             ConflictError: when a ref is no longer where the writer saw it, when a pack was condemned, or when an
                 erasure that is not the writer's own is under way.
+            ExistsError: when a new ref's name is below another's, or another's below it.
         """
         own = any(isinstance(action, log.Erasure) and action.planned == self.lock for action in actions)
         if self.lock and actions and not own:
@@ -230,6 +231,39 @@ class State:
                     where=move.name,
                     why="another dv changed it at the same time",
                     next="look at 'dv status', then run the command again",
+                )
+        self._check_names([action for action in actions if isinstance(action, log.MoveRef)])
+
+    def _check_names(self, moves: list[log.MoveRef]) -> None:
+        """Check the names that an entry brings: its new refs, and branches that a HEAD will make when it commits."""
+        going = {move.name for move in moves if move.new is None}
+        coming = {move.name for move in moves if move.old is None and move.new is not None}
+        coming |= {name for move in moves if (name := log.symbolic(move.new)) is not None and self.ref(name) is None}
+        for name in sorted(coming):
+            self.require_free(name, going=going, coming=coming)
+
+    def require_free(self, name: str, *, going: Iterable[str] = (), coming: Iterable[str] = ()) -> None:
+        """Check that a ref's name and another's are not as a directory's and a file's in it: ``a`` and ``a/b``.
+
+        Args:
+            name: the ref to be made.
+            going: refs that the same entry removes.
+            coming: refs that the same entry makes.
+
+        Raises:
+            ExistsError: when there is such another.
+        """
+        parts = name.split("/")
+        above = ["/".join(parts[:length]) for length in range(2, len(parts))]
+        near = [each for each in above if each in coming or self.ref(each) is not None]
+        near += [each for each, _value in self.ref_names(name + "/")]
+        near += [each for each in coming if each.startswith(name + "/")]
+        for other in near:
+            if other not in going:
+                raise ExistsError(
+                    f"{describe_ref(other)} is in the way of {describe_ref(name)}",
+                    why="a name cannot lie below another",
+                    next="choose another name",
                 )
 
 

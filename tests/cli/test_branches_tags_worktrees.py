@@ -78,6 +78,50 @@ def test_names_that_could_be_taken_for_something_else_are_2(data, name):
     data("tag", "--", name, code=2)
 
 
+@pytest.mark.parametrize(("there", "wanted"), [("a", "a/b"), ("a/b", "a"), ("a/b/c", "a"), ("a", "a/b/c")])
+@pytest.mark.parametrize(
+    "words",
+    [["branch", "{}"], ["checkout", "-b", "{}"], ["branch", "-m", "main", "{}"], ["worktree", "add", "-b", "{}"]],
+)
+def test_no_branch_lies_below_another(data, tmp_path, there, wanted, words):
+    data("branch", there)
+    before = data("oplog", "--json").json
+    place = [str(tmp_path / "other")] if words[0] == "worktree" else []
+    error = data(*[word.format(wanted) for word in words], *place, "--json", code=11).error
+    assert repr(there) in error["what"]
+    assert data("oplog", "--json").json == before
+    assert data.status()["branch"] == "main"
+    assert not (tmp_path / "other" / ".dv").exists()
+
+
+def test_a_branch_that_may_not_be_made_changes_no_file(data):
+    data.write("data/a.txt", "changed\n")
+    data.commit("second")
+    data("branch", "a")
+    data("checkout", "-b", "a/b", "HEAD~1", code=11)
+    assert data.read("data/a.txt") == "changed\n"
+    assert data.status()["clean"]
+
+
+def test_no_tag_lies_below_another(data):
+    data("tag", "v1")
+    data("tag", "v1/beta", code=11)
+    data("tag", "release/2")
+    data("tag", "release", code=11)
+    data("branch", "release")
+    data("branch", "v1/beta")
+    data("tag", "release-2")
+
+
+def test_a_branch_may_move_below_its_own_name_and_back(data):
+    data("branch", "-m", "main", "main/line")
+    assert data.status()["branch"] == "main/line"
+    data("branch", "-m", "main/line", "main")
+    assert data.status()["branch"] == "main"
+    data("branch", "other")
+    data("branch", "-m", "other", "main/line", code=11)
+
+
 def test_tags_are_made_listed_and_removed(data):
     data("tag", "v1")
     data("tag", "release/2.0")

@@ -6,26 +6,43 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dvtool import paths
 from dvtool.errors import ConflictError, FormatError
 from dvtool.formats import log
 from dvtool.store.treediff import diff_trees
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dvtool.workspace import Workspace
+    from dvtool.worktree.session import StageView
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths by what happened to them, each list sorted."""
+    """Paths by what happened to them, each list sorted.
+
+    ``added``, ``modified`` and ``removed`` are files and links.  The directories are those that no added or removed
+    file tells of: empty ones, mostly.
+    """
 
     added: tuple[str, ...] = ()
     modified: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    directories_added: tuple[str, ...] = ()
+    directories_removed: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Return whether there are none."""
-        return not (self.added or self.modified or self.removed)
+        return not any(msgspec.structs.astuple(self))
+
+
+class StagedPaths(Paths, frozen=True, kw_only=True):
+    """What is staged: paths, and the roots that the next snapshot tracks and HEAD's does not, or the other way."""
+
+    roots_added: tuple[str, ...] = ()
+    roots_removed: tuple[str, ...] = ()
 
 
 class LockState(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,14 +55,15 @@ class LockState(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a worktree.
 
-    ``sparse`` lists paths that are left out or, when the worktree is confined to some, says so; ``ahead`` and
-    ``behind`` are None without a remote branch to compare with.  ``unstorable`` holds "path: reason".
+    ``clean`` is: all lists of ``staged`` and ``unstaged`` are empty.  ``sparse`` lists paths that are left out or, when
+    the worktree is confined to some, says so; ``ahead`` and ``behind`` are None without a remote branch to compare
+    with.  ``unstorable`` holds "path: reason".
     """
 
     snapshot: str | None
     branch: str | None
     clean: bool
-    staged: Paths
+    staged: StagedPaths
     unstaged: Paths
     sparse: tuple[str, ...]
     lock: LockState
@@ -61,21 +79,14 @@ def status(workspace: Workspace) -> Status:
     session = workspace.session
     head = session.head()
     view = session.stage()
-    staged = Paths()
-    if view.value is not None:
-        head_tree = session.head_tree()
-        if head_tree != view.tree:
-            diff = diff_trees(session.trees, session.trees, head_tree, view.tree)
-            staged = Paths(
-                added=tuple(sorted(path for path, (old, _new) in diff.files.items() if old is None)),
-                modified=tuple(sorted(path for path, (old, new) in diff.files.items() if old and new)),
-                removed=tuple(sorted(path for path, (_old, new) in diff.files.items() if new is None)),
-            )
     changes = inspect(session)
+    staged = _staged(workspace, view) if view.value is not None else StagedPaths()
     unstaged = Paths(
         added=tuple(sorted(changes.added)),
         modified=tuple(sorted(changes.modified)),
         removed=tuple(changes.removed),
+        directories_added=_untold(changes.new_directories, changes.added),
+        directories_removed=_untold(changes.gone_directories, changes.removed),
     )
     _save(workspace)
     pending = [key.hex() for key, phase in session.state.erasures.items() if phase[0] in {log.ERASING, log.ERASED}]
@@ -93,6 +104,34 @@ def status(workspace: Workspace) -> Status:
         merging=tuple(parent.hex() for parent in view.merging),
         unstorable=tuple(f"{path}: {reason}" for path, reason in sorted(changes.problems)),
     )
+
+
+def _staged(workspace: Workspace, view: StageView) -> StagedPaths:
+    """Return how a stage with a ref of its own differs from HEAD."""
+    session = workspace.session
+    head = session.head().snapshot
+    recorded = set(session.snapshot(head).roots) if head is not None else set()
+    diff = diff_trees(session.trees, session.trees, session.head_tree(), view.tree)
+    added = sorted(path for path, (old, _new) in diff.files.items() if old is None)
+    removed = sorted(path for path, (_old, new) in diff.files.items() if new is None)
+    directories = diff.directories.items()
+    return StagedPaths(
+        added=tuple(added),
+        modified=tuple(sorted(path for path, (old, new) in diff.files.items() if old and new)),
+        removed=tuple(removed),
+        directories_added=_untold((path for path, (old, _new) in directories if old is None), added),
+        directories_removed=_untold((path for path, (_old, new) in directories if new is None), removed),
+        roots_added=tuple(sorted(set(view.roots) - recorded)),
+        roots_removed=tuple(sorted(recorded - set(view.roots))),
+    )
+
+
+def _untold(directories: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
+    """Return the directories below which none of ``files`` lies; the root always exists, so it never came or went."""
+    wanted = {path for path in directories if path}
+    if not wanted:
+        return ()
+    return tuple(sorted(wanted - {parent for path in files for parent in paths.parents(path)}))
 
 
 def _lock(workspace: Workspace) -> LockState:

@@ -120,8 +120,9 @@ class Dv:
         return {word: names for word, names in self.status()["unstaged"].items() if names}
 
     def staged(self) -> dict[str, list[str]]:
-        """Return the changes that are staged, empty lists left out."""
-        return {word: names for word, names in self.status()["staged"].items() if names}
+        """Return the files and directories that are staged, empty lists left out."""
+        found = self.status()["staged"].items()
+        return {word: names for word, names in found if names and not word.startswith("roots")}
 
     def listed(self, *arguments: str) -> list[str]:
         """Return the paths of everything that a snapshot holds."""

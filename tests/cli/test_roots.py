@@ -58,14 +58,70 @@ def test_commit_a_is_add_of_every_root(data):
     assert data.listed() == ["data", "data/b.txt", "data/new.txt", "data/sub", "data/sub/c.txt", "labels.csv"]
 
 
-def test_clean_is_six_empty_lists(data):
+def test_clean_is_lists_that_are_all_empty(data):
     found = data.status()
     assert found["clean"]
-    assert found["staged"] == found["unstaged"] == {"added": [], "modified": [], "removed": []}
+    files: dict[str, list[str]] = {"added": [], "modified": [], "removed": []}
+    assert found["unstaged"] == files | {"directories_added": [], "directories_removed": []}
+    assert found["staged"] == found["unstaged"] | {"roots_added": [], "roots_removed": []}
     data.write("data/new.txt")
     assert not data.status()["clean"]
     data("add", "data")
     assert not data.status()["clean"]
+
+
+def test_an_empty_directory_is_not_clean_and_shows_where_it_is(data):
+    (data.root / "data/empty/deeper").mkdir(parents=True)
+    assert data.unstaged() == {"directories_added": ["data/empty", "data/empty/deeper"]}
+    assert not data.status()["clean"]
+    assert "data/empty/ (directory)" in data("status").text
+    data("add", "data")
+    assert (data.staged(), data.unstaged()) == ({"directories_added": ["data/empty", "data/empty/deeper"]}, {})
+    assert not data.status()["clean"]
+    data("commit", "-m", "empty")
+    assert data.status()["clean"]
+    (data.root / "data/empty/deeper").rmdir()
+    assert data.unstaged() == {"directories_removed": ["data/empty/deeper"]}
+    data("add", "data")
+    assert data.staged() == {"directories_removed": ["data/empty/deeper"]}
+    assert "clean" not in data("status").text
+
+
+def test_directories_that_files_tell_of_are_not_listed(data):
+    data.write("data/new/deeper/x")
+    (data.root / "data/sub/c.txt").unlink()
+    (data.root / "data/sub").rmdir()
+    assert data.unstaged() == {"added": ["data/new/deeper/x"], "removed": ["data/sub/c.txt"]}
+    data("add", "data")
+    assert data.staged() == {"added": ["data/new/deeper/x"], "removed": ["data/sub/c.txt"]}
+
+
+def test_staged_roots_are_listed(data):
+    data.write("labels.csv")
+    data("add", "labels.csv")
+    assert data.status()["staged"]["roots_added"] == ["labels.csv"]
+    assert "tracked root" not in data("status").text
+    data.commit("labels")
+    data("rm", "--cached", "labels.csv")
+    assert data.status()["staged"]["roots_removed"] == ["labels.csv"]
+    data("restore", "--staged", "labels.csv")
+    data("add", ".")
+    assert data.status()["staged"]["roots_added"] == [""]
+    assert data.status()["staged"]["roots_removed"] == ["data", "labels.csv"]
+
+
+def test_a_stage_that_holds_nothing_but_other_roots_is_not_clean(data):
+    data("add", ".")
+    found = data.status()
+    assert not found["clean"]
+    assert found["staged"]["roots_added"] == [""]
+    assert data.staged() == data.unstaged() == {}
+    text = data("status").text
+    assert "added    . (tracked root)" in text
+    assert "removed  data (tracked root)" in text
+    assert "clean" not in text
+    data("commit", "-m", "all of it")
+    assert data.status()["clean"]
 
 
 def test_add_of_a_tracked_missing_path_stages_its_removal(data):

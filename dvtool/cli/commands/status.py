@@ -40,7 +40,12 @@ def _show(found: Status) -> None:
         output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse)}")
     for erasure in found.pending_erasures:
         output.say(f"erasure {erasure} is not finished: until it is, nothing can be recorded", colour="removed")
-    _list("staged for the next commit", found.staged)
+    staged = found.staged
+    bare = (
+        _bare(staged.roots_added, staged.added, staged.directories_added),
+        _bare(staged.roots_removed, staged.removed, staged.directories_removed),
+    )
+    _list("staged for the next commit", staged, bare)
     _list("changed in the worktree, not staged ('dv add' stages it)", found.unstaged)
     if found.unstorable:
         output.say("cannot be stored:")
@@ -50,12 +55,27 @@ def _show(found: Status) -> None:
         output.say("nothing to commit, the worktree is clean" if found.snapshot else "nothing staged: 'dv add PATH'")
 
 
-def _list(title: str, paths: Paths) -> None:
+def _list(title: str, paths: Paths, roots: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())) -> None:
     if paths.is_empty:
         return
     output.say(f"{title}:")
-    for word, names in (("added", paths.added), ("modified", paths.modified), ("removed", paths.removed)):
-        for name in names[:SHOWN]:
-            output.say(f"  {word:9}{output.quoted(name)}", colour=word)
-        if len(names) > SHOWN:
-            output.say(f"  {word:9}… and {len(names) - SHOWN:,} more", colour=word)
+    for word, names, directories, roots_of in (
+        ("added", paths.added, paths.directories_added, roots[0]),
+        ("modified", paths.modified, (), ()),
+        ("removed", paths.removed, paths.directories_removed, roots[1]),
+    ):
+        lines = [output.quoted(name) for name in names]
+        lines += [f"{output.quoted(name)}/ (directory)" for name in directories]
+        lines += [f"{output.quoted(name)} (tracked root)" for name in roots_of]
+        for line in lines[:SHOWN]:
+            output.say(f"  {word:9}{line}", colour=word)
+        if len(lines) > SHOWN:
+            output.say(f"  {word:9}… and {len(lines) - SHOWN:,} more", colour=word)
+
+
+def _bare(roots: tuple[str, ...], *told: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the roots at and below which no path is listed anyway."""
+    listed = [path for paths in told for path in paths]
+    return tuple(
+        root for root in roots if not any(not root or path == root or path.startswith(root + "/") for path in listed)
+    )

@@ -109,6 +109,51 @@ def test_directories_carry_their_checksums(data):
     assert data("diff", "--json").json["directories"] == []
 
 
+def test_people_see_files_and_the_checksums_of_directories(data):
+    data.write("data/sub/c.txt", "changed\n")
+    (data.root / "data/empty").mkdir()
+    document = data("diff", "--json").json
+    short = {item["path"]: (item["from"], item["to"]) for item in document["directories"]}
+    lines = data("diff").text.splitlines()
+    assert lines[0] == "modified data/sub/c.txt (4 B -> 8 B)"
+    assert lines[1:-1] == [
+        f"checksum {path or '.'}/ ({(before or 'nothing')[:12]} -> {after[:12]})"
+        for path, (before, after) in sorted(short.items())
+    ]
+    assert set(short) == {"", "data", "data/empty", "data/sub"}
+    assert lines[-1].startswith("0 files added, 0 removed, 1 modified, 0 renamed; 4 directories changed; checksum ")
+    assert lines[-1].endswith(lines[1].removeprefix("checksum ./ (").removesuffix(")"))
+    data("add", "data")
+    assert data("diff", "--staged").text.splitlines() == lines
+    assert data("diff", "HEAD").text.splitlines() == lines
+
+
+def test_of_many_directories_those_nearest_to_the_root_are_shown(data):
+    for number in range(60):
+        data.write(f"data/d{number}/deep/x")
+    lines = data("diff").text.splitlines()
+    shown = [line for line in lines if line.startswith("checksum ") and "->" in line]
+    assert [line.split()[1] for line in shown[:2]] == ["./", "data/"]
+    assert len(shown) == 50
+    assert not any("deep" in line for line in shown)
+    assert "checksum … of 72 more (all of them with --json)" in lines
+
+
+def test_thousands_of_changes_are_summed_up_by_directory_with_its_checksum(data):
+    for number in range(1100):
+        data.write(f"data/many/{number % 2}/{number}", str(number))
+    data.write("data/a.txt", "changed\n")
+    document = data("diff", "--json").json
+    of = {item["path"]: item for item in document["directories"]}
+    lines = data("diff").text.splitlines()
+    assert lines[:-1] == [
+        f"data/  +0  -0  ~1  checksum {of['data']['from'][:12]} -> {of['data']['to'][:12]}",
+        f"data/many/0/  +550  -0  ~0  checksum nothing -> {of['data/many/0']['to'][:12]}",
+        f"data/many/1/  +550  -0  ~0  checksum nothing -> {of['data/many/1']['to'][:12]}",
+    ]
+    assert "1,100 files added" in lines[-1]
+
+
 def test_a_diff_can_be_confined_to_paths(data):
     data.write("data/a.txt", "changed\n")
     data.write("data/sub/c.txt", "changed\n")

@@ -10,11 +10,12 @@ from dvtool.cli import exits, output, shared
 
 if TYPE_CHECKING:
     from dvtool.cli.main import Settings
-    from dvtool.operations.diff import Diff
+    from dvtool.operations.diff import Diff, DirectoryItem, Pair
 
 LISTED = 1000
 """Changes that are listed one by one; more are summed up by directory."""
 DIRECTORIES = 50
+"""Directories that are listed for people, those nearest to the root; --json lists all."""
 
 
 @shared.command(
@@ -59,8 +60,11 @@ def _show(document: Diff) -> None:
     if count > LISTED:
         from dvtool.operations.diff import summary
 
+        checksums = {item.path: item for item in document.directories}
         for directory, added, removed, modified in summary(document, limit=DIRECTORIES):
-            output.say(f"{output.quoted(directory)}  +{added:,}  -{removed:,}  ~{modified:,}")
+            counts = f"{output.quoted(directory)}  +{added:,}  -{removed:,}  ~{modified:,}"
+            changed = checksums.get("" if directory == "./" else directory.rstrip("/"))
+            output.say(f"{counts}  checksum {_change(changed)}" if changed is not None else counts)
     else:
         for item in document.added:
             output.say(f"added    {output.quoted(item.path)} ({output.size(item.size)})", colour="added")
@@ -81,9 +85,25 @@ def _show(document: Diff) -> None:
             f"erased   {output.quantity(erased.files, 'file')} of {where} under {erased.erasure}",
             colour="removed",
         )
-    checksums = f"{(document.root.before or 'nothing')[:12]} -> {(document.root.after or 'nothing')[:12]}"
+    if count <= LISTED:
+        _directories(document)
     output.say(
         f"{output.quantity(totals.added, 'file')} added, {totals.removed:,} removed, {totals.modified:,} modified, "
         f"{totals.renamed:,} renamed; {output.quantity(totals.directories, 'directory', 'directories')} changed; "
-        f"checksum {checksums}"
+        f"checksum {_change(document.root)}"
     )
+
+
+def _directories(document: Diff) -> None:
+    """Print the directories whose checksum changed; when there are many, those nearest to the root."""
+    nearest = sorted(document.directories, key=lambda item: (item.path.count("/"), bool(item.path)))[:DIRECTORIES]
+    for item in sorted(nearest, key=lambda item: item.path):
+        output.say(f"checksum {output.quoted(item.path)}/ ({_change(item)})", colour="modified")
+    more = len(document.directories) - len(nearest)
+    if more:
+        output.say(f"checksum … of {more:,} more (all of them with --json)", colour="modified")
+
+
+def _change(sides: Pair | DirectoryItem) -> str:
+    """Return a checksum before and after, shortened."""
+    return f"{(sides.before or 'nothing')[:12]} -> {(sides.after or 'nothing')[:12]}"

@@ -5,6 +5,7 @@ This is what a verb is handed; it joins the parts of the floor below, which do n
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from dvtool.worktree import layout, settings
 from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from dvtool.formats.snapshot import Snapshot
     from dvtool.formats.tree import Entry
@@ -180,13 +181,41 @@ class Workspace:
     def lock_matches(self) -> bool:
         """Return whether ``dv.lock`` is missing, or names HEAD's snapshot or one that HEAD's stands for.
 
-        A lock that dv itself wrote last, before a crash kept it from writing the next, matches too and is repaired.
+        A lock that is only behind, because dv was stopped before it could write the next, matches too.
+
+        Raises:
+            FormatError: when it is malformed.
         """
         found = self.read_lock()
-        if found is None or found.snapshot == self.session.lock_written:
+        if found is None or self.lock_is_behind():
             return True
         named = self.session.resolve_superseded(bytes.fromhex(found.snapshot))
         return named == self.session.head().snapshot
+
+    def lock_is_behind(self) -> bool:
+        """Return whether a command was stopped between its log entry and ``dv.lock``, which the next one then writes.
+
+        What Git puts there must not be taken for that, even where it is the same snapshot again.  So the file counts as
+        dv's own only if it is the very one that dv wrote or agreed with last, its time of writing included; one that
+        dv never wrote is behind if it is missing.
+        """
+        head = self.session.head().snapshot
+        try:
+            found = self.read_lock()
+        except FormatError:
+            return False
+        if head is None or (found is not None and found.snapshot == head.hex()):
+            return False
+        if found is None:
+            return not self.session.lock_written and self.in_git()
+        return self._lock_mark(found.snapshot) == self.session.lock_written
+
+    def _lock_mark(self, named: str) -> str:
+        """Return by what ``dv.lock`` is known again: the snapshot that it names, and when it was written."""
+        try:
+            return f"{named} {os.stat(f'{self.session.root}/dv.lock').st_mtime_ns}"
+        except OSError:
+            return ""
 
     def require_lock(self) -> None:
         """Refuse to record over a ``dv.lock`` that names another snapshot.
@@ -215,7 +244,39 @@ class Workspace:
         if found is None or found.snapshot != head.snapshot.hex():
             value = lock.Lock(version=lock.VERSION, snapshot=head.snapshot.hex(), branch=head.branch)
             layout.write_file(path, lock.encode(value), self.session.context.disk, mode=0o644)
-        self.session.lock_written = head.snapshot.hex()
+        self.session.lock_written = self._lock_mark(head.snapshot.hex())
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the worktree's lock, with the newest state of the store, and finish what a crash kept from ``dv.lock``.
+
+        Raises:
+            ConflictError: when another command holds the lock for too long.
+        """
+        session = self.session
+        with session.lock():
+            session.store.refresh()
+            if self.lock_is_behind():
+                self.write_lock()
+                session.context.tell("dv.lock was behind HEAD, since a command was stopped: it is written now")
+            else:
+                self._note_lock()
+            yield
+
+    def _note_lock(self) -> None:
+        """Remember a ``dv.lock`` that agrees with HEAD, before HEAD moves: a crash is then told from what Git does."""
+        session = self.session
+        head = session.head().snapshot
+        try:
+            found = self.read_lock()
+        except FormatError:
+            return
+        if found is None or head is None or found.snapshot != head.hex():
+            return
+        mark = self._lock_mark(found.snapshot)
+        if mark != session.lock_written:
+            session.lock_written = mark
+            session.save()
 
     def update_git_ignore(self, roots: Iterable[str]) -> None:
         """Keep the managed block of ``.gitignore`` in step with the tracked roots."""

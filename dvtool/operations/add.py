@@ -38,8 +38,7 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
         ConflictError: when Git tracks some of the files, or another command was faster.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         session.require_unlocked_refs()
         view = session.stage()
         index = session.index()

@@ -75,8 +75,7 @@ def checkout(
         IntegrityError: when some files are damaged; the others have been written.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         session.require_unlocked_refs()
         target = _target(workspace, revision, new_branch, from_lock=from_lock)
         if target.branch is not None and not target.create:

@@ -53,8 +53,7 @@ def commit(
     if len(message) > snapshot.TEXT_LIMIT:
         raise UsageError("the message is too long", why=f"it may have {snapshot.TEXT_LIMIT} characters")
     who = workspace.author(author)
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         session.require_unlocked_refs()
         workspace.require_lock()
         view = session.stage()

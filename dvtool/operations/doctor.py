@@ -203,6 +203,13 @@ def _leftovers(workspace: Workspace) -> Check:
 
 
 def _lock(workspace: Workspace) -> Check:
+    if workspace.lock_is_behind():
+        return Check(
+            name="lock file",
+            result=WARNING,
+            found="dv.lock is behind HEAD, since a command was stopped before it could write it",
+            next="nothing: the next command that changes something writes it",
+        )
     if workspace.lock_matches():
         return Check(name="lock file", result=OK, found="dv.lock and HEAD agree, or there is none")
     return Check(

@@ -38,8 +38,7 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
         UsageError: when the target lies in the source, or is not data.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         session.require_unlocked_refs()
         view = session.stage()
         before = session.relative(source)

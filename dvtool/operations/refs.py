@@ -111,7 +111,7 @@ def rename_branch(workspace: Workspace, old: str, new: str) -> RefItem:
             ]
         return actions
 
-    with session.lock():
+    with workspace.changing():
         session.store.log.append("branch", build)
         state = session.store.refresh()
         workspace.after_change()

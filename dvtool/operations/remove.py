@@ -35,8 +35,7 @@ def remove(
         ConflictError: when content that is not stored would be lost; nothing has been changed then.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         session.require_unlocked_refs()
         view = session.stage()
         named = [session.relative(argument) for argument in arguments]

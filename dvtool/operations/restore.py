@@ -49,8 +49,7 @@ def restore(
         IntegrityError: when some files are damaged; the others have been written.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         view = session.stage()
         wanted = [session.relative(argument) for argument in arguments]
         identity = workspace.resolve(source).id if source is not None else session.head().snapshot

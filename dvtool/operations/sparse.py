@@ -38,8 +38,7 @@ def drop(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         IntegrityError: when the store's copy is damaged; nothing has been removed then.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         wanted = _tracked(workspace, arguments)
         files, directories = _below(workspace, wanted)
         _verify(workspace, files)
@@ -74,8 +73,7 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         IntegrityError: when some files are damaged; the others have been written.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
+    with workspace.changing():
         wanted = _tracked(workspace, arguments)
         left_out = session.left_out() or (lambda _path: False)
         files, directories = _below(workspace, wanted)

@@ -46,10 +46,15 @@ class StagedPaths(Paths, frozen=True, kw_only=True):
 
 
 class LockState(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``dv.lock`` names (None: nothing, or it is malformed) and whether that is HEAD."""
+    """What ``dv.lock`` names (None: nothing, or it is malformed) and whether that is HEAD.
+
+    ``interrupted`` says that a command was stopped before it could write ``dv.lock``: it is behind, which counts as
+    matching, and the next command that changes something writes it.
+    """
 
     snapshot: str | None
     matches: bool
+    interrupted: bool
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,8 +143,12 @@ def _lock(workspace: Workspace) -> LockState:
     try:
         found = workspace.read_lock()
     except FormatError:
-        return LockState(snapshot=None, matches=False)
-    return LockState(snapshot=found.snapshot if found else None, matches=workspace.lock_matches())
+        return LockState(snapshot=None, matches=False, interrupted=False)
+    return LockState(
+        snapshot=found.snapshot if found else None,
+        matches=workspace.lock_matches(),
+        interrupted=workspace.lock_is_behind(),
+    )
 
 
 def _save(workspace: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import errno
 import os
+import signal
 from typing import TYPE_CHECKING
 
 from dvtool.storage.disk import Disk, as_ours
@@ -91,3 +92,15 @@ class FaultyDisk(Disk):
     def _fail(self, path: str) -> None:
         self.failed += 1
         raise as_ours(OSError(self.fault.value, os.strerror(self.fault.value)), path)
+
+
+class DyingDisk(FaultyDisk):
+    """Works until a given call, at which the process ends as it does under ``kill -9``."""
+
+    def __init__(self, at: int) -> None:
+        """Die at call number ``at``, counted from 0."""
+        super().__init__(Fault.READ_ONLY, at)
+
+    def _fail(self, path: str) -> None:
+        _ = path
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -70,13 +70,13 @@ def test_lines_outside_the_block_stay_as_they_are(beside_git):
 def test_without_git_there_is_neither_lock_nor_gitignore(data):
     assert not (data.root / "dv.lock").exists()
     assert not (data.root / ".gitignore").exists()
-    assert data.status()["lock"] == {"snapshot": None, "matches": True}
+    assert data.status()["lock"] == {"snapshot": None, "matches": True, "interrupted": False}
 
 
 def test_commit_writes_dv_lock(beside_git):
     dv = beside_git
     assert lock(dv) == {"version": 1, "snapshot": dv.status()["snapshot"], "branch": "main"}
-    assert dv.status()["lock"] == {"snapshot": dv.status()["snapshot"], "matches": True}
+    assert dv.status()["lock"] == {"snapshot": dv.status()["snapshot"], "matches": True, "interrupted": False}
     dv.write("data/b.txt")
     dv.commit("second")
     assert lock(dv)["snapshot"] == dv.status()["snapshot"]
@@ -106,7 +106,7 @@ def test_status_says_that_dv_lock_is_stale(beside_git):
     first, second = moved_by_git(beside_git)
     found = beside_git.status()
     assert found["snapshot"] == second
-    assert found["lock"] == {"snapshot": first, "matches": False}
+    assert found["lock"] == {"snapshot": first, "matches": False, "interrupted": False}
     assert "dv checkout --lock" in beside_git("status").text
 
 
@@ -181,7 +181,7 @@ def test_a_lock_that_names_an_unknown_snapshot_is_10(beside_git):
 def test_a_missing_lock_is_written_again_by_the_next_commit(beside_git):
     dv = beside_git
     (dv.root / "dv.lock").unlink()
-    assert dv.status()["lock"] == {"snapshot": None, "matches": True}
+    assert dv.status()["lock"] == {"snapshot": None, "matches": True, "interrupted": False}
     dv.commit("second", "--allow-empty")
     assert lock(dv)["snapshot"] == dv.status()["snapshot"]
 

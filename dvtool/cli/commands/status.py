@@ -36,6 +36,8 @@ def _show(found: Status) -> None:
         output.say(f"merging {', '.join(parent[:12] for parent in found.merging)}: 'dv commit' records the merge")
     if not found.lock.matches:
         output.say("dv.lock names another snapshot: 'dv checkout --lock' brings the data there", colour="removed")
+    if found.lock.interrupted:
+        output.say("dv.lock is behind: a command was stopped; the next one that changes something writes it")
     if found.sparse:
         output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse)}")
     for erasure in found.pending_erasures:

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dvtool import paths
 from dvtool.errors import ConflictError, ExistsError, FormatError, NotFoundError, UsageError
 from dvtool.formats import lock, log, tree
 from dvtool.git import beside
 from dvtool.history.revisions import Resolved, Revisions
-from dvtool.worktree import layout, settings
+from dvtool.worktree import inspect, layout, settings
 from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dvtool.formats.snapshot import Snapshot
     from dvtool.formats.tree import Entry
     from dvtool.store.state import State
+    from dvtool.worktree.inspect import WorktreeChanges
     from dvtool.worktree.session import Context
 
 
@@ -33,8 +35,9 @@ class Workspace:
     def __init__(self, session: Session) -> None:
         """Wrap an opened session."""
         self.session = session
+        self._held: set[str] = set()
         if self.in_git():
-            session.held_by_git = lambda files: set(beside.tracked(session.root, files))
+            session.held_by_git = self.held_by_git
 
     @classmethod
     def open(cls, path: str, context: Context) -> Workspace:
@@ -103,22 +106,55 @@ class Workspace:
             )
         return _checked_author(from_git)
 
-    def refuse_git_tracked(self, files: Iterable[str], *, skip: bool) -> set[str]:
-        """Return those of ``files`` that Git tracks, which are to be left to Git.
+    def held_by_git(self, files: Sequence[str]) -> set[str]:
+        """Return those of ``files`` that are Git's: what it tracks, and its own files, tracked yet or not.
+
+        The library that reads Git's index is loaded only if there is anything to ask.
+        """
+        if not self.in_git():
+            return set()
+        own = set(beside.OWN.intersection(files))
+        others = [path for path in files if path not in own]
+        held = own.union(beside.tracked(self.session.root, others)) if others else own
+        self._held |= held
+        return held
+
+    def refuse_git_tracked(self, files: Sequence[str], *, skip: bool) -> set[str]:
+        """Return those of ``files`` that are Git's, which are to be left to Git.
 
         Raises:
-            ConflictError: when there are any and they are not to be skipped.
+            ConflictError: when Git tracks some that are not its own, and they are not to be skipped.
         """
-        if beside.find(self.session.root) is None:
-            return set()
-        held = beside.tracked(self.session.root, files)
-        if held and not skip:
+        held = self.held_by_git(files)
+        if held - beside.OWN and not skip:
+            listed = sorted(held - beside.OWN)
             raise ConflictError(
-                f"Git tracks {len(held)} of these files, and a file is in Git or in dv, never in both",
-                items=tuple(held),
+                f"Git tracks {len(listed)} of these files, and a file is in Git or in dv, never in both",
+                items=tuple(listed),
                 next="take them out of Git with 'git rm --cached', or leave them to Git with --skip-git",
             )
-        return set(held)
+        return held
+
+    def without_gits(self, directories: Sequence[str], added: Iterable[str], roots: Iterable[str] = ()) -> list[str]:
+        """Return those of new ``directories`` that are not only there for files that were left to Git.
+
+        Args:
+            directories: what a scan found that the stage does not have.
+            added: the new files that were not left to Git.
+            roots: paths that are tracked whatever is in them.
+        """
+        of_git = {parent for path in self._held for parent in paths.parents(path)}
+        ours = {*roots, *(path for path in directories if path not in of_git)}
+        ours |= {parent for path in (*added, *ours) for parent in paths.parents(path)} if of_git else set()
+        return [path for path in directories if path not in of_git or path in ours]
+
+    def inspect(self, *, contents: bool = False) -> WorktreeChanges:
+        """Return how the worktree differs from the stage, without what is Git's; see :func:`inspect.inspect`."""
+        changes = inspect.inspect(self.session, contents=contents)
+        if self._held:
+            roots = self.session.stage().roots
+            changes.new_directories = self.without_gits(changes.new_directories, changes.added, roots)
+        return changes
 
     def worktree_places(self) -> dict[str, str]:
         """Return where the worktrees of this store were last, by id; kept beside the store and never sent anywhere."""

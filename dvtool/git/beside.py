@@ -10,12 +10,14 @@ from dvtool.errors import NotFoundError
 from dvtool.storage.disk import temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dvtool.storage.disk import Disk
 
 BEGIN: Final = "# >>> managed by dv: data that Git must not take >>>"
 END: Final = "# <<< managed by dv <<<"
+OWN: Final = frozenset({".gitignore", ".gitattributes"})
+"""Names in the worktree's root that are Git's beside Git, tracked yet or not: they say what Git is to do there."""
 
 
 def find(root: str) -> str | None:
@@ -41,14 +43,21 @@ def _open(top: str) -> Any:  # noqa: ANN401 - pygit2's class is named in no modu
 
 def tracked(root: str, files: Iterable[str]) -> list[str]:
     """Return those of ``files`` (paths below ``root``) that Git tracks, sorted."""
+    known = set(all_tracked(root))
+    return sorted(path for path in files if path in known)
+
+
+def all_tracked(root: str) -> Iterator[str]:
+    """Yield every path below ``root`` that stands in Git's index."""
     top = find(root)
     repository = _open(top) if top is not None else None
     if repository is None or top is None:
-        return []
+        return
     prefix = os.path.relpath(root, top)
     prefix = "" if prefix == "." else prefix + "/"
-    known = {entry.path for entry in repository.index}
-    return sorted(path for path in files if prefix + path in known)
+    for entry in repository.index:
+        if entry.path.startswith(prefix):
+            yield entry.path[len(prefix) :]
 
 
 def identity(root: str) -> str | None:
@@ -104,7 +113,7 @@ def ignore_roots(root: str, roots: Sequence[str], disk: Disk) -> bool:
         return False  # a directory of that name, say: nothing that a command on data should fail for
     lines = ["/.dv/", *(f"/{_escaped(name)}" for name in roots if name)]
     if "" in roots:
-        lines += ["/*", *(f"!/{name}" for name in (".gitignore", ".gitattributes", *sorted(paths.ROOT_FILES)))]
+        lines += ["/*", *(f"!/{name}" for name in (*sorted(OWN), *sorted(paths.ROOT_FILES)))]
     wanted = with_block(text, [line.encode() for line in lines])
     if wanted == text:
         return False

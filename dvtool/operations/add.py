@@ -9,6 +9,7 @@ import msgspec
 
 from dvtool import paths
 from dvtool.errors import NotFoundError, UsageError
+from dvtool.git import beside
 from dvtool.worktree import staging
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
         if held:
             found.added = [item for item in found.added if item[0] not in held]
             roots = tuple(root for root in roots if root not in held)
+            left = [path for path, _stat in found.added]
+            found.new_directories = workspace.without_gits(found.new_directories, left, roots)
         with session.store.transaction() as transaction:
             staged = staging.bring_in(session, transaction, found, roots)
             actions = staging.stage_moves(session, transaction, staged.tree, roots, view.merging)
@@ -78,5 +81,7 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
 def _check_addable(workspace: Workspace, argument: str, top: str, *, known: bool, force: bool) -> None:
     if top and paths.is_own(top):
         raise UsageError(f"{argument!r} is never data", why="it belongs to dv or to Git", next="name the data itself")
+    if top in beside.OWN and not known and workspace.in_git():
+        raise UsageError(f"{argument!r} is Git's", why="it says what Git is to do here", next="give it to Git")
     if top and not force and not known and workspace.session.ignore.excludes_below(top):
         raise UsageError(f"{argument!r} is excluded by .dvignore", next="add it all the same with --force")

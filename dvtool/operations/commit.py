@@ -66,6 +66,8 @@ def commit(
                 found = staging.look(session, roots, force=False)
                 held = workspace.refuse_git_tracked([path for path, _stat in found.added], skip=True)
                 found.added = [item for item in found.added if item[0] not in held]
+                left = [path for path, _stat in found.added]
+                found.new_directories = workspace.without_gits(found.new_directories, left, roots)
                 staged = staging.bring_in(session, transaction, found, roots)
                 tree = staged.tree
             if tree is None:

@@ -39,6 +39,8 @@ LIBRARIES: Final = (
 )
 LEAST_FREE: Final = 1 << 30
 """Bytes; below a gibibyte the next commit may fill the disk."""
+NAMED: Final = 10
+"""Files that a check names; the sentence stays readable."""
 PAST: Final = 1_700_000_000
 """Seconds; this version was written long after November 2023, so an earlier clock is wrong."""
 
@@ -221,5 +223,18 @@ def _lock(workspace: Workspace) -> Check:
 
 
 def _git(workspace: Workspace) -> Check:
-    top = beside.find(workspace.session.root)
-    return Check(name="git", result=OK, found=f"beside {top}" if top else "not in a Git repository, which is fine")
+    session = workspace.session
+    top = beside.find(session.root)
+    if top is None:
+        return Check(name="git", result=OK, found="not in a Git repository, which is fine")
+    index = session.index()
+    both = sorted(path for path in beside.all_tracked(session.root) if index.row(path) is not None)
+    if both:
+        named = ", ".join(both[:NAMED]) + (f" and {len(both) - NAMED:,} more" if len(both) > NAMED else "")
+        return Check(
+            name="git",
+            result=FAILED,
+            found=f"in Git and in dv: {named}",
+            next="leave each to one of them: 'git rm --cached PATH' keeps it in dv, 'dv rm --cached PATH' in Git",
+        )
+    return Check(name="git", result=OK, found=f"beside {top}; no file is in both")

@@ -10,7 +10,6 @@ from dvtool import paths
 from dvtool.errors import ConflictError, FormatError
 from dvtool.formats import log
 from dvtool.store.treediff import diff_trees
-from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +83,7 @@ def status(workspace: Workspace) -> Status:
     session = workspace.session
     head = session.head()
     view = session.stage()
-    changes = inspect(session)
+    changes = workspace.inspect()
     staged = _staged(workspace, view) if view.value is not None else StagedPaths()
     unstaged = Paths(
         added=tuple(sorted(changes.added)),

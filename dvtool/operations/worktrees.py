@@ -15,7 +15,6 @@ from dvtool.history.revisions import check_name
 from dvtool.storage.disk import temporary_name
 from dvtool.workspace import Workspace, free_target
 from dvtool.worktree import apply, layout
-from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
     from dvtool.store.state import State
@@ -160,7 +159,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     if os.path.isdir(f"{target}/{layout.DIRECTORY}"):
         other = Workspace.open(target, context)
         with other.session.lock():
-            changes = inspect(other.session)
+            changes = other.inspect()
             staged = other.session.stage().value
             if not force and (not changes.is_clean or staged is not None):
                 raise ConflictError(

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def lock(dv):
     return json.loads(dv.read("dv.lock"))
@@ -200,3 +202,103 @@ def test_a_dv_repository_may_lie_below_the_top_of_gits(empty):
     assert "project/dv.lock" in empty.git("ls-files").split()
     empty.git("commit", "-q", "-m", "x")
     assert empty("cat", "git:HEAD:data/a.txt", at="project").text == "a\n"
+
+
+# ------------------------------------------------------------------------------------ the whole directory
+
+
+@pytest.fixture
+def whole(empty):
+    """``dv`` in a Git repository with code that Git tracks, and with everything else tracked by dv."""
+    dv = empty
+    dv.git("init", "-q")
+    dv.write("code/a.py")
+    dv.write("code/deep/b.py")
+    dv.write(".gitattributes", "*.py text\n")
+    dv.write("data/x", "x\n")
+    dv.git("add", "code")
+    dv("init")
+    dv("add", "--skip-git", ".")
+    return dv
+
+
+def test_a_root_that_is_the_whole_directory_leaves_to_git_what_is_gits(whole):
+    dv = whole
+    assert dv.staged() == {"added": ["data/x"]}
+    assert dv.unstaged() == {}
+    dv("commit", "-m", "first")
+    assert dv.listed() == ["data", "data/x"]
+    assert dv.status()["clean"]
+    assert dv("diff").text == "no differences\n"
+    dv("commit", "-a", "-m", "nothing", code=1)
+    dv.git("add", "-A")
+    dv.git("commit", "-q", "-m", "code")
+    assert dv.git("ls-files").split() == [".gitattributes", ".gitignore", "code/a.py", "code/deep/b.py", "dv.lock"]
+    assert dv.status()["clean"]
+    dv("doctor")
+
+
+def test_everything_but_gits_own_is_listed_before_it_is_left_to_git(whole):
+    error = whole("add", ".", "--json", code=12).error
+    assert error["items"] == ["code/a.py", "code/deep/b.py"]
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".gitattributes"])
+def test_gits_own_files_in_the_root_are_no_data(whole, name):
+    whole("add", name, code=2)
+    whole("add", name, "--skip-git", "--force", code=2)
+    whole.write(f"data/{name}")
+    assert whole.unstaged() == {"added": [f"data/{name}"]}
+
+
+def test_a_name_that_git_would_own_is_data_where_there_is_no_git(data):
+    data.write(".gitignore", "*.o\n")
+    data("add", ".gitignore")
+    assert data.staged() == {"added": [".gitignore"]}
+
+
+def test_directories_of_git_may_hold_data_too(whole):
+    dv = whole
+    dv("commit", "-m", "first")
+    dv.write("code/deep/y", "y\n")
+    (dv.root / "code/deep/hollow/below").mkdir(parents=True)
+    assert dv.unstaged() == {
+        "added": ["code/deep/y"],
+        "directories_added": ["code/deep/hollow", "code/deep/hollow/below"],
+    }
+    dv.commit("second")
+    assert dv.status()["clean"]
+    assert dv.listed("HEAD", "code") == ["code/deep", "code/deep/hollow", "code/deep/hollow/below", "code/deep/y"]
+
+
+# ----------------------------------------------------------------------------------------------- in both
+
+
+def test_doctor_names_files_that_are_in_git_and_in_dv(beside_git):
+    dv = beside_git
+    dv.write("data/b.txt")
+    dv.commit("second")
+    dv("doctor")
+    dv.git("add", "-f", "data/a.txt")
+    check = next(item for item in dv("doctor", "--json", code=1).json["checks"] if item["name"] == "git")
+    assert check["result"] == "failed"
+    assert "data/a.txt" in check["found"]
+    assert "data/b.txt" not in check["found"]
+    dv.git("rm", "-q", "--cached", "data/a.txt")
+    dv("doctor")
+    dv.git("add", "-f", "data/a.txt")
+    dv("rm", "--cached", "data/a.txt")
+    dv("doctor")
+
+
+def test_doctor_names_them_below_the_top_of_gits_too(empty):
+    dv = empty
+    dv.git("init", "-q")
+    dv.write("project/data/a.txt")
+    dv.write("data/a.txt")
+    dv("init", at="project")
+    dv("add", "data", at="project")
+    dv.git("add", "-f", "data/a.txt")
+    dv("doctor", at="project")
+    dv.git("add", "-f", "project/data/a.txt")
+    assert "in Git and in dv: data/a.txt" in dv("doctor", at="project", code=1).text

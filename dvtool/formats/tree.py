@@ -141,6 +141,41 @@ def encode_leaf(
     return codec.encode(leaf), totals
 
 
+class Columns(msgspec.Struct, kw_only=True):
+    """Files and links of one directory, sorted by name, as columns; ``sizes`` in bytes, ``ids`` of 32 bytes each."""
+
+    names: list[str]
+    kinds: bytes
+    sizes: list[int]
+    ids: bytes
+
+    def entries(self) -> dict[str, Entry]:
+        """Return the entries, by name."""
+        size = ids.ID_SIZE
+        starts = range(0, len(self.ids), size)
+        return {
+            name: Entry(kind, length, self.ids[at : at + size])
+            for name, kind, length, at in zip(self.names, self.kinds, self.sizes, starts, strict=True)
+        }
+
+
+def encode_files(columns: Columns, start: int, end: int) -> tuple[bytes, Totals]:
+    """Return the bytes and totals of the leaf that files ``start`` to ``end`` make, as :func:`encode_leaf` would."""
+    sizes = columns.sizes[start:end]
+    totals = Totals(entries=end - start, files=end - start, size=sum(sizes))
+    leaf = Leaf(
+        names="\0".join(columns.names[start:end]),
+        kinds=columns.kinds[start:end],
+        sizes=sizes,
+        ids=columns.ids[start * ids.ID_SIZE : end * ids.ID_SIZE],
+        counts=[],
+        tallies=[],
+        here=(),
+        totals=totals,
+    )
+    return codec.encode(leaf), totals
+
+
 def encode_inner(level: int, names: Sequence[str], identities: Sequence[bytes], children: Sequence[Totals]) -> bytes:
     """Return the bytes of an inner node over nodes that end with ``names``."""
     return codec.encode(

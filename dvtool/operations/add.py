@@ -55,12 +55,11 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
         tracked = set(view.roots)
         roots = staging.merged_roots(view.roots, [top for top in here if not paths.under(top, tracked)])
         found = staging.look(session, tops, force=force)
-        held = workspace.refuse_git_tracked([path for path, _stat in found.added], skip=skip_git)
+        held = workspace.refuse_git_tracked(found.added_paths(), skip=skip_git)
         if held:
-            found.added = [item for item in found.added if item[0] not in held]
+            found.leave(held)
             roots = tuple(root for root in roots if root not in held)
-            left = [path for path, _stat in found.added]
-            found.new_directories = workspace.without_gits(found.new_directories, left, roots)
+            found.new_directories = workspace.without_gits(found.new_directories, found.added_paths(), roots)
         with session.store.transaction() as transaction:
             staged = staging.bring_in(session, transaction, found, roots)
             actions = staging.stage_moves(session, transaction, staged.tree, roots, view.merging)
@@ -70,10 +69,10 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
         workspace.update_git_ignore(roots)
         workspace.after_change()
     return AddResult(
-        added=len(staged.added),
-        modified=len(staged.modified),
+        added=staged.added,
+        modified=staged.modified,
         removed=len(staged.removed),
-        bytes=sum(entry.size for group in (staged.added, staged.modified) for entry, _stat in group.values()),
+        bytes=staged.size,
         roots=roots,
     )
 

@@ -64,10 +64,8 @@ def commit(
             if everything and roots:
                 session.index()
                 found = staging.look(session, roots, force=False)
-                held = workspace.refuse_git_tracked([path for path, _stat in found.added], skip=True)
-                found.added = [item for item in found.added if item[0] not in held]
-                left = [path for path, _stat in found.added]
-                found.new_directories = workspace.without_gits(found.new_directories, left, roots)
+                found.leave(workspace.refuse_git_tracked(found.added_paths(), skip=True))
+                found.new_directories = workspace.without_gits(found.new_directories, found.added_paths(), roots)
                 staged = staging.bring_in(session, transaction, found, roots)
                 tree = staged.tree
             if tree is None:

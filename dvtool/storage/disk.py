@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import functools
 import os
 import re
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 ABANDONED_AFTER: Final = 86400
 """Seconds after which an unfinished file of a process that cannot be looked up is taken for abandoned."""
+ALIGNMENT: Final = 4096
+"""What memory, length and place of a write past the page cache must be multiples of; a block of every usual disk."""
+_DIRECT: Final = getattr(os, "O_DIRECT", 0)
 
 
 def attempt(path: str, action: Callable[[], T]) -> T:
@@ -42,8 +47,6 @@ def attempt(path: str, action: Callable[[], T]) -> T:
 
 def as_ours(error: OSError, path: str) -> StorageError:
     """Return the error that says what the operating system refused, and what to do."""
-    import errno
-
     advice = {
         errno.ENOSPC: "free some space, then run the command again; nothing was lost",
         errno.EDQUOT: "free some space or raise the quota, then run the command again; nothing was lost",
@@ -88,6 +91,34 @@ def _namespace() -> str:
         return "0"
 
 
+def _waiting(work: Callable[[], None], path: str, failures: list[OSError]) -> Callable[[], None]:
+    """Start ``work`` in a thread, and return what waits for it and raises the first of its ``failures`` as ours."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+
+    def wait() -> None:
+        thread.join()
+        if failures:
+            raise as_ours(failures[0], path)
+
+    return wait
+
+
+def _bypass_cache(descriptor: int, *, wanted: bool) -> bool:
+    """Switch writing past the page cache on or off, and return whether anything changed."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    changed = flags | _DIRECT if wanted else flags & ~_DIRECT
+    if changed == flags:
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, changed)
+    except OSError:
+        if not wanted:
+            raise
+        return False  # the file system has no such thing
+    return True
+
+
 class Disk:
     """Changes files; each method is one step that either happens or does not."""
 
@@ -110,6 +141,40 @@ class Disk:
         while view:
             written = attempt(path, functools.partial(os.write, descriptor, view))
             view = view[written:]
+
+    def append_behind(self, descriptor: int, path: str, data: memoryview) -> Callable[[], None]:
+        """Begin to write a large piece at the descriptor's position while the caller works on, past the page cache.
+
+        What goes through the page cache costs more in fresh memory than in sealing, and pushes out the very files
+        that the user works with.  File systems that cannot do it are written to in the usual way.
+
+        Args:
+            descriptor: at a multiple of :data:`ALIGNMENT`; nothing else writes to it before the wait.
+            path: for errors.
+            data: a multiple of :data:`ALIGNMENT` of page-aligned memory, left alone until the wait.
+
+        Returns:
+            A function that waits, and raises StorageError if the disk refused.  It must be called.
+        """
+        failures: list[OSError] = []
+
+        def work() -> None:
+            view = data
+            try:
+                _bypass_cache(descriptor, wanted=True)
+                while view:
+                    try:
+                        view = view[os.write(descriptor, view) :]
+                    except OSError as error:
+                        if error.errno != errno.EINVAL or not _bypass_cache(descriptor, wanted=False):
+                            raise
+                    if len(view) % ALIGNMENT:
+                        _bypass_cache(descriptor, wanted=False)
+                _bypass_cache(descriptor, wanted=False)
+            except OSError as error:
+                failures.append(error)
+
+        return _waiting(work, path, failures)
 
     def sync(self, path: str) -> None:
         """Make a file's bytes durable."""
@@ -136,15 +201,7 @@ class Disk:
             finally:
                 os.close(descriptor)
 
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-
-        def wait() -> None:
-            thread.join()
-            if failures:
-                raise as_ours(failures[0], path)
-
-        return wait
+        return _waiting(work, path, failures)
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""

@@ -73,12 +73,18 @@ class Editor:
         """Return the id of the empty directory."""
         return self._objects.put_object(ids.TREE, tree.encode_leaf([], [])[0])
 
-    def apply(self, root: bytes | None, changes: Changes) -> bytes:
+    def apply(self, root: bytes | None, changes: Changes, whole: Mapping[str, tree.Columns] | None = None) -> bytes:
         """Return the root of the tree that ``changes`` make of ``root`` (None: of nothing).
 
-        Takes over ``changes``; what it holds afterwards is of no use.
+        Args:
+            root: the tree to start from.
+            changes: taken over; what it holds afterwards is of no use.
+            whole: the files of directories that ``root`` does not have, by directory; ``changes`` may add to them.
         """
         current = root if root is not None else self.empty()
+        whole = whole or {}
+        for directory in whole:
+            changes.setdefault(directory, {})
         if not changes:
             return current
         for directory in list(changes):
@@ -96,12 +102,25 @@ class Editor:
             bases[directory] = entry.id if entry is not None and entry.kind == DIRECTORY else None
         # then up, each directory once its children are known.
         for directory in reversed(ordered):
-            identity = self.edit(bases[directory], changes.pop(directory))
+            identity = self._make(bases[directory], changes.pop(directory), whole.get(directory))
             if not directory:
                 return identity
             parent, name = paths.split(directory)
             changes[parent][name] = self.trees.directory_entry(identity)
         raise AssertionError("the root is above every directory")
+
+    def _make(self, base: bytes | None, changes: Mapping[str, Entry | None], whole: tree.Columns | None) -> bytes:
+        if whole is None:
+            return self.edit(base, changes)
+        if base is not None or changes:
+            return self.edit(base, {**whole.entries(), **changes})
+        out: list[tuple[str, bytes, tree.Totals]] = []
+        start = 0
+        for end in nodes.cut(len(whole.names), nodes.TREE_SHAPE, nodes.name_marks(self._split, whole.names, 0)):
+            data, totals = tree.encode_files(whole, start, end)
+            out.append((whole.names[end - 1], self._objects.put_object(ids.TREE, data), totals))
+            start = end
+        return self._raise(out, (), {})
 
     def edit(self, base: bytes | None, changes: Mapping[str, Entry | None]) -> bytes:
         """Return the directory that ``changes`` (by name) make of the directory ``base`` alone."""

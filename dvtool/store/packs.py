@@ -6,6 +6,8 @@ memory does not depend on the pack.  A data key is made with its writer, in the 
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 from array import array
 from typing import TYPE_CHECKING, Final
@@ -16,7 +18,7 @@ from dvtool import digest, ids
 from dvtool.crypto import KEY_SIZE, TAG_SIZE, Sealer
 from dvtool.errors import DvError, FormatError, IntegrityError
 from dvtool.formats import index, pack
-from dvtool.storage.disk import temporary_name
+from dvtool.storage.disk import ALIGNMENT, temporary_name
 from dvtool.store.compression import Compressor, decompress
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from dvtool.storage.disk import Disk
 
 BUFFER_SIZE: Final = 4 * 1024 * 1024
+DIRECT_FROM: Final = 1024 * 1024
+"""Bytes at the end of a pack from which writing past the page cache pays for waiting on the disk."""
 
 
 class FinishedPack(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -72,10 +76,10 @@ class PackWriter:
         self._header = pack.encode_header(pack.Header(content=content, store=store, salt=entropy.bytes(32)))
         self._path = f"{workspace}/{temporary_name()}"
         self._descriptor = disk.open_new(self._path)
-        self._buffer = bytearray(BUFFER_SIZE)
-        self._view = memoryview(self._buffer)
+        self._view, self._spare = _take_buffer(), _NO_BUFFER
         self._view[: pack.HEADER_SIZE] = self._header
         self._fill = pack.HEADER_SIZE
+        self._aligned = True
         self._hasher = digest.SealedHasher()
         self._compressor = Compressor()
         self._ids: list[bytes] = []
@@ -83,6 +87,7 @@ class PackWriter:
         self._stored = array("I")
         self._raw = array("I")
         self.size = pack.HEADER_SIZE
+        self._written: Callable[[], None] = _nothing_to_wait_for
         self.wait: Callable[[], None] = _nothing_to_wait_for
 
     def __len__(self) -> int:
@@ -99,16 +104,18 @@ class PackWriter:
             flags |= pack.COMPRESSED
         stored = len(data) + TAG_SIZE
         if stored > BUFFER_SIZE - self._fill:
-            self._write_out()
+            self._write_ahead()
         associated = pack.associated(self._header, len(self._ids))
-        if stored <= BUFFER_SIZE:
+        if stored <= BUFFER_SIZE - self._fill:
             end = self._fill + stored
             self._sealer.seal_into(len(self._ids), data, associated, self._view[self._fill : end])
             self._fill = end
         else:
             sealed = self._sealer.seal(len(self._ids), data, associated)
+            self._write_out()
             self._hasher.update(sealed)
             self._disk.append(self._descriptor, self._path, sealed)
+            self._aligned = False
         self._ids.append(identity)
         self._flags.append(flags)
         self._stored.append(stored)
@@ -121,7 +128,10 @@ class PackWriter:
         sealed = self._sealer.seal(
             pack.FOOTER_NUMBER, pack.encode_footer(footer), pack.associated(self._header, pack.FOOTER_NUMBER)
         )
+        if self._fill >= DIRECT_FROM:
+            self._write_ahead()
         self._write_out()
+        self._release()
         end = sealed + len(sealed).to_bytes(4, "little")
         self._hasher.update(end)
         trailer = self._hasher.accident()
@@ -144,16 +154,60 @@ class PackWriter:
     def abandon(self) -> None:
         """Remove the unfinished file."""
         if self._descriptor >= 0:
+            with contextlib.suppress(DvError):
+                self._written()
             os.close(self._descriptor)
             self._descriptor = -1
+            self._release()
         self._disk.unlink(self._path)
 
+    def _write_ahead(self) -> None:
+        """Begin to write what fills whole blocks, and go on in the other buffer with the rest."""
+        if not self._aligned:
+            self._write_out()
+            return
+        whole = self._fill - self._fill % ALIGNMENT
+        piece, rest = self._view[:whole], self._view[whole : self._fill]
+        self._hasher.update(piece)
+        self._settle()
+        self._written = self._disk.append_behind(self._descriptor, self._path, piece)
+        following = self._spare or _take_buffer()
+        following[: len(rest)] = rest
+        self._fill = len(rest)
+        self._view, self._spare = following, self._view
+
     def _write_out(self) -> None:
+        self._settle()
         if self._fill:
             piece = self._view[: self._fill]
             self._hasher.update(piece)
             self._disk.append(self._descriptor, self._path, piece)
+            self._aligned = False
             self._fill = 0
+
+    def _release(self) -> None:
+        """Hand the buffers on to the next pack: fresh memory costs as much as sealing what goes into it."""
+        _buffers.extend(buffer for buffer in (self._view, self._spare) if buffer)
+        self._view = self._spare = _NO_BUFFER
+
+    def _settle(self) -> None:
+        """Wait for the piece that is being written."""
+        wait, self._written = self._written, _nothing_to_wait_for
+        wait()
+
+
+_NO_BUFFER: Final = memoryview(b"")
+_buffers: list[memoryview] = []
+
+
+def _take_buffer() -> memoryview:
+    """Return memory that begins at a page, as writing past the page cache asks for.
+
+    It is private: memory that processes share after a fork would mix their packs.
+    """
+    if _buffers:
+        return _buffers.pop()
+    return memoryview(mmap.mmap(-1, BUFFER_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _nothing_to_wait_for() -> None:

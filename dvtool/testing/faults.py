@@ -47,6 +47,10 @@ class FaultyDisk(Disk):
             self._fail(path)
         super().append(descriptor, path, data)
 
+    def append_behind(self, descriptor: int, path: str, data: memoryview) -> Callable[[], None]:
+        """Return a wait that writes, or fails when its turn is the one."""
+        return lambda: self.append(descriptor, path, data)
+
     def sync(self, path: str) -> None:
         """Do nothing, or fail: nothing here is ever lost by a loss of power."""
         self._pass(path, frees=self.fault is Fault.FULL)

@@ -40,6 +40,11 @@ class RecordingDisk(Disk):
         step = Step(action="append", path=self._inside(path), data=bytes(data))
         self._do(step, lambda: super(RecordingDisk, self).append(descriptor, path, data))
 
+    def append_behind(self, descriptor: int, path: str, data: memoryview) -> Callable[[], None]:
+        """Record what is written to a file, at once, so that the order of steps is the same each time."""
+        self.append(descriptor, path, data)
+        return lambda: None
+
     def sync(self, path: str) -> None:
         """Record that a file is durable; nothing is really synced, no power is lost here."""
         self._do(Step(action="sync", path=self._inside(path)), lambda: os.stat(path))

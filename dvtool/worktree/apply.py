@@ -171,9 +171,9 @@ def raise_damage(damaged: list[tuple[str, str]], *, done: str) -> None:
 
 def contents(session: Session, files: Iterable[tuple[str, Stat]]) -> dict[str, Entry]:
     """Return the entries that files of the worktree would have; those that cannot be read are left out."""
-    wanted = sorted(files)
+    wanted = ingest.by_directory(path for path, _stat in files)
     result = ingest.ingest(session.store, session.root, wanted, None, session.context.progress)
-    return {path: entry for path, entry, _stat in ingest.entries(result, wanted)}
+    return {path: entry for path, entry, _stat in result.entries()}
 
 
 def examine(session: Session, plan: Plan) -> dict[str, Entry | None]:

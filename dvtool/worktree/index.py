@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from dvtool import paths
 from dvtool.errors import FormatError
 from dvtool.formats import codec, tree, worktree_index
@@ -41,6 +43,7 @@ class WorktreeIndex:
         if data:
             self.tree, self._places = worktree_index.decode(data)
         self._rows: dict[str, dict[str, Row]] = {}
+        self._files: dict[str, Record] = {}
         self._directories: dict[str, set[str]] = {}
         self._last: tuple[str | None, dict[str, Row]] = (None, {})
         self.changed = False
@@ -70,6 +73,8 @@ class WorktreeIndex:
     def rows(self, path: str) -> dict[str, Row]:
         """Return the files of a directory, by name; empty when it is not mirrored."""
         rows = self._rows.get(path)
+        if rows is None and path in self._files:
+            rows = self._rows[path] = rows_of(self._files.pop(path))
         if rows is None:
             if self._last[0] != path:
                 record = self.record(path)
@@ -99,6 +104,12 @@ class WorktreeIndex:
                 self.remove_directory(paths.join(directory, name))
             self._rows[directory][name] = row
 
+    def fill(self, path: str, files: Record) -> None:
+        """Change all that is known of the files of a mirrored directory; the record's directories do not count."""
+        self._open(path)
+        del self._rows[path]
+        self._files[path] = files
+
     def add_directory(self, path: str) -> None:
         """Mirror a directory, and those above it."""
         while True:
@@ -120,6 +131,7 @@ class WorktreeIndex:
             current = pending.pop()
             pending += [paths.join(current, name) for name in self.subdirectories(current)]
             self._rows.pop(current, None)
+            self._files.pop(current, None)
             self._directories.pop(current, None)
             self._places.pop(current, None)
         self._last = (None, {})
@@ -167,8 +179,13 @@ class WorktreeIndex:
             record = self.record(path)
             self._rows[path] = rows_of(record) if record else {}
             self._directories[path] = set(record.directory_names()) if record else set()
+        elif path in self._files:
+            self._rows[path] = rows_of(self._files.pop(path))
 
     def _fresh(self, path: str) -> Record:
+        directories = "\0".join(sorted(self._directories[path]))
+        if path in self._files:
+            return msgspec.structs.replace(self._files[path], directories=directories)
         rows = self._rows[path]
         names = sorted(rows)
         ordered = [rows[name] for name in names]
@@ -178,7 +195,7 @@ class WorktreeIndex:
             stats=b"".join([row.stat for row in ordered]),
             ids=b"".join([row.id for row in ordered]),
             sizes=[row.size for row in ordered],
-            directories="\0".join(sorted(self._directories[path])),
+            directories=directories,
         )
 
 

@@ -1,323 +1,298 @@
-"""Reads files of the worktree: into chunks that are stored, or only to learn their ids.
-
-Each file is read once.  Its status is taken again after reading; a file that changed meanwhile is read again, and
-named if it does not hold still.
-"""
+"""Reads many files of the worktree, in as many processes as pay, and puts what they found in order again."""
 
 from __future__ import annotations
 
+import itertools
 import os
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from dvtool import ids
+from dvtool import ids, paths
 from dvtool.formats import tree
 from dvtool.formats.tree import Entry
-from dvtool.formats.worktree_index import STAT_SIZE
-from dvtool.store import manifests
-from dvtool.store.chunker import WHOLE_LIMIT
+from dvtool.formats.worktree_index import STAT_SIZE, Record
 from dvtool.store.claims import Claims
 from dvtool.store.packs import FinishedPack
-from dvtool.worktree import stats, workers
+from dvtool.worktree import workers
+from dvtool.worktree.reader import Columns, IdSink, Reader, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dvtool.digest import IdHasher
     from dvtool.effects import Progress
     from dvtool.store.store import Store
     from dvtool.store.transaction import Transaction
-    from dvtool.worktree.stats import Stat
 
-ATTEMPTS: Final = 5
-PAUSE_SECONDS: Final = 0.02
 FILE_COST: Final = 40_000
-"""Bytes of reading that opening and closing one file costs about as much as; balances the workers."""
+"""Bytes of reading that opening and closing one file costs about as much as."""
 SHARED_COST: Final = 64_000_000
 """Cost from which a second process is worth its start."""
-READ_SIZE: Final = 1024 * 1024
+LOOKED_AT: Final = 4096
+"""Files whose sizes are asked for beforehand; of more, as many are, and the sum is an estimate."""
+TURN_FILES: Final = 256
+"""Files read at one turn at most: enough to make turns cheap, and few beside what a worker does in all."""
+TURNS_EACH: Final = 16
+"""Turns that each worker gets at least, if there are files enough, so that all of them end at about the same time."""
+
+Files = dict[str, list[str]]
+"""Names of files, sorted, by their directory."""
 
 
-class _ChangedError(Exception):
-    """A file is not as its status said; read it again."""
+class Seen(msgspec.Struct, kw_only=True):
+    """What the files of one directory hold, as columns in order of their names; those that could be read.
 
-
-class Ingested(msgspec.Struct, kw_only=True, array_like=True):
-    """What became of each file, in the order given.
-
-    ``kinds`` is 0 where a file vanished or could not be read; ``stats`` is as the index keeps it (40 bytes each).
+    ``kinds``, ``sizes`` (bytes) and ``ids`` (32 bytes each) are those of the tree, ``stats`` (40 bytes each) those of
+    the worktree's index.
     """
 
-    kinds: bytearray
+    names: list[str]
+    kinds: bytes
     sizes: list[int]
-    ids: bytearray
-    stats: bytearray
+    ids: bytes
+    stats: bytes
+
+    def columns(self) -> tree.Columns:
+        """Return what a tree says of the files."""
+        return tree.Columns(names=self.names, kinds=self.kinds, sizes=self.sizes, ids=self.ids)
+
+    def record(self) -> Record:
+        """Return what the worktree's index says of the files."""
+        names = "\0".join(self.names)
+        return Record(names=names, kinds=self.kinds, stats=self.stats, ids=self.ids, sizes=self.sizes, directories="")
+
+    def rows(self) -> Iterator[tuple[str, Entry, bytes]]:
+        """Yield (name, entry, stat) of each file."""
+        identities, found = self.ids, self.stats
+        for at, (name, kind, size) in enumerate(zip(self.names, self.kinds, self.sizes, strict=True)):
+            identity = identities[at * ids.ID_SIZE : (at + 1) * ids.ID_SIZE]
+            yield name, Entry(kind, size, identity), found[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+
+
+class Ingested(msgspec.Struct, kw_only=True):
+    """What became of files: by directory what they hold, (path, reason) of those unreadable, paths that vanished."""
+
+    directories: dict[str, Seen]
     problems: list[tuple[str, str]]
     vanished: list[str]
+
+    def entries(self) -> Iterator[tuple[str, Entry, bytes]]:
+        """Yield (path, entry, stat) of every file that was read."""
+        for directory, seen in self.directories.items():
+            for name, entry, stat in seen.rows():
+                yield paths.join(directory, name), entry, stat
+
+
+class _Run(NamedTuple):
+    """Some of the names of one directory: those from ``start`` to ``end``."""
+
+    directory: str
+    start: int
+    end: int
+
+
+class _Share(msgspec.Struct, kw_only=True, array_like=True):
+    """What one worker did: (turn, columns of its runs), and what it left in the store's workspace."""
+
+    turns: list[tuple[int, list[Columns]]]
+    trouble: Trouble
     packs: list[FinishedPack]
     skipped: list[bytes]
     relied: list[str]
 
 
-class IdSink:
-    """Makes ids without storing anything."""
-
-    def __init__(self, hasher: IdHasher) -> None:
-        """Use the repository's id hasher."""
-        self._hasher = hasher
-
-    def put_object(self, kind: int, data: bytes) -> bytes:
-        """Return the id that the object would have."""
-        return self._hasher.id(kind, data)
-
-    def put_chunk(self, data: bytes | memoryview) -> bytes:
-        """Return the id that the chunk would have."""
-        return self._hasher.id(ids.CHUNK, data)
+def by_directory(files: Iterable[str]) -> Files:
+    """Return paths as the names in their directories, sorted."""
+    found: Files = {}
+    for path in sorted(files):
+        directory, name = paths.split(path)
+        found.setdefault(directory, []).append(name)
+    return found
 
 
-class Reader:
-    """Turns files into entries, handing their chunks to a sink."""
-
-    def __init__(self, store: Store, sink: Transaction | IdSink, root: str) -> None:
-        """Read files below ``root`` (absolute)."""
-        self._sink = sink
-        self._chunker = store.chunker()
-        self._minimum = self._chunker.minimum
-        self._root = root
-        self._buffer = bytearray(READ_SIZE)
-
-    def read(self, path: str, expected: Stat) -> tuple[Entry, bytes]:
-        """Return the entry of a file and the stat data to remember it by.
-
-        Raises:
-            FileNotFoundError: when it is gone.
-            OSError: when it cannot be read.
-            BlockingIOError: when it does not hold still.
-        """
-        absolute = f"{self._root}/{path}"
-        for attempt in range(ATTEMPTS):
-            began = time.time_ns()
-            try:
-                return self._once(absolute, expected), stats.trusted(expected, began)
-            except _ChangedError:
-                time.sleep(PAUSE_SECONDS * attempt)
-                expected = stats.of(os.lstat(absolute))
-        raise BlockingIOError
-
-    def _once(self, path: str, expected: Stat) -> Entry:
-        kind = stats.kind_of(expected[4])
-        size = expected[0]
-        if kind is None:
-            raise OSError(0, "it is no longer a file that can be stored")
-        if kind == tree.SYMLINK:
-            target = os.readlink(path).encode("utf-8")
-            if stats.of(os.lstat(path)) != expected:
-                raise _ChangedError
-            return Entry(kind, len(target), self._sink.put_chunk(target))
-        descriptor = _open_file(path)
-        try:
-            if size > WHOLE_LIMIT:
-                chunks, lengths = self._stream(descriptor)
-            else:
-                data = os.read(descriptor, size + 1)
-                if len(data) != size:
-                    data += _rest(descriptor, size + 1 - len(data))
-                if len(data) != size or stats.of(os.fstat(descriptor)) != expected:
-                    raise _ChangedError
-                if size <= self._minimum:
-                    return Entry(kind, size, self._sink.put_chunk(data))
-                view = memoryview(data)
-                cuts = self._chunker.cut(data)
-                chunks = [self._sink.put_chunk(view[start:end]) for start, end in cuts]
-                lengths = [end - start for start, end in cuts]
-            if sum(lengths) != size or stats.of(os.fstat(descriptor)) != expected:
-                raise _ChangedError
-        finally:
-            os.close(descriptor)
-        if len(chunks) == 1:
-            return Entry(kind, size, chunks[0])
-        long_kind = tree.LONG_EXECUTABLE if kind == tree.EXECUTABLE else tree.LONG_FILE
-        return Entry(long_kind, size, manifests.build(chunks, lengths, self._sink))
-
-    def _stream(self, descriptor: int) -> tuple[list[bytes], list[int]]:
-        chunks, lengths = [], []
-        put = self._sink.put_chunk
-        for data in self._chunker.stream(lambda view: os.readv(descriptor, [view])):
-            chunks.append(put(data))
-            lengths.append(len(data))
-        return chunks, lengths
+def together(some: Mapping[str, Sequence[str]], more: Mapping[str, Sequence[str]]) -> Files:
+    """Return the files of both, sorted."""
+    return {
+        directory: sorted({*some.get(directory, ()), *more.get(directory, ())})
+        if directory in some and directory in more
+        else list(some.get(directory) or more.get(directory) or ())
+        for directory in sorted({*some, *more})
+    }
 
 
-def ingest(
-    store: Store,
-    root: str,
-    files: Sequence[tuple[str, Stat]],
-    transaction: Transaction | None,
-    progress: Progress,
-) -> Ingested:
+def ingest(store: Store, root: str, files: Files, transaction: Transaction | None, progress: Progress) -> Ingested:
     """Read files and return what they hold.
 
     Args:
         store: whose ids are made.
         root: the worktree's root.
-        files: paths with their status, in the order in which they are to be packed.
+        files: what to read; packed in this order.
         transaction: takes the chunks; None only makes ids.
-        progress: is told of each phase.
+        progress: is told how far it has come.
 
     Raises:
         StorageError: when the store cannot be written.
     """
-    weights = [found[0] + FILE_COST for _path, found in files]
-    total = sum(weights)
-    parts = [list(files)]
-    if total > SHARED_COST and len(files) > 1:
-        parts = workers.split(files, weights, workers.count())
-    progress.start("reading", files=len(files), size=sum(found[0] for _path, found in files))
+    count = sum(map(len, files.values()))
+    size, exact = _size(root, files, count)
+    cost = size + count * FILE_COST
+    processes = workers.count() if cost > SHARED_COST and count > 1 else 1
+    turns = list(_turns(files, max(1, min(TURN_FILES, count // (processes * TURNS_EACH)))))
+    crew = _Crew(store, root, files, turns)
+    progress.start("reading", files=count, size=size if exact else 0)
     try:
-        if len(parts) == 1:
-            results = workers.run(
-                parts,
-                lambda part, counter: _read_all(
-                    Reader(store, transaction or IdSink(store.hasher), root), part, counter
-                ),
-                Ingested,
-                progress,
-                clean=lambda _process: None,
-            )
+        if processes == 1:
+            shares = crew.one(transaction, progress)
+        elif transaction is None:
+            shares = crew.many(processes, progress)
         else:
-            results = _in_parallel(store, root, parts, transaction, progress, expected=len(files) + total // 49152)
+            shares = crew.storing(processes, transaction, Claims(count + 2 * size // 49152), progress)
     finally:
         progress.finish()
-    return results[0] if len(results) == 1 else _joined(results)
+    return _joined(files, turns, shares)
 
 
-def _in_parallel(
-    store: Store,
-    root: str,
-    parts: list[list[tuple[str, Stat]]],
-    transaction: Transaction | None,
-    progress: Progress,
-    *,
-    expected: int,
-) -> list[Ingested]:
-    claims = Claims(expected)
-    workspace = store.backend.workspace()
-
-    def work(part: list[tuple[str, Stat]], counter: workers.Counter) -> Ingested:
-        if transaction is None:
-            return _read_all(Reader(store, IdSink(store.hasher), root), part, counter)
-        with store.transaction(claims) as own:
-            result = _read_all(Reader(store, own, root), part, counter)
-            result.packs = own.finish_packs()
-            result.skipped = sorted(own.skipped)
-            result.relied = sorted(own.relied)
-        return result
-
-    def clean(process: int) -> None:
-        for name in os.listdir(workspace):
-            if name.startswith(f"{process}-"):
-                store.disk.unlink(f"{workspace}/{name}")
-
-    results = workers.run(parts, work, Ingested, progress, clean=clean)
-    if transaction is not None:
-        for result in results:
-            transaction.adopt(result.packs)
-            transaction.relied.update(result.relied)
-        for part, result in zip(parts, results, strict=True):
-            # Two ids that share eight bytes look alike to the claims; such a chunk nobody stored is read again.
-            if any(not transaction.stores(identity) for identity in result.skipped):
-                again = _read_all(Reader(store, transaction, root), part, _uncounted())
-                result.kinds, result.sizes, result.ids, result.stats = again.kinds, again.sizes, again.ids, again.stats
-                result.problems, result.vanished = again.problems, again.vanished
-    return results
-
-
-def _uncounted() -> workers.Counter:
-    return workers.Counter(memoryview(bytearray(16)).cast("Q"), 0)
-
-
-def _read_all(reader: Reader, files: Sequence[tuple[str, Stat]], counter: workers.Counter) -> Ingested:
-    result = Ingested(
-        kinds=bytearray(),
-        sizes=[],
-        ids=bytearray(),
-        stats=bytearray(),
-        problems=[],
-        vanished=[],
-        packs=[],
-        skipped=[],
-        relied=[],
-    )
-    missing = Entry(0, 0, bytes(ids.ID_SIZE))
-    for path, found in files:
-        entry, stat = missing, bytes(40)
+def _size(root: str, files: Files, count: int) -> tuple[int, bool]:
+    """Return how many bytes files have, and whether that is exact and not an estimate."""
+    step = 1 + count // LOOKED_AT
+    everything = (f"{root}/{paths.join(directory, name)}" for directory, names in files.items() for name in names)
+    total = 0
+    for path in itertools.islice(everything, 0, None, step):
         try:
-            entry, stat = reader.read(path, found)
-        except BlockingIOError:
-            result.problems.append((path, "it changes while it is being read"))
-        except FileNotFoundError:
-            result.vanished.append(path)
-        except UnicodeError:
-            result.problems.append((path, "its link target is not UTF-8"))
-        except OSError as error:
-            result.problems.append((path, error.strerror or str(error)))
-        result.kinds.append(entry.kind)
-        result.sizes.append(entry.size)
-        result.ids += entry.id
-        result.stats += stat
-        counter.add(found[0])
-    return result
+            total += os.lstat(path).st_size
+        except OSError:
+            continue  # reading it will say what is wrong
+    return total * step, step == 1
 
 
-def entries(result: Ingested, files: Sequence[tuple[str, Stat]]) -> list[tuple[str, Entry, bytes]]:
-    """Return (path, entry, stat) of every file that was read."""
-    identities, found = bytes(result.ids), bytes(result.stats)
-    columns = zip(
-        files,
-        result.kinds,
-        result.sizes,
-        range(0, len(identities), ids.ID_SIZE),
-        range(0, len(found), STAT_SIZE),
-        strict=True,
+def _turns(files: Files, size: int) -> Iterator[list[_Run]]:
+    """Yield runs of names, ``size`` files at a time (fewer at the end), in order."""
+    turn: list[_Run] = []
+    room = size
+    for directory, names in files.items():
+        start = 0
+        while start < len(names):
+            end = min(len(names), start + room)
+            turn.append(_Run(directory, start, end))
+            room -= end - start
+            start = end
+            if not room:
+                yield turn
+                turn, room = [], size
+    if turn:
+        yield turn
+
+
+class _Crew:
+    """The processes that read, one or more, and what they read: names of directories, in turns."""
+
+    def __init__(self, store: Store, root: str, files: Files, turns: list[list[_Run]]) -> None:
+        self._store = store
+        self._root = root
+        self._files = files
+        self._turns = turns
+
+    def one(self, transaction: Transaction | None, progress: Progress) -> list[_Share]:
+        """Read everything in this process."""
+
+        def work(mine: range, counter: workers.Counter) -> _Share:
+            return self._read(self._reader(transaction, counter), mine)
+
+        return workers.run([range(len(self._turns))], work, _Share, progress, clean=lambda _process: None)
+
+    def many(self, processes: int, progress: Progress) -> list[_Share]:
+        """Make ids in several processes."""
+        given = workers.Turns(len(self._turns))
+
+        def work(_number: int, counter: workers.Counter) -> _Share:
+            return self._read(self._reader(None, counter, moves=True), given)
+
+        try:
+            return workers.run(range(processes), work, _Share, progress, clean=lambda _process: None)
+        finally:
+            given.close()
+
+    def storing(self, processes: int, transaction: Transaction, claims: Claims, progress: Progress) -> list[_Share]:
+        """Store content in several processes, each in packs of its own, which ``transaction`` takes over."""
+        store = self._store
+        workspace = store.backend.workspace()
+        given = workers.Turns(len(self._turns))
+
+        def work(_number: int, counter: workers.Counter) -> _Share:
+            with store.transaction(claims) as own:
+                share = self._read(self._reader(own, counter, moves=True), given)
+                share.packs = own.finish_packs()
+                share.skipped = sorted(own.skipped)
+                share.relied = sorted(own.relied)
+            return share
+
+        def clean(process: int) -> None:
+            for name in os.listdir(workspace):
+                if name.startswith(f"{process}-"):
+                    store.disk.unlink(f"{workspace}/{name}")
+
+        try:
+            shares = workers.run(range(processes), work, _Share, progress, clean=clean)
+        finally:
+            given.close()
+        for share in shares:
+            transaction.adopt(share.packs)
+            transaction.relied.update(share.relied)
+        for at, share in enumerate(shares):
+            # Two ids that share eight bytes look alike to the claims; such a chunk nobody stored is read again.
+            if any(not transaction.stores(identity) for identity in share.skipped):
+                reader = self._reader(transaction, workers.unseen())
+                shares[at] = self._read(reader, [turn for turn, _columns in share.turns])
+        return shares
+
+    def _reader(self, sink: Transaction | None, counter: workers.Counter, *, moves: bool = False) -> Reader:
+        return Reader(self._store, sink or IdSink(self._store.hasher), self._root, counter, moves=moves)
+
+    def _read(self, reader: Reader, mine: Iterable[int]) -> _Share:
+        done = []
+        for turn in mine:
+            runs = self._turns[turn]
+            done.append(
+                (turn, [reader.read(run.directory, self._files[run.directory][run.start : run.end]) for run in runs])
+            )
+        return _Share(turns=done, trouble=reader.trouble, packs=[], skipped=[], relied=[])
+
+
+def _joined(files: Files, turns: list[list[_Run]], shares: list[_Share]) -> Ingested:
+    """Return what all workers found, in the order of ``files``."""
+    columns: list[list[Columns]] = [[] for _turn in turns]
+    for share in shares:
+        for turn, found in share.turns:
+            columns[turn] = found
+    gathered: dict[str, Columns] = {}
+    for runs, found in zip(turns, columns, strict=True):
+        for run, part in zip(runs, found, strict=True):
+            whole = gathered.get(run.directory)
+            if whole is None:
+                gathered[run.directory] = part
+            else:
+                whole.kinds += part.kinds
+                whole.sizes += part.sizes
+                whole.ids += part.ids
+                whole.stats += part.stats
+    return Ingested(
+        directories={directory: _seen(files[directory], whole) for directory, whole in gathered.items()},
+        problems=[item for share in shares for item in share.trouble.problems],
+        vanished=[path for share in shares for path in share.trouble.vanished],
     )
-    return [
-        (path, Entry(kind, size, identities[at : at + ids.ID_SIZE]), found[seen : seen + STAT_SIZE])
-        for (path, _stat), kind, size, at, seen in columns
-        if kind
-    ]
 
 
-def _joined(results: Sequence[Ingested]) -> Ingested:
-    first = results[0]
-    for other in results[1:]:
-        first.kinds += other.kinds
-        first.sizes += other.sizes
-        first.ids += other.ids
-        first.stats += other.stats
-        first.problems += other.problems
-        first.vanished += other.vanished
-    return first
-
-
-def _open_file(path: str) -> int:
-    """Return a descriptor of a regular file; a pipe that took its place does not block."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        if os.path.islink(path):
-            raise _ChangedError from None
-        raise
-
-
-def _rest(descriptor: int, wanted: int) -> bytes:
-    """Return what short reads left: up to ``wanted`` more bytes."""
-    parts = []
-    while wanted > 0:
-        part = os.read(descriptor, wanted)
-        if not part:
-            break
-        parts.append(part)
-        wanted -= len(part)
-    return b"".join(parts)
+def _seen(names: list[str], found: Columns) -> Seen:
+    """Return the columns of the files that could be read."""
+    if 0 not in found.kinds:
+        return Seen(
+            names=names, kinds=bytes(found.kinds), sizes=found.sizes, ids=bytes(found.ids), stats=bytes(found.stats)
+        )
+    kept = [at for at, kind in enumerate(found.kinds) if kind]
+    return Seen(
+        names=[names[at] for at in kept],
+        kinds=bytes([found.kinds[at] for at in kept]),
+        sizes=[found.sizes[at] for at in kept],
+        ids=b"".join([bytes(found.ids[at * ids.ID_SIZE : (at + 1) * ids.ID_SIZE]) for at in kept]),
+        stats=b"".join([bytes(found.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]) for at in kept]),
+    )

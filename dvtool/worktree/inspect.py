@@ -57,8 +57,7 @@ def scan(session: Session, tops: Iterable[str] | None = None) -> Findings:
     wanted = set(view.roots if tops is None else tops)
     found = scanner.scan([top for top in sorted(wanted) if not any(parent in wanted for parent in paths.parents(top))])
     if found.added:
-        held = session.held_by_git([path for path, _stat in found.added])
-        found.added = [item for item in found.added if item[0] not in held]
+        found.leave(session.held_by_git(found.added_paths()))
     return found
 
 
@@ -74,28 +73,28 @@ def inspect(session: Session, tops: Iterable[str] | None = None, *, contents: bo
     index = session.index()
     changes = WorktreeChanges(
         modified={},
-        added=dict.fromkeys([path for path, _stat in found.added]),
+        added=dict.fromkeys(found.added_paths()),
         removed=found.removed,
         new_directories=found.new_directories,
         gone_directories=found.gone_directories,
         problems=found.problems,
         leftovers=found.leftovers,
     )
-    to_read: list[tuple[str, Stat]] = []
+    doubted: set[str] = set()
     for path, stat in found.doubtful:
         row = index.row(path)
         if row is not None and not contents and is_surely_changed(row, stat):
             changes.modified[path] = None
         else:
-            to_read.append((path, stat))
-    doubted = {path for path, _stat in to_read}
+            doubted.add(path)
+    to_read = ingest.by_directory(doubted)
     if contents:
-        to_read = sorted([*to_read, *found.added])
+        to_read = ingest.together(to_read, found.added)
     if not to_read:
         return changes
     result = ingest.ingest(session.store, session.root, to_read, None, session.context.progress)
     changes.problems += result.problems
-    for path, entry, seen in ingest.entries(result, to_read):
+    for path, entry, seen in result.entries():
         if path not in doubted:
             changes.added[path] = entry
             continue

@@ -6,8 +6,8 @@ directory at once; only directories that differ are looked at file by file.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import operator
 import os
 import stat as stat_module
 from bisect import bisect_left
@@ -23,7 +23,8 @@ from dvtool.worktree import stats, workers
 from dvtool.worktree.stats import Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dvtool.formats.worktree_index import Record
     from dvtool.worktree.ignore import Ignore
@@ -34,30 +35,45 @@ SHARED_WEIGHT: Final = 2_000_000
 SHARED_DIRECTORIES: Final = 256
 """New directories in sight from which a second process is worth its start."""
 
-_FIELDS = operator.attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_mode")
-
 
 class Findings(msgspec.Struct, kw_only=True, array_like=True):
     """How the worktree differs from the index, as far as stat data tells.
 
-    ``doubtful`` are files of the index whose content must be looked at; ``added`` are files that it does not have;
-    ``removed`` are files it has and the worktree not.  ``problems`` are (path, reason) of what cannot be stored,
-    ``leftovers`` unfinished files of a command that was killed.
+    ``doubtful`` are files of the index whose content must be looked at; ``added`` are files that it does not have,
+    by directory and sorted, named by their listing alone; ``removed`` are files it has and the worktree not.
+    ``problems`` are (path, reason) of what cannot be stored, ``leftovers`` unfinished files of a command that was
+    killed.
     """
 
     doubtful: list[tuple[str, Stat]]
-    added: list[tuple[str, Stat]]
+    added: dict[str, list[str]]
     removed: list[str]
     new_directories: list[str]
     gone_directories: list[str]
     problems: list[tuple[str, str]]
     leftovers: list[str]
 
+    def added_paths(self) -> Iterator[str]:
+        """Yield the paths of added files."""
+        for directory, names in self.added.items():
+            prefix = f"{directory}/" if directory else ""
+            for name in names:
+                yield prefix + name
+
+    def leave(self, files: AbstractSet[str]) -> None:
+        """Take back that ``files`` were added."""
+        if files:
+            kept = {
+                directory: [name for name in names if paths.join(directory, name) not in files]
+                for directory, names in self.added.items()
+            }
+            self.added = {directory: names for directory, names in kept.items() if names}
+
 
 def nothing() -> Findings:
     """Return findings without anything found."""
     return Findings(
-        doubtful=[], added=[], removed=[], new_directories=[], gone_directories=[], problems=[], leftovers=[]
+        doubtful=[], added={}, removed=[], new_directories=[], gone_directories=[], problems=[], leftovers=[]
     )
 
 
@@ -106,7 +122,7 @@ class Scanner:
         if gone:
             self._forget_below(gone)
         self.found.doubtful = sorted(set(self.found.doubtful))
-        self.found.added = sorted(set(self.found.added))
+        self.found.added = dict(sorted(self.found.added.items()))
         # A directory that is gone is missed by its parent and by itself, perhaps in two processes.
         self.found.removed = sorted(set(self.found.removed))
         self.found.new_directories = sorted(set(self.found.new_directories))
@@ -118,7 +134,11 @@ class Scanner:
             return not any(parent in gone for parent in paths.parents(path))
 
         self.found.doubtful = [item for item in self.found.doubtful if stays(item[0])]
-        self.found.added = [item for item in self.found.added if stays(item[0])]
+        self.found.added = {
+            directory: names
+            for directory, names in self.found.added.items()
+            if directory not in gone and stays(directory)
+        }
         self.found.new_directories = [path for path in self.found.new_directories if stays(path)]
         self.found.problems = [item for item in self.found.problems if stays(item[0])]
 
@@ -197,10 +217,10 @@ class Scanner:
                 return False
             if self._shared:
                 os.chdir(place)  # a process of our own: names alone spare the kernel a seventh of its work
-                looked_at = map(_FIELDS, map(os.lstat, names))
+                looked_at = map(stats.of, map(os.lstat, names))
             else:
                 prefix = place + "/"
-                looked_at = map(_FIELDS, map(os.lstat, [prefix + name for name in names]))
+                looked_at = map(stats.of, map(os.lstat, [prefix + name for name in names]))
             return stats.pack(list(itertools.chain.from_iterable(looked_at))) == record.stats
         except OSError:
             return False
@@ -243,29 +263,54 @@ class Scanner:
                         if entry.is_dir(follow_symlinks=False):
                             directories.add(entry.name)
                         else:
-                            status = entry.stat(follow_symlinks=False)
-                            files[entry.name] = (
-                                status.st_size,
-                                status.st_mtime_ns,
-                                status.st_ctime_ns,
-                                status.st_ino,
-                                status.st_mode,
-                            )
+                            files[entry.name] = stats.of(entry.stat(follow_symlinks=False))
                     except FileNotFoundError:
                         continue
         except (FileNotFoundError, NotADirectoryError):
             return None, set()
         except OSError as error:
             self.found.problems.append((path, error.strerror or str(error)))
-        joined = "\0".join([*files, *directories])
+        for name in self._foreign(path, [*files, *directories]):
+            files.pop(name, None)
+            directories.discard(name)
+        return files, directories
+
+    def _list_names(self, path: str) -> tuple[list[str], set[str], list[tuple[str, int]]]:
+        """Return the names of a directory's files and links, of its directories, and (name, mode) of the rest.
+
+        What a listing tells is enough: a file that is to be read is looked at when it is opened.
+        """
+        files: list[str] = []
+        directories: set[str] = set()
+        special: list[tuple[str, int]] = []
+        try:
+            with os.scandir(f"{self._root}/{path}" if path else self._root) as entries:
+                for entry in entries:
+                    if entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                        files.append(entry.name)
+                    elif entry.is_dir(follow_symlinks=False):
+                        directories.add(entry.name)
+                    else:
+                        with contextlib.suppress(FileNotFoundError):
+                            special.append((entry.name, entry.stat(follow_symlinks=False).st_mode))
+        except (FileNotFoundError, NotADirectoryError):
+            return [], set(), []
+        except OSError as error:
+            self.found.problems.append((path, error.strerror or str(error)))
+        foreign = set(self._foreign(path, [*files, *directories, *(name for name, _mode in special)]))
+        if foreign:
+            files = [name for name in files if name not in foreign]
+            special = [item for item in special if item[0] not in foreign]
+        return files, directories - foreign, special
+
+    def _foreign(self, path: str, names: list[str]) -> list[str]:
+        """Return those of the names of a directory that are not data."""
+        joined = "\0".join(names)
         lowered = joined.lower()
         # One search of all names together: names that need a closer look are rare.
-        if not path or not joined.isascii() or ".git" in lowered or ".dv" in lowered or "~1" in lowered:
-            for name in [*files, *directories]:
-                if self._is_foreign(path, name):
-                    files.pop(name, None)
-                    directories.discard(name)
-        return files, directories
+        if path and joined.isascii() and ".git" not in lowered and ".dv" not in lowered and "~1" not in lowered:
+            return []
+        return [name for name in names if self._is_foreign(path, name)]
 
     def _is_foreign(self, path: str, name: str) -> bool:
         """Return whether a name is not data, reporting it when it looks like some that cannot be stored."""
@@ -289,7 +334,8 @@ class Scanner:
         if kind is None:
             self.found.problems.append((path, _special(found[4])))
         elif row is None:
-            self.found.added.append((path, found))
+            directory, name = paths.split(path)
+            _note(self.found.added, directory, [name])
         elif row.kind == tree.ERASED or row.stat == UNKNOWN_STAT or stats.pack(found) != row.stat:  # type: ignore[attr-defined]
             self.found.doubtful.append((path, found))
 
@@ -320,19 +366,17 @@ class Scanner:
 
     def _new_level(self, path: str, pending: list[str]) -> None:
         self.found.new_directories.append(path)
-        files, directories = self._list(path)
+        names, directories, special = self._list_names(path)
         prefix = f"{path}/" if path else ""
         ignores = not self._ignore.is_empty
-        added = self.found.added
-        for name in sorted(files or ()):
-            below_path = prefix + name
-            if ignores and self._ignore.excludes(below_path, directory=False):
-                continue
-            found = (files or {})[name]
-            if stats.kind_of(found[4]) is None:
-                self.found.problems.append((below_path, _special(found[4])))
-            else:
-                added.append((below_path, found))
+        if ignores:
+            names = [name for name in names if not self._ignore.excludes(prefix + name, directory=False)]
+        for name, mode in special:
+            if not (ignores and self._ignore.excludes(prefix + name, directory=False)):
+                self.found.problems.append((prefix + name, _special(mode)))
+        if names:
+            names.sort()
+            _note(self.found.added, path, names)
         for name in sorted(directories, reverse=True):
             below_path = prefix + name
             if not (ignores and self._ignore.excludes(below_path, directory=True)):
@@ -387,12 +431,19 @@ def below(directories: Sequence[str], top: str) -> list[str]:
 def merge(into: Findings, other: Findings) -> None:
     """Add what another process found."""
     into.doubtful += other.doubtful
-    into.added += other.added
+    for directory, names in other.added.items():
+        _note(into.added, directory, names)
     into.removed += other.removed
     into.new_directories += other.new_directories
     into.gone_directories += other.gone_directories
     into.problems += other.problems
     into.leftovers += other.leftovers
+
+
+def _note(added: dict[str, list[str]], directory: str, names: list[str]) -> None:
+    """Add sorted names of a directory, which may have been listed before by another process."""
+    known = added.get(directory)
+    added[directory] = names if known is None else sorted({*known, *names})
 
 
 def _special(mode: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -98,7 +98,7 @@ class Session:
         self._index: indexes.WorktreeIndex | None = None
         self._ignore: ignoring.Ignore | None = None
         self._check_not_rolled_back()
-        self.held_by_git: Callable[[list[str]], set[str]] = lambda _files: set()
+        self.held_by_git: Callable[[Iterable[str]], set[str]] = lambda _files: set()
 
     @classmethod
     def open(cls, path: str, context: Context) -> Session:

@@ -8,30 +8,37 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.formats import log, stage
-from dvtool.formats.tree import Entry
 from dvtool.storage.disk import is_abandoned
 from dvtool.store.editing import Editor
 from dvtool.worktree import ignore, ingest, materialise
-from dvtool.worktree.index import Row
+from dvtool.worktree.index import Row, WorktreeIndex
+from dvtool.worktree.ingest import Seen
 from dvtool.worktree.inspect import refuse_problems
 from dvtool.worktree.scan import Findings, Scanner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dvtool.formats.tree import Entry
     from dvtool.store.editing import Changes
     from dvtool.store.transaction import Transaction
     from dvtool.worktree.session import Session, StageView
 
 
 class Staged(msgspec.Struct, kw_only=True):
-    """A stage's tree to be, and what it took: paths by what happened to them, with their entries and stat data."""
+    """A stage's tree to be, and what it took.
+
+    ``added`` and ``modified`` count files, ``size`` is their bytes.  ``whole`` are the files of new directories,
+    ``rows`` those added, modified or only looked at in the others: what the index is to know, by directory.
+    """
 
     tree: bytes
     roots: tuple[str, ...]
-    added: dict[str, tuple[Entry, bytes]]
-    modified: dict[str, tuple[Entry, bytes]]
-    refreshed: dict[str, tuple[Entry, bytes]]
+    added: int
+    modified: int
+    size: int
+    whole: dict[str, Seen]
+    rows: dict[str, dict[str, Row]]
     removed: list[str]
     new_directories: list[str]
     gone_directories: list[str]
@@ -68,16 +75,18 @@ def bring_in(session: Session, transaction: Transaction, found: Findings, roots:
     """
     view = session.stage()
     index = session.index()
-    to_read = sorted([*found.doubtful, *found.added])
+    known = {path for path, _stat in found.doubtful}
+    to_read = ingest.together(ingest.by_directory(known), found.added)
     result = ingest.ingest(session.store, session.root, to_read, transaction, session.context.progress)
     refuse_problems([*found.problems, *result.problems], doing="staged")
-    known = {path for path, _stat in found.doubtful}
     staged = Staged(
         tree=b"",
         roots=roots,
-        added={},
-        modified={},
-        refreshed={},
+        added=0,
+        modified=0,
+        size=0,
+        whole={},
+        rows={},
         removed=sorted({*found.removed, *(path for path in result.vanished if path in known)}),
         new_directories=found.new_directories,
         gone_directories=found.gone_directories,
@@ -90,19 +99,37 @@ def bring_in(session: Session, transaction: Transaction, found: Findings, roots:
             edits.setdefault(directory, {})[name] = None
     for path in found.new_directories:
         edits.setdefault(path, {})
-    for path, entry, stat in ingest.entries(result, to_read):
-        if path in known:
-            row = index.row(path)
-            if row is not None and (row.kind, row.size, row.id) == entry[:3]:
-                staged.refreshed[path] = (entry, stat)
-                continue
-            staged.modified[path] = (entry, stat)
+    for directory, seen in result.directories.items():
+        if directory not in index:
+            staged.whole[directory] = seen
+            staged.added += len(seen.names)
+            staged.size += sum(seen.sizes)
         else:
-            staged.added[path] = (entry, stat)
-        directory, name = paths.split(path)
-        edits.setdefault(directory, {})[name] = entry
-    staged.tree = Editor(transaction, session.store.secrets.split).apply(view.tree, edits)
+            changed = _compare(staged, index, directory, seen)
+            if changed:
+                edits.setdefault(directory, {}).update(changed)
+    whole = {directory: seen.columns() for directory, seen in staged.whole.items()}
+    staged.tree = Editor(transaction, session.store.secrets.split).apply(view.tree, edits, whole)
     return staged
+
+
+def _compare(staged: Staged, index: WorktreeIndex, directory: str, seen: Seen) -> dict[str, Entry]:
+    """Return the files of a mirrored directory that were added or modified, and note all that were seen."""
+    known = index.rows(directory)
+    rows = staged.rows[directory] = {}
+    changed: dict[str, Entry] = {}
+    for name, entry, stat in seen.rows():
+        rows[name] = Row(entry.kind, entry.size, entry.id, stat)
+        row = known.get(name)
+        if row is not None and row[:3] == entry[:3]:
+            continue
+        changed[name] = entry
+        staged.size += entry.size
+        if row is None:
+            staged.added += 1
+        else:
+            staged.modified += 1
+    return changed
 
 
 def stage_moves(
@@ -155,12 +182,15 @@ def update_index(session: Session, before: StageView, staged: Staged) -> None:
             index.set(directory, name, None)
     for path in staged.new_directories:
         index.add_directory(path)
-    for group in (staged.added, staged.modified, staged.refreshed):
-        for path, (entry, stat) in group.items():
-            directory, name = paths.split(path)
-            if directory not in index:
-                index.add_directory(directory)
-            index.set(directory, name, Row(entry.kind, entry.size, entry.id, stat))
+    for directory, seen in staged.whole.items():
+        index.add_directory(directory)
+        if index.rows(directory):
+            staged.rows[directory] = {name: Row(*entry[:3], stat) for name, entry, stat in seen.rows()}
+        else:
+            index.fill(directory, seen.record())
+    for directory, rows in staged.rows.items():
+        for name, row in rows.items():
+            index.set(directory, name, row)
     if "" not in index:
         index.add_directory("")
     if before.tree != staged.tree:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from dvtool import errors
+from dvtool.effects import Silence
 from dvtool.errors import DvError, StorageError
 from dvtool.formats import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dvtool.effects import Progress
 
@@ -59,13 +60,40 @@ class Counter:
         self._base = base
         self.files = 0
         self.size = 0
+        """Bytes read; the worker adds to it and tells now and then."""
 
-    def add(self, size: int) -> None:
-        """Count one file of ``size`` bytes."""
-        self.files += 1
-        self.size += size
+    def tell(self, files: int) -> None:
+        """Count ``files`` more, and let the parent see how far it has come."""
+        self.files += files
         self._cells[self._base] = self.files
         self._cells[self._base + 1] = self.size
+
+    def add(self, size: int) -> None:
+        """Count one file of ``size`` bytes, and tell."""
+        self.size += size
+        self.tell(1)
+
+
+class Turns:
+    """Numbers from 0 up to a count, each given to exactly one of the processes that ask.
+
+    The number is the file offset of one open file that forked processes share: moving it is one step in the kernel.
+    So nobody waits for the slower half of a division made beforehand.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Give out ``count`` numbers, here and in every process forked from now on."""
+        self._count = count
+        self._descriptor = os.memfd_create("turns")
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield numbers that nobody else gets, in rising order."""
+        while (number := os.lseek(self._descriptor, 1, os.SEEK_CUR) - 1) < self._count:
+            yield number
+
+    def close(self) -> None:
+        """Let go of the file in this process."""
+        os.close(self._descriptor)
 
 
 def count() -> int:
@@ -110,9 +138,9 @@ def run(
         DvError: the first that a worker raised, as it was.
         StorageError: when a worker was killed.
     """
-    shared = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, 16 * len(parts)))).cast("Q")
     if len(parts) == 1:
-        return [work(parts[0], _Told(shared, progress))]
+        return [work(parts[0], _Told(progress))]
+    shared = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, 16 * len(parts)))).cast("Q")
     children: dict[int, tuple[int, bytearray]] = {}
     order = []
     try:
@@ -137,22 +165,23 @@ def run(
     return results
 
 
+def unseen() -> Counter:
+    """Return a counter that nobody looks at."""
+    return _Told(Silence())
+
+
 class _Told(Counter):
     """A counter in this process: reports straight away, now and then."""
 
-    __slots__ = ("_due", "_progress")
+    __slots__ = ("_progress",)
 
-    def __init__(self, cells: memoryview, progress: Progress) -> None:
-        super().__init__(cells, 0)
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(memoryview(bytearray(16)).cast("Q"), 0)
         self._progress = progress
-        self._due = 0
 
-    def add(self, size: int) -> None:
-        super().add(size)
-        self._due += size + 16384
-        if self._due > 1 << 22:
-            self._due = 0
-            self._progress.advance(files=self.files, size=self.size)
+    def tell(self, files: int) -> None:
+        super().tell(files)
+        self._progress.advance(files=self.files, size=self.size)
 
 
 def _fork(part: T, work: Callable[[T, Counter], R], counter: Counter) -> tuple[int, int]:

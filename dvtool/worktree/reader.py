@@ -1,0 +1,247 @@
+"""Turns files of the worktree into entries: into chunks that are stored, or only to learn their ids.
+
+Each file is opened once and read once.  Its status is taken before and after; a file that changed meanwhile is read
+again, and named if it does not hold still.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as stat_module
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids
+from dvtool.formats import tree
+from dvtool.store import manifests
+from dvtool.store.chunker import WHOLE_LIMIT
+from dvtool.worktree import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.digest import IdHasher
+    from dvtool.store.store import Store
+    from dvtool.store.transaction import Transaction
+    from dvtool.worktree.stats import Stat
+    from dvtool.worktree.workers import Counter
+
+ATTEMPTS: Final = 5
+PAUSE_SECONDS: Final = 0.02
+TOLD_EVERY: Final = 64
+"""Files, or chunks of a long one, between two words on progress."""
+
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""A link is not followed; a pipe that took a file's place does not block."""
+_MISSING: Final = bytes(ids.ID_SIZE)
+
+Found = tuple[int, int, bytes, "Stat"]
+"""Kind, size in bytes, id and status of a file."""
+
+
+class _ChangedError(Exception):
+    """A file is not as its status said; read it again."""
+
+
+class Columns(msgspec.Struct, kw_only=True, array_like=True):
+    """What became of files, in the order given: ``kinds`` is 0 where a file vanished or could not be read.
+
+    ``ids`` has 32 bytes for each, ``stats`` 40 as the worktree's index keeps them.
+    """
+
+    kinds: bytearray
+    sizes: list[int]
+    ids: bytearray
+    stats: bytes
+
+
+class Trouble(msgspec.Struct, kw_only=True, array_like=True):
+    """Files that could not be read: (path, reason), and paths that are no longer there."""
+
+    problems: list[tuple[str, str]]
+    vanished: list[str]
+
+
+class IdSink:
+    """Makes ids without storing anything."""
+
+    def __init__(self, hasher: IdHasher) -> None:
+        """Use the repository's id hasher."""
+        self._hasher = hasher
+
+    def put_object(self, kind: int, data: bytes) -> bytes:
+        """Return the id that the object would have."""
+        return self._hasher.id(kind, data)
+
+    def put_chunk(self, data: bytes | memoryview) -> bytes:
+        """Return the id that the chunk would have."""
+        return self._hasher.id(ids.CHUNK, data)
+
+
+class Reader:
+    """Reads files, handing their chunks to a sink."""
+
+    def __init__(
+        self, store: Store, sink: Transaction | IdSink, root: str, counter: Counter, *, moves: bool = False
+    ) -> None:
+        """Prepare to read files below ``root`` (absolute).
+
+        Args:
+            store: whose ids are made.
+            sink: takes the chunks and manifests.
+            root: the worktree's root.
+            counter: is told what has been read.
+            moves: whether this process may change its working directory, which spares the kernel work.
+        """
+        self._sink = sink
+        self._chunker = store.chunker()
+        self._minimum = self._chunker.minimum
+        self._root = root
+        self._counter = counter
+        self._moves = moves
+        self.trouble = Trouble(problems=[], vanished=[])
+
+    def read(self, directory: str, names: Sequence[str]) -> Columns:
+        """Return what the files ``names`` of a directory hold; what goes wrong is noted in :attr:`trouble`.
+
+        Raises:
+            StorageError: when the store cannot be written.
+        """
+        prefix = f"{self._root}/{directory}/" if directory else f"{self._root}/"
+        if self._moves and self._move(prefix):
+            prefix = ""
+        found = Columns(kinds=bytearray(), sizes=[], ids=bytearray(), stats=b"")
+        flat: list[int] = []
+        began = time.time_ns()
+        counter = self._counter
+        for number, name in enumerate(names, 1):
+            try:
+                try:
+                    kind, size, identity, stat = self.one(prefix + name)
+                except _ChangedError:
+                    kind, size, identity, stat = self._again(prefix + name)
+            except (OSError, UnicodeError) as error:
+                self._note(f"{directory}/{name}" if directory else name, error)
+                kind, size, identity, stat = 0, 0, _MISSING, (0, 0, 0, 0, 0)
+            found.kinds.append(kind)
+            found.sizes.append(size)
+            found.ids += identity
+            flat.extend(stat)
+            counter.size += size
+            if not number % TOLD_EVERY:
+                counter.tell(TOLD_EVERY)
+        counter.tell(len(names) % TOLD_EVERY)
+        found.stats = stats.trusted(flat, began)
+        return found
+
+    def _move(self, place: str) -> bool:
+        try:
+            os.chdir(place)
+        except OSError:
+            return False  # each file will say what is wrong
+        return True
+
+    def _note(self, path: str, error: OSError | UnicodeError) -> None:
+        if isinstance(error, BlockingIOError):
+            self.trouble.problems.append((path, "it changes while it is being read"))
+        elif isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            self.trouble.vanished.append(path)
+        elif isinstance(error, UnicodeError):
+            self.trouble.problems.append((path, "its link target is not UTF-8"))
+        else:
+            self.trouble.problems.append((path, error.strerror or str(error)))
+
+    def _again(self, path: str) -> Found:
+        """Return what a file holds that did not hold still at first.
+
+        Raises:
+            BlockingIOError: when it still does not.
+        """
+        for attempt in range(1, ATTEMPTS):
+            time.sleep(PAUSE_SECONDS * attempt)
+            try:
+                return self.one(path)
+            except _ChangedError:
+                continue
+        raise BlockingIOError
+
+    def one(self, path: str) -> Found:
+        """Return what one file holds.
+
+        Raises:
+            OSError, UnicodeError: when it cannot be read or stored.
+            _ChangedError: when it changed meanwhile.
+        """
+        try:
+            descriptor = os.open(path, _FLAGS)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return self._link(path)
+            raise
+        try:
+            found = stats.of(os.fstat(descriptor))
+            size, mode = found[0], found[4]
+            if not stat_module.S_ISREG(mode):
+                raise OSError(0, "it is no longer a file that can be stored")
+            kind = tree.EXECUTABLE if mode & stat_module.S_IXUSR else tree.FILE
+            if size > WHOLE_LIMIT:
+                chunks, lengths = self._stream(descriptor)
+            else:
+                data = os.read(descriptor, size + 1)
+                if len(data) != size:
+                    data += _rest(descriptor, size + 1 - len(data))
+                if len(data) != size or stats.of(os.fstat(descriptor)) != found:
+                    raise _ChangedError
+                if size <= self._minimum:
+                    return kind, size, self._sink.put_chunk(data), found
+                view = memoryview(data)
+                cuts = self._chunker.cut(data)
+                chunks = [self._sink.put_chunk(view[start:end]) for start, end in cuts]
+                lengths = [end - start for start, end in cuts]
+            if sum(lengths) != size or stats.of(os.fstat(descriptor)) != found:
+                raise _ChangedError
+        finally:
+            os.close(descriptor)
+        if len(chunks) == 1:
+            return kind, size, chunks[0], found
+        long_kind = tree.LONG_EXECUTABLE if kind == tree.EXECUTABLE else tree.LONG_FILE
+        return long_kind, size, manifests.build(chunks, lengths, self._sink), found
+
+    def _link(self, path: str) -> Found:
+        found = stats.of(os.lstat(path))
+        if not stat_module.S_ISLNK(found[4]):
+            raise _ChangedError
+        target = os.readlink(path).encode("utf-8")
+        if stats.of(os.lstat(path)) != found:
+            raise _ChangedError
+        return tree.SYMLINK, len(target), self._sink.put_chunk(target), found
+
+    def _stream(self, descriptor: int) -> tuple[list[bytes], list[int]]:
+        chunks: list[bytes] = []
+        lengths: list[int] = []
+        put = self._sink.put_chunk
+        counter = self._counter
+        before = counter.size
+        for data in self._chunker.stream(lambda view: os.readv(descriptor, [view])):
+            chunks.append(put(data))
+            lengths.append(len(data))
+            counter.size += len(data)
+            if not len(lengths) % TOLD_EVERY:
+                counter.tell(0)
+        counter.size = before  # the caller counts the whole file
+        return chunks, lengths
+
+
+def _rest(descriptor: int, wanted: int) -> bytes:
+    """Return what short reads left: up to ``wanted`` more bytes."""
+    parts = []
+    while wanted > 0:
+        part = os.read(descriptor, wanted)
+        if not part:
+            break
+        parts.append(part)
+        wanted -= len(part)
+    return b"".join(parts)

@@ -6,6 +6,7 @@ only the pages it asks for, so no command loads an index whole, and none of it l
 
 from __future__ import annotations
 
+import operator
 import struct
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,7 +19,7 @@ from dvtool.errors import FormatError, IntegrityError
 from dvtool.formats import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAGIC: Final = b"DVINDEX\n"
 VERSION: Final = 1
@@ -55,9 +56,12 @@ class Location(NamedTuple):
         return (top & 0x0F) | (0x80 if top & 0x10 else 0)
 
 
+_FLAG_BITS: Final = [((flags & 0x0F) | (0x10 if flags & 0x80 else 0)) << 27 for flags in range(256)]
+
+
 def pack_raw_flags(raw: int, flags: int) -> int:
     """Return the content length and the flags of a frame in one number."""
-    return raw | ((flags & 0x0F) | (0x10 if flags & 0x80 else 0)) << 27
+    return raw | _FLAG_BITS[flags]
 
 
 class PackEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -225,6 +229,11 @@ _PAGES_KEPT = 2048
 def record(identity: bytes, location: Location) -> bytes:
     """Return the 52 bytes that say where ``identity`` lies."""
     return identity + _LOCATION.pack(*location)
+
+
+def records(identities: Iterable[bytes], *locations: Iterable[int]) -> list[bytes]:
+    """Return :func:`record` of many ids at once; ``locations`` are the columns of :class:`Location`."""
+    return list(map(operator.add, identities, map(_LOCATION.pack, *locations)))
 
 
 def unpack(data: bytes) -> tuple[bytes, Location]:

@@ -7,6 +7,7 @@ memory does not depend on the pack.  A data key is made with its writer, in the 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import os
 from array import array
@@ -54,14 +55,16 @@ class FinishedPack(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def records(self, position: int) -> list[bytes]:
         """Return the index records of its frames, for a pack at ``position`` of an index file's list."""
-        offset = pack.HEADER_SIZE
-        found = []
-        for number, (flags, stored, raw) in enumerate(zip(self.flags, self.stored, self.raw, strict=True)):
-            identity = self.ids[number * ids.ID_SIZE : (number + 1) * ids.ID_SIZE]
-            packed = index.pack_raw_flags(raw, flags)
-            found.append(index.record(identity, index.Location(position, number, offset, stored, packed)))
-            offset += stored
-        return found
+        size = ids.ID_SIZE
+        count = len(self.flags)
+        return index.records(
+            [self.ids[at : at + size] for at in range(0, count * size, size)],
+            itertools.repeat(position, count),
+            range(count),
+            itertools.accumulate(self.stored[:-1], initial=pack.HEADER_SIZE),
+            self.stored,
+            map(index.pack_raw_flags, self.raw, self.flags),
+        )
 
 
 class PackWriter:

@@ -37,6 +37,7 @@ class Transaction:
         self._writers: dict[int, PackWriter] = {}
         self._finished: list[FinishedPack] = []
         self._adopted: list[FinishedPack] = []
+        self._unlisted: list[FinishedPack] = []
         self._waits: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
@@ -58,6 +59,8 @@ class Transaction:
     def put_chunk(self, data: bytes | memoryview) -> bytes:
         """Store a chunk unless it is there already, and return its id; the empty chunk is never stored."""
         identity = self.store.hasher.id(ids.CHUNK, data)
+        if self._unlisted:
+            self._list_adopted()
         if len(data) and identity not in self._chunks and not self._is_stored(identity):
             if self._claims is not None and not self._claims.claim(identity):
                 self.skipped.add(identity)
@@ -105,16 +108,20 @@ class Transaction:
 
     def stores(self, identity: bytes) -> bool:
         """Return whether a finished pack, or the store, holds ``identity``."""
+        self._list_adopted()
         return identity in self._chunks or self.store.has(identity)
+
+    def _list_adopted(self) -> None:
+        """Take the ids of adopted packs among ours; put off until somebody asks, since most commands don't."""
+        size = ids.ID_SIZE
+        while self._unlisted:
+            found = self._unlisted.pop().ids
+            self._chunks.update(found[at : at + size] for at in range(0, len(found), size))
 
     def adopt(self, packs: list[FinishedPack]) -> None:
         """Take packs that other processes finished in the store's workspace."""
         self._finished += packs
-        for finished in packs:
-            if finished.content == pack.DATA:
-                self._chunks.update(
-                    finished.ids[at : at + ids.ID_SIZE] for at in range(0, len(finished.ids), ids.ID_SIZE)
-                )
+        self._unlisted += [finished for finished in packs if finished.content == pack.DATA]
 
     def commit(self, operation: str, build: Callable[[State], list[log.Action]]) -> log.Entry:
         """Write everything and append one entry.

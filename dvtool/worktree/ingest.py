@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -155,13 +154,15 @@ def ingest(store: Store, root: str, files: Files, transaction: Transaction | Non
 def _size(root: str, files: Files, count: int) -> tuple[int, bool]:
     """Return how many bytes files have, and whether that is exact and not an estimate."""
     step = 1 + count // LOOKED_AT
-    everything = (f"{root}/{paths.join(directory, name)}" for directory, names in files.items() for name in names)
     total = 0
-    for path in itertools.islice(everything, 0, None, step):
-        try:
-            total += os.lstat(path).st_size
-        except OSError:
-            continue  # reading it will say what is wrong
+    at = 0
+    for directory, names in files.items():
+        for name in names[at::step]:
+            try:
+                total += os.lstat(f"{root}/{directory}/{name}").st_size
+            except OSError:
+                continue  # reading it will say what is wrong
+        at = (at - len(names)) % step
     return total * step, step == 1
 
 

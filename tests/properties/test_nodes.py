@@ -188,6 +188,26 @@ def test_a_tree_holds_what_was_put_into_it(files):
     assert (totals.files, totals.size) == (len(files), sum(entry.size for entry in files.values()))
 
 
+@given(files=deep)
+def test_directories_given_as_columns_make_the_same_tree(files):
+    objects = Objects()
+    by_directory: dict[str, dict[str, tree.Entry]] = {}
+    for path, entry in sorted(files.items()):
+        parent, name = paths.split(path)
+        by_directory.setdefault(parent, {})[name] = entry
+    whole = {
+        parent: tree.Columns(
+            names=list(entries),
+            kinds=bytes([entry.kind for entry in entries.values()]),
+            sizes=[entry.size for entry in entries.values()],
+            ids=b"".join([entry.id for entry in entries.values()]),
+        )
+        for parent, entries in by_directory.items()
+    }
+    assert all(columns.entries() == by_directory[parent] for parent, columns in whole.items())
+    assert Editor(objects, KEY).apply(None, {}, whole) == build(objects, files)
+
+
 @given(before=flat, after=flat)
 @example(before={}, after={f"{i:02}": file(i) for i in range(60)})
 @example(before={f"{i:02}": file(i) for i in range(60)}, after={})

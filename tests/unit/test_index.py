@@ -522,3 +522,49 @@ def test_progress_of_workers_adds_up():
 
     assert workers.run([[1, 2], [3], [4, 5, 6]], work, int, heard, clean=lambda _process: None) == [2, 1, 3]
     assert (heard.files, heard.size) == (6, 21)
+
+
+def test_turns_are_given_to_one_process_each():
+    turns = workers.Turns(5000)
+    try:
+        given = workers.run(
+            range(4), lambda _n, _counter: list(turns), list[int], Silence(), clean=lambda _process: None
+        )
+    finally:
+        turns.close()
+    assert sorted(turn for mine in given for turn in mine) == list(range(5000))
+    assert all(mine == sorted(mine) for mine in given)
+
+
+def test_columns_that_take_a_directory_are_its_rows():
+    mirrored = WorktreeIndex()
+    mirrored.add_directory("a/b")
+    rows = {f"f{i}": row(i) for i in range(5)}
+    other = WorktreeIndex()
+    other.add_directory("a/b")
+    for name, value in rows.items():
+        other.set("a/b", name, value)
+    record = other._fresh("a/b")
+    mirrored.fill("a/b", record)
+    assert mirrored.rows("a/b") == rows
+    mirrored.fill("a/b", record)
+    mirrored.set("a/b", "f1", None)
+    mirrored.add_directory("a/b/f2")
+    assert set(mirrored.rows("a/b")) == {"f0", "f3", "f4"}
+    mirrored.fill("a/b", record)
+    mirrored.tree = other.tree = bytes(32)
+    again = WorktreeIndex(mirrored.encode())
+    assert again.rows("a/b") == rows
+    assert again.subdirectories("a/b") == {"f2"}
+
+
+def test_a_directory_is_read_whole_beside_its_subdirectories(repo, parallel):
+    wanted = fill(repo)
+    put(f"{repo.root}/data/below/deep", b"deep")
+    repo.add(["data"])
+    repo.commit("c")
+    found = stored(repo)
+    assert {name: found[name] for name in wanted} == wanted
+    assert found["below/deep"] == b"deep"
+    assert set(listed(reopen(repo))) == {*(f"data/{name}" for name in wanted), "data/below/deep", "data/link"}
+    assert reopen(repo).status().clean

@@ -1,6 +1,7 @@
 """Transactions: all or nothing, and no file left behind."""
 
 import os
+import random
 
 import pytest
 
@@ -104,6 +105,30 @@ def test_packs_are_closed_at_their_size(store, monkeypatch):
     assert [store.read_object(ids.CHUNK, identity) for identity in found] == contents
     for name in added.packs:
         assert store.backend.size(pack.file_name(name)) < 140_000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pack_longer_than_its_buffers_reads_as_it_was_written(store, seed):
+    chance = random.Random(seed)
+    # Frames of every length up to several buffers, so that pieces end at every place of a block.
+    lengths = [chance.choice([1, 100, 5_000, 70_000, 300_000, 5_000_000, 9_000_000]) for _ in range(40)]
+    contents = [chance.randbytes(length) for length in lengths]
+    with store.transaction() as transaction:
+        found = [transaction.put_chunk(data) for data in contents]
+        transaction.commit("add", lambda _state: [])
+    again = stores.open_local(store.backend.root, clock=store.clock, entropy=store.entropy)
+    assert [again.read_object(ids.CHUNK, identity) for identity in found] == contents
+    assert unfinished(store) == []
+
+
+def test_two_packs_written_at_once_do_not_share_their_buffers(store):
+    with store.transaction() as first, store.transaction() as second:
+        one = [first.put_chunk(bytes([number]) * 900_000 + b"one" * 30_000) for number in range(30)]
+        two = [second.put_chunk(bytes([number]) * 900_000 + b"two" * 30_000) for number in range(30)]
+        first.commit("add", lambda _state: [])
+        second.commit("add", lambda _state: [])
+    assert [store.read_object(ids.CHUNK, identity)[-3:] for identity in one] == [b"one"] * 30
+    assert [store.read_object(ids.CHUNK, identity)[-3:] for identity in two] == [b"two"] * 30
 
 
 def test_packs_of_others_are_taken_over(store):

@@ -106,20 +106,20 @@ class Workspace:
             )
         return _checked_author(from_git)
 
-    def held_by_git(self, files: Sequence[str]) -> set[str]:
+    def held_by_git(self, files: Iterable[str]) -> set[str]:
         """Return those of ``files`` that are Git's: what it tracks, and its own files, tracked yet or not.
 
         The library that reads Git's index is loaded only if there is anything to ask.
         """
         if not self.in_git():
             return set()
-        own = set(beside.OWN.intersection(files))
-        others = [path for path in files if path not in own]
-        held = own.union(beside.tracked(self.session.root, others)) if others else own
+        named = list(files)
+        own = set(beside.OWN.intersection(named))
+        held = own.union(beside.tracked(self.session.root, named)) if len(named) > len(own) else own
         self._held |= held
         return held
 
-    def refuse_git_tracked(self, files: Sequence[str], *, skip: bool) -> set[str]:
+    def refuse_git_tracked(self, files: Iterable[str], *, skip: bool) -> set[str]:
         """Return those of ``files`` that are Git's, which are to be left to Git.
 
         Raises:

@@ -46,7 +46,8 @@ def test_golden_bytes_are_written_again_as_they_were(vector):
 
 
 def test_every_kind_has_golden_bytes(generator):
-    assert {vector.value["kind"] for vector in generator.blobs()} == set(KINDS)
+    found = {vector.value["kind"] for vector in generator.vectors() if vector.format == "sealed"}
+    assert found == set(KINDS)
 
 
 @given(payload=st.binary(max_size=300), context=st.binary(max_size=80), kind=st.sampled_from(KINDS))

@@ -1,0 +1,157 @@
+"""Golden vectors of the files of a store that are sealed, and of the two that are not."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from dvtool import digest, ids
+from dvtool.crypto import Sealer
+from dvtool.formats import index, pack, repokey, sealed, storeformat, tree
+from tests.vectors.vector import KEY, REPOSITORY, STORE, Vector, fill, identity, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EMPTY_TREE = tree.encode_leaf([], [])[0]
+
+
+def packs() -> Iterator[Vector]:
+    """Yield packs; the compressed frame is written by hand, so that no library decides its bytes."""
+    salt = fill("pack salt", 32)
+    hello = b"hello, world"
+    run = b"a" * 64
+    # Magic, one segment with a one-byte content size, one last block of 64 times one byte.
+    zstd = bytes.fromhex("28b52ffd2040030200") + b"a"
+    cases = [
+        ("data", "Two chunks, the second compressed.", pack.DATA, [(1, hello, hello), (0x81, run, zstd)]),
+        ("metadata", "One object: an empty directory.", pack.METADATA, [(ids.TREE, EMPTY_TREE, EMPTY_TREE)]),
+        ("empty", "A pack without frames.", pack.DATA, []),
+    ]
+    hasher = digest.IdHasher(KEY)
+    for name, about, content, frames in cases:
+        sealer = Sealer(KEY)
+        header = pack.encode_header(pack.Header(content=content, store=STORE, salt=salt))
+        parts = [header]
+        stored = []
+        for number, (_flags, _raw, kept) in enumerate(frames):
+            parts.append(sealer.seal(number, kept, pack.associated(header, number)))
+            stored.append(len(parts[-1]))
+        footer = pack.Footer(
+            ids=b"".join(hasher.id(flags & pack.KIND_MASK, raw) for flags, raw, _kept in frames),
+            flags=bytes(flags for flags, _raw, _kept in frames),
+            stored=array("I", stored),
+            raw=array("I", [len(raw) for _flags, raw, _kept in frames]),
+        )
+        number = pack.FOOTER_NUMBER
+        parts.append(sealer.seal(number, pack.encode_footer(footer), pack.associated(header, number)))
+        parts.append(len(parts[-1]).to_bytes(4, "little"))
+        body = b"".join(parts)
+        data = body + digest.accident(body)
+        yield Vector(
+            format="pack",
+            name=name,
+            about=about,
+            inputs={"key": KEY.hex(), "id_key": KEY.hex(), "store": STORE.hex()},
+            value={
+                "name": digest.sealed_name(data).hex(),
+                "content": content,
+                "salt": salt.hex(),
+                "footer": plain(footer),
+                "frames": [raw.hex() for _flags, raw, _kept in frames],
+            },
+            data=data,
+        )
+
+
+def indexes() -> Iterator[Vector]:
+    """Yield index files of no, one and several pages."""
+    for name, about, count in [
+        ("empty", "No packs, no records, no pages.", 0),
+        ("one-page", "Three records in two packs.", 3),
+        ("full-page", "Exactly one full page.", index.PAGE_RECORDS),
+        ("three-pages", "Two full pages and one of a single record.", 2 * index.PAGE_RECORDS + 1),
+    ]:
+        entries = tuple(
+            index.PackEntry(name=identity(f"pack {number}"), content=1 + number, size=1000 + number, frames=2, raw=900)
+            for number in range(2 if count else 0)
+        )
+        locations = {
+            identity(f"object {number}"): index.Location(
+                pack=number % 2,
+                number=number,
+                offset=64 + 100 * number,
+                stored=100,
+                raw_flags=index.pack_raw_flags(84 + number, ids.CHUNK | pack.COMPRESSED * (number % 2)),
+            )
+            for number in range(count)
+        }
+        salt = fill(f"index salt {name}", 32)
+        records = [index.record(each, location) for each, location in locations.items()]
+        shown = sorted(locations.items())[:3]
+        yield Vector(
+            format="index",
+            name=name,
+            about=about,
+            inputs={"key": KEY.hex(), "store": STORE.hex(), "salt": salt.hex()},
+            value={
+                "packs": plain(entries),
+                "records": count,
+                "first": [
+                    {"id": each.hex(), **plain(location), "raw": location.raw, "flags": location.flags}
+                    for each, location in shown
+                ],
+            },
+            data=index.encode(STORE, KEY, salt, entries, records),
+        )
+
+
+def blobs() -> Iterator[Vector]:
+    """Yield sealed blobs of each kind."""
+    label = fill("label", sealed.LABEL_SIZE)
+    for name, kind, place, payload in [
+        ("log-entry", sealed.LOG_ENTRY, "log/0000000000000001", b"an entry"),
+        ("key-file", sealed.KEY_FILE, f"keys/{fill('key file', 16).hex()}", b"some keys"),
+        ("log-key", sealed.LOG_KEY, f"keys/log-{label.hex()}", fill("log key", 32)),
+        ("cache", sealed.CACHE, "cache", b""),
+    ]:
+        kind_label = label if kind == sealed.LOG_ENTRY else bytes(sealed.LABEL_SIZE)
+        salt = fill(f"salt {name}", sealed.SALT_SIZE)
+        yield Vector(
+            format="sealed",
+            name=name,
+            about=f"A blob of kind {kind}, bound to its store and its name.",
+            inputs={"longterm": KEY.hex(), "store": STORE.hex(), "place": place, "salt": salt.hex()},
+            value={"kind": kind, "label": kind_label.hex(), "payload": payload.hex()},
+            data=sealed.seal(kind, KEY, kind_label, salt, STORE + place.encode(), payload),
+        )
+
+
+def repository_keys() -> Iterator[Vector]:
+    """Yield the key of a repository."""
+    yield Vector(
+        format="repokey",
+        name="plain",
+        about="A secret kept in the clear.",
+        inputs={"repository": REPOSITORY.hex()},
+        value={"secret": KEY.hex()},
+        data=repokey.encode(REPOSITORY, KEY),
+    )
+
+
+def store_formats() -> Iterator[Vector]:
+    """Yield format files."""
+    for name, about, chunking in [
+        ("default", "A store with the usual chunk sizes.", storeformat.Chunking()),
+        (
+            "small-chunks",
+            "A store with the smallest chunk sizes.",
+            storeformat.Chunking(minimum=64, average=256, maximum=1024),
+        ),
+    ]:
+        value = storeformat.StoreFormat(version=1, flags=(), chunking=chunking, repository=REPOSITORY, store=STORE)
+        data = storeformat.encode(value)
+        yield Vector(format="storeformat", name=name, about=about, inputs={}, value=plain(value), data=data)
+
+
+SOURCES = (packs, indexes, blobs, repository_keys, store_formats)

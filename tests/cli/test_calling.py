@@ -157,7 +157,15 @@ def test_70_a_bug_is_a_report_in_a_file_and_no_traceback(empty, tmp_path):
     assert done.returncode == 2  # the command has no such option, which is no bug
 
 
-def test_130_interrupted(data):
+@pytest.fixture
+def interruptible():
+    """Interrupts reach child processes, also where the tests run in the background and ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_130_interrupted(data, interruptible):
     import fcntl
 
     with (data.root / ".dv" / "lock").open("w") as held:

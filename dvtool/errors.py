@@ -6,6 +6,26 @@ codes lives in ``dvtool.cli.exits`` and nowhere else.
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
+
+class Voices(msgspec.Struct, frozen=True, kw_only=True):
+    """What an error says, as data: its kind, its four voices, and the names it is about."""
+
+    kind: str
+    what: str
+    where: str
+    why: str
+    next: str
+    items: tuple[str, ...]
+
+    def error(self) -> DvError:
+        """Return an error that says this, of the class that its kind belongs to."""
+        found = KINDS.get(self.kind, DvError)
+        return found(self.what, where=self.where, why=self.why, next=self.next, items=self.items)
+
 
 class DvError(Exception):
     """Base of everything that ``dvtool`` raises on purpose.
@@ -29,6 +49,10 @@ class DvError(Exception):
         self.why = why
         self.next = next
         self.items = items
+
+    def voices(self) -> Voices:
+        """Return what this error says, as data that can leave the process."""
+        return Voices(kind=self.kind, what=self.what, where=self.where, why=self.why, next=self.next, items=self.items)
 
     def __str__(self) -> str:
         """Return the four voices as one line, for logs and uncaught errors."""
@@ -99,3 +123,7 @@ class ChecksFailedError(DvError):
     """The work was done and found differences or failed checks; not a fault of the program."""
 
     kind = "checks"
+
+
+KINDS: Final = {each.kind: each for each in DvError.__subclasses__()}
+"""The class of each kind of error; what is derived from one of them is of its kind."""

@@ -9,11 +9,25 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
+from dvtool.errors import Voices
+
 if TYPE_CHECKING:
     from dvtool.errors import DvError
 
 COLOURS: Final = {"added": "green", "removed": "red", "modified": "yellow", "renamed": "cyan", "id": "yellow"}
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+class CodedVoices(Voices, frozen=True, kw_only=True):
+    """What an error says: its kind, its four voices, the names it is about, and the exit code."""
+
+    code: int
+
+
+class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line of stderr when a command with ``--json`` fails; stdout is empty then."""
+
+    error: CodedVoices
 
 
 def as_json(document: object) -> None:
@@ -63,8 +77,8 @@ def quoted(path: str) -> str:
 def show_error(error: DvError, code: int, *, json: bool) -> None:
     """Print an error to stderr: as words, or as the last line in JSON."""
     if json:
-        voices = {"code": code, "kind": error.kind, "what": error.what, "where": error.where}
-        document = {"error": {**voices, "why": error.why, "next": error.next, "items": list(error.items)}}
+        # An ErrorDocument, with the code in front, where people look for it.
+        document = {"error": {"code": code, **msgspec.structs.asdict(error.voices())}}
         sys.stderr.buffer.write(msgspec.json.encode(document) + b"\n")
         return
     lines = [f"dv: {error.what}"]

@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from dvtool.cli.output import ErrorDocument
 from dvtool.history.describe import SnapshotItem
 from dvtool.operations.add import AddResult
 from dvtool.operations.checkout import CheckoutResult
@@ -36,24 +37,6 @@ from dvtool.operations.worktrees import WorktreeItem
 
 DIRECTORY: Final = os.path.join("docs", "json")
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
-
-class Voices(msgspec.Struct, frozen=True, kw_only=True):
-    """What an error says: the exit code, the kind of error, its four voices, and the names it is about."""
-
-    code: int
-    kind: str
-    what: str
-    where: str
-    why: str
-    next: str
-    items: tuple[str, ...]
-
-
-class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The last line of stderr when a command with ``--json`` fails; stdout is empty then."""
-
-    error: Voices
 
 
 DOCUMENTS: Final[dict[str, Any]] = {

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from dvtool import errors
 from dvtool.effects import Silence
-from dvtool.errors import DvError, StorageError
+from dvtool.errors import DvError, StorageError, Voices
 from dvtool.formats import codec
 
 if TYPE_CHECKING:
@@ -30,19 +29,6 @@ R = TypeVar("R")
 
 LIMIT: Final = 8
 """More workers than this wait for the disk rather than help."""
-
-_KINDS: Final = {
-    kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DvError)
-}
-
-
-class _Failure(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    kind: str
-    what: str
-    where: str
-    why: str
-    next: str
-    items: tuple[str, ...]
 
 
 class _Bug(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -201,15 +187,7 @@ def _answer(part: T, work: Callable[[T, Counter], R], counter: Counter) -> bytes
     try:
         return b"R" + codec.encode(work(part, counter))
     except DvError as error:
-        failure = _Failure(
-            kind=type(error).__name__,
-            what=error.what,
-            where=error.where,
-            why=error.why,
-            next=error.next,
-            items=error.items,
-        )
-        return b"F" + codec.encode(failure)
+        return b"F" + codec.encode(error.voices())
     except BaseException:  # noqa: BLE001 - the parent raises it again, with this trace
         return b"B" + codec.encode(_Bug(trace=traceback.format_exc()))
 
@@ -238,10 +216,7 @@ def _result(data: bytes, kind: type[R], child: int) -> R:
     if data[:1] == b"R":
         return codec.decode(kind, memoryview(data)[1:], what="answer of a worker")
     if data[:1] == b"F":
-        failure = codec.decode(_Failure, data[1:], what="answer of a worker")
-        raise _KINDS[failure.kind](
-            failure.what, where=failure.where, why=failure.why, next=failure.next, items=failure.items
-        )
+        raise codec.decode(Voices, data[1:], what="answer of a worker").error()
     if data[:1] == b"B":
         raise RuntimeError(codec.decode(_Bug, data[1:], what="answer of a worker").trace)
     raise StorageError(

@@ -13,6 +13,7 @@ import pytest
 from dvtool.cli import reference, schemas
 from dvtool.cli.main import COMMANDS
 from dvtool.cli.main import dv as group
+from dvtool.cli.output import ErrorDocument
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -132,7 +133,7 @@ def test_what_worktree_remove_prints_decodes_strictly(data):
 
 def test_what_an_error_says_decodes_strictly(data):
     done = data("show", "nothing", "--json", code=10)
-    hold_exactly(json.loads(done.err.splitlines()[-1]), schemas.ErrorDocument)
+    hold_exactly(json.loads(done.err.splitlines()[-1]), ErrorDocument)
 
 
 @pytest.mark.parametrize("command", sorted(KEYS))

@@ -1,4 +1,4 @@
-"""What a pure program must be handed: the clock, randomness and a place to report progress."""
+"""What a pure program must be handed: the clock, randomness, bytes too many to hold, a place to report progress."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ class Entropy(Protocol):
 
     def bytes(self, count: int) -> bytes:
         """Return ``count`` unpredictable bytes."""
+        ...
+
+
+class View(Protocol):
+    """Bytes of which slices are read as they are asked for; ``bytes`` and ``memoryview`` are views too."""
+
+    def __len__(self) -> int:
+        """Return how many bytes there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> bytes | memoryview:
+        """Return a slice; a shorter one when bytes have gone since the view was made."""
         ...
 
 

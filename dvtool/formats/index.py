@@ -21,6 +21,8 @@ from dvtool.formats import codec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from dvtool.effects import View
+
 MAGIC: Final = b"DVINDEX\n"
 VERSION: Final = 1
 HEADER_SIZE: Final = 64
@@ -30,6 +32,7 @@ RECORD_SIZE: Final = 52
 PAGE_RECORDS: Final = 256
 DIRECTORY_NUMBER: Final = 0xFFFFFFFF
 PREFIX_SIZE: Final = 8
+DIRECTORY_LIMIT: Final = 268435456
 
 _HEADER = struct.Struct("<8sBBH4x16s32s")
 _LOCATION = struct.Struct("<IIIII")
@@ -111,16 +114,16 @@ def encode(store: bytes, key: bytes, salt: bytes, packs: Sequence[PackEntry], re
 class Reader:
     """Looks ids up in one index file, opening pages as they are asked for."""
 
-    def __init__(self, data: bytes | memoryview, store: bytes, key: bytes) -> None:
+    def __init__(self, data: View, store: bytes, key: bytes) -> None:
         """Open the directory of an index file.
 
         Raises:
             FormatError: when it is not an index file of a version known here.
             IntegrityError: when it is damaged, or belongs to another store or key.
         """
-        if len(data) < HEADER_SIZE + TAIL_SIZE or bytes(data[:8]) != MAGIC:
-            raise FormatError("an index file does not begin as one")
         self._header = bytes(data[:HEADER_SIZE])
+        if len(data) < HEADER_SIZE + TAIL_SIZE or len(self._header) < HEADER_SIZE or self._header[:8] != MAGIC:
+            raise FormatError("an index file does not begin as one")
         _magic, version, _zero, _zero2, owner, _salt = _HEADER.unpack(self._header)
         if version != VERSION:
             raise FormatError(f"an index file has format version {version}", next="upgrade dv")
@@ -132,6 +135,8 @@ class Reader:
         at = len(data) - TAIL_SIZE - length
         if at < HEADER_SIZE:
             raise IntegrityError("an index file is truncated")
+        if length > DIRECTORY_LIMIT:
+            raise FormatError("an index file claims a longer directory than the format allows")
         plain = self._open(DIRECTORY_NUMBER, at, length)
         self.directory = codec.decode(Directory, plain, what="index directory")
         prefixes = self.directory.prefixes

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dvtool.effects import View
+
 
 class Backend(Protocol):
     """Bytes by name.  Names are relative, with ``/``; what is at a name appears whole or not at all.
@@ -23,8 +25,13 @@ class Backend(Protocol):
         """
         ...
 
-    def view(self, name: str) -> memoryview:
-        """Return the bytes of ``name``, read only as they are looked at where the place can do that."""
+    def view(self, name: str) -> View:
+        """Return the bytes of ``name``, read only as they are sliced where the place can do that.
+
+        Raises:
+            NotFoundError: when there is nothing at this name.
+            StorageError: when the place refuses, now or when it is sliced.
+        """
         ...
 
     def size(self, name: str) -> int:

@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import NotFoundError
+from dvtool.errors import IntegrityError, NotFoundError
 from dvtool.storage.disk import Disk, attempt, is_abandoned, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dvtool.effects import Entropy
+
+
+WHOLE_LIMIT: Final = 2**30
+"""No file is read whole that has more bytes: a key file with the keys of a petabyte of packs still fits."""
+
+
+class FileView:
+    """A file that does not change, read slice by slice.
+
+    It is not mapped into memory: if a mapped file is cut short, or its disk fails, the next look at it ends the process
+    with SIGBUS, where a read returns fewer bytes or an error.
+    """
+
+    __slots__ = ("_descriptor", "_length", "_path")
+
+    def __init__(self, path: str) -> None:
+        """Open the file; it stays readable when its name goes."""
+        self._path = path
+        self._descriptor = -1
+        self._descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        self._length = attempt(path, lambda: os.fstat(self._descriptor)).st_size
+
+    def __len__(self) -> int:
+        """Return the length of the file when it was opened, in bytes."""
+        return self._length
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return a slice of the file; a shorter one if the file was cut short since."""
+        start, stop, _step = part.indices(self._length)
+        return pread(self._descriptor, self._path, start, stop - start)
+
+    def __del__(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+def pread(descriptor: int, path: str, offset: int, wanted: int) -> bytes:
+    """Return ``wanted`` bytes from ``offset`` on, or those up to the end of the file.
+
+    Raises:
+        StorageError: when the disk refuses.
+    """
+    parts = []
+    while wanted > 0:
+        part = attempt(path, lambda at=offset, n=wanted: os.pread(descriptor, n, at))  # type: ignore[misc]
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        wanted -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class LocalBackend:
@@ -36,29 +87,21 @@ class LocalBackend:
         path = self.path(name)
         descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         try:
-            wanted = attempt(path, lambda: os.fstat(descriptor)).st_size - offset if length is None else length
-            parts = []
-            while wanted > 0:
-                part = attempt(path, lambda at=offset, n=wanted: os.pread(descriptor, n, at))  # type: ignore[misc]
-                if not part:
-                    break
-                parts.append(part)
-                offset += len(part)
-                wanted -= len(part)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            if length is None:
+                length = attempt(path, lambda: os.fstat(descriptor)).st_size - offset
+                if length > WHOLE_LIMIT:
+                    raise IntegrityError(
+                        "a file of the store is far too long",
+                        where=path,
+                        why=f"it has {length:,} bytes, and none that is read as a whole has more than {WHOLE_LIMIT:,}",
+                    )
+            return pread(descriptor, path, offset, length)
         finally:
             os.close(descriptor)
 
-    def view(self, name: str) -> memoryview:
-        """Return the bytes of ``name``, mapped into memory; files of a store never change."""
-        path = self.path(name)
-        descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-        try:
-            if not attempt(path, lambda: os.fstat(descriptor)).st_size:
-                return memoryview(b"")
-            return memoryview(attempt(path, lambda: mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)))
-        finally:
-            os.close(descriptor)
+    def view(self, name: str) -> FileView:
+        """Return the bytes of ``name``, read as they are sliced; files of a store never change."""
+        return FileView(self.path(name))
 
     def size(self, name: str) -> int:
         """Return the length of ``name`` in bytes."""

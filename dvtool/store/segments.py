@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import DvError, FormatError, IntegrityError, KeyAccessError, NotFoundError
+from dvtool.errors import DvError, FormatError, IntegrityError, KeyAccessError, NotFoundError, StorageError
 from dvtool.formats import index, pack
 from dvtool.store import keys
 from dvtool.store.packs import PackReader
@@ -60,7 +60,7 @@ class Segment:
                     raise IntegrityError("it has another number of records than the log says")
             except NotFoundError:
                 raise IntegrityError("an index file of the store is missing", where=name, next=RESTORE) from None
-            except KeyAccessError:
+            except (KeyAccessError, StorageError):
                 raise
             except DvError as error:
                 raise IntegrityError("an index file is damaged", where=name, why=error.what, next=RESTORE) from None
@@ -84,6 +84,7 @@ class Segment:
         if (
             location.pack >= len(packs)
             or location.stored > pack.FRAME_LIMIT + 4096
+            or location.raw > pack.FRAME_LIMIT
             or location.offset + location.stored > packs[location.pack].size
         ):
             raise IntegrityError("an index file points outside its packs", where=self.description.index, next=RESTORE)
@@ -200,5 +201,9 @@ def merge(segments: Sequence[Segment]) -> tuple[list[index.PackEntry], list[byte
         pack_keys.update(segment.keys.packs)
         for record in segment.index.records():
             identity, location = index.unpack(record)
+            if location.pack >= len(packs) - base:
+                raise IntegrityError(
+                    "an index file points outside its packs", where=segment.description.index, next=RESTORE
+                )
             records.append(index.record(identity, location._replace(pack=location.pack + base)))
     return packs, records, pack_keys

@@ -69,6 +69,24 @@ def test_a_part_is_a_slice(backend, data, offset, length):
     assert backend.read("packs/a", offset, length) == data[offset:end]
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=300), start=st.none() | st.integers(-400, 400), stop=st.none() | st.integers(-400, 400))
+def test_a_view_is_sliced_as_the_bytes_are(backend, data, start, stop):
+    backend.replace("index/a", data)
+    view = backend.view("index/a")
+    assert len(view) == len(data)
+    assert bytes(view[start:stop]) == data[start:stop]
+
+
+def test_a_view_outlives_its_name(backend):
+    backend.put("index/a", b"kept while it is read")
+    view = backend.view("index/a")
+    backend.delete("index/a")
+    assert bytes(view[5:10]) == b"while"
+    with pytest.raises(NotFoundError):
+        backend.view("index/a")
+
+
 def test_creating_is_exclusive(backend):
     backend.create("log/1", b"first")
     with pytest.raises(ExistsError):

@@ -98,8 +98,18 @@ class PackWriter:
         return len(self._ids)
 
     def add(self, kind: int, identity: bytes, data: bytes | memoryview) -> None:
-        """Seal one frame."""
+        """Seal one frame.
+
+        Raises:
+            FormatError: when ``data`` is longer than the format allows.
+        """
         raw = len(data)
+        if raw > pack.FRAME_LIMIT:
+            raise FormatError(
+                f"a {ids.KIND_NAMES[kind]} is too long to be stored",
+                why=f"it has {raw:,} bytes, and no frame of a pack holds more than {pack.FRAME_LIMIT:,}",
+                next="track directories rather than very many single files, so that fewer names stand in one object",
+            )
         flags = kind
         packed = self._compressor.try_compress(data)
         if packed is not None:

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from dvtool import ids
-from dvtool.errors import ConflictError, StorageError
-from dvtool.formats import log, pack
+from dvtool.errors import ConflictError, FormatError, StorageError
+from dvtool.formats import index, log, pack
 from dvtool.storage.local import LocalBackend
 from dvtool.store import store as stores
 from dvtool.store.claims import Claims
@@ -54,6 +54,24 @@ def test_an_abandoned_transaction_leaves_no_file(store):
         assert unfinished(store)
     assert files(store) == before
     assert unfinished(store) == []
+
+
+def test_what_no_frame_can_hold_is_refused_before_it_is_sealed(store, monkeypatch):
+    monkeypatch.setattr(pack, "FRAME_LIMIT", 1000)
+    before = files(store)
+    with store.transaction() as transaction:
+        fits = transaction.put_object(ids.STAGE, bytes(1000))
+        transaction.put_chunk(bytes(1000))
+        with pytest.raises(FormatError, match="stage is too long"):
+            transaction.put_object(ids.STAGE, bytes(1001))
+        with pytest.raises(FormatError, match="chunk is too long"):
+            transaction.put_chunk(bytes(1001))
+        assert transaction.read_object(ids.STAGE, fits) == bytes(1000)
+    assert files(store) == before
+
+
+def test_the_length_of_a_frame_fits_its_field():
+    assert index.pack_raw_flags(pack.FRAME_LIMIT, 0) >> 27 == 0
 
 
 def test_an_exception_abandons(store):

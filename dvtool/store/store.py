@@ -240,6 +240,17 @@ def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | N
         raise
 
 
+def new_format(entropy: Entropy) -> storeformat.StoreFormat:
+    """Return what a new store says of itself: the version written here, and ids of its own."""
+    return storeformat.StoreFormat(
+        version=storeformat.VERSION,
+        flags=(),
+        chunking=storeformat.Chunking(),
+        repository=entropy.bytes(16),
+        store=entropy.bytes(16),
+    )
+
+
 def create_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> Store:
     """Make a new store in ``directory`` (which must not exist) and return it.
 
@@ -248,13 +259,7 @@ def create_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk |
     disk = disk or Disk()
     for name in ("packs", "index", "keys", "log", "acks"):
         disk.make_directory(f"{directory}/{name}")
-    value = storeformat.StoreFormat(
-        version=storeformat.VERSION,
-        flags=(),
-        chunking=storeformat.Chunking(),
-        repository=entropy.bytes(16),
-        store=entropy.bytes(16),
-    )
+    value = new_format(entropy)
     keys.create_secret(disk, f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy)
     disk.write(f"{directory}/format", storeformat.encode(value))
     disk.sync(f"{directory}/format")

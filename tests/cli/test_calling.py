@@ -8,12 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import click
 import pytest
 
 from dvtool import __version__, errors
 from dvtool.cli import exits
-from dvtool.cli.main import dv as group
 
 MAIN = [sys.executable, "-m", "dvtool.cli.main"]
 
@@ -30,15 +28,6 @@ CONTRACT = {
     errors.ErasedError: 41,
     errors.DvError: 70,
 }
-
-
-def leaves(command=group, words=()):
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            yield from leaves(command.get_command(context, name), (*words, name))
-    else:
-        yield words
 
 
 def on_a_terminal(*arguments, cwd, **environment):
@@ -66,21 +55,6 @@ def on_a_terminal(*arguments, cwd, **environment):
     os.close(leader)
     assert process.wait(timeout=60) == 0, found
     return found
-
-
-@pytest.mark.parametrize("words", list(leaves()), ids=" ".join)
-def test_every_command_has_help_with_an_example(empty, words):
-    for option in ("--help", "-h"):
-        text = empty(*words, option).text
-        assert text.startswith("Usage: dv ")
-        assert "Examples:" in text
-        assert f"dv {' '.join(words)}" in text.split("Examples:")[1]
-
-
-def test_help_of_the_whole_program_lists_every_command(empty):
-    text = empty("--help").text
-    for words in leaves():
-        assert f"  {words[0]} " in text
 
 
 @pytest.mark.parametrize("words", [[], ["worktree"]], ids=["dv", "dv worktree"])

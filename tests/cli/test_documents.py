@@ -1,4 +1,4 @@
-"""What ``--json`` prints: one document, stable keys, sorted lists, as the files in docs/json say."""
+"""What the program says of itself (help, reference), and what ``--json`` prints: as the files in docs say."""
 
 import json
 import re
@@ -257,3 +257,18 @@ def test_a_command_reference_that_differs_fails_the_check(tmp_path):
     assert done.returncode == 1
     assert b"out of date" in done.stderr
     assert b"renew it" in done.stderr
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_has_help_with_an_example(empty, name):
+    for option in ("--help", "-h"):
+        text = empty(*name.split(), option).text
+        assert text.startswith("Usage: dv ")
+        assert "Examples:" in text
+        assert f"dv {name}" in text.split("Examples:")[1]
+
+
+def test_help_of_the_whole_program_lists_every_command(empty):
+    text = empty("--help").text
+    for name in ALL:
+        assert f"  {name.partition(' ')[0]} " in text

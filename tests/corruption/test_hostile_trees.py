@@ -102,6 +102,13 @@ def end(way):
     return None
 
 
+def ways_out(attacker, place):
+    """Three ways in which the branch ``evil`` could come out: into a directory, a tar stream, the worktree."""
+    yield lambda: Repo.open(attacker.root).archive("evil", f"{place}/archived")
+    yield lambda: Repo.open(attacker.root).archive("evil", io.BytesIO())
+    yield lambda: Repo.open(attacker.root).checkout("evil")
+
+
 def refused(attacker, place):
     """Every way out of the store refuses the branch ``evil``, and nothing has changed anywhere."""
     before = everything_below(place)
@@ -196,11 +203,7 @@ def test_a_link_and_a_directory_of_one_name_in_two_nodes_write_nothing_outside(a
     first = attacker.directory(["a"], [attacker.link(b"../..")])
     second = attacker.directory(["a"], [attacker.directory(["precious"], [attacker.file()])])
     attacker.publish(attacker.directory(["data"], [inner(attacker, [("a", first), ("b", second)])]))
-    for way in (
-        lambda: Repo.open(attacker.root).archive("evil", f"{tmp_path}/archived"),
-        lambda: Repo.open(attacker.root).archive("evil", io.BytesIO()),
-        lambda: Repo.open(attacker.root).checkout("evil"),
-    ):
+    for way in ways_out(attacker, tmp_path):
         end(way)
         assert Path(f"{tmp_path}/home/precious").read_bytes() == b"precious\n"
 
@@ -233,11 +236,7 @@ def test_a_link_is_data_and_is_written_as_one(attacker, tmp_path):
 def test_a_link_that_no_disk_takes_is_named(attacker, tmp_path, target):
     entry = attacker.link(target) if target else Entry(SYMLINK, 0, bytes(32))
     attacker.publish(attacker.directory(["data"], [attacker.directory(["l"], [entry])]))
-    for way in (
-        lambda: Repo.open(attacker.root).archive("evil", f"{tmp_path}/archived"),
-        lambda: Repo.open(attacker.root).archive("evil", io.BytesIO()),
-        lambda: Repo.open(attacker.root).checkout("evil"),
-    ):
+    for way in ways_out(attacker, tmp_path):
         with pytest.raises((FormatError, IntegrityError)):
             way()
 
@@ -279,11 +278,7 @@ def test_a_size_that_lies_is_named(attacker, tmp_path, claimed, kind):
     if claimed == 0 and kind == FILE:
         return  # an empty file names no content
     attacker.publish(attacker.directory(["data"], [attacker.directory(["f"], [entry])]))
-    for way in (
-        lambda: Repo.open(attacker.root).archive("evil", f"{tmp_path}/archived"),
-        lambda: Repo.open(attacker.root).archive("evil", io.BytesIO()),
-        lambda: Repo.open(attacker.root).checkout("evil"),
-    ):
+    for way in ways_out(attacker, tmp_path):
         with pytest.raises((FormatError, IntegrityError)):
             way()
     assert not os.path.lexists(f"{tmp_path}/archived/data/f")

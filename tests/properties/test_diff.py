@@ -11,30 +11,11 @@ from dvtool.history.renames import find_renames
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import diff_trees
 from dvtool.store.trees import DEPTH_LIMIT, Trees
+from dvtool.testing.objects import RememberedObjects
 
 KEY = bytes(range(32))
 DEEP = DEPTH_LIMIT - 1
 """As deep as the format allows, whatever Python itself allows of functions that call themselves."""
-
-
-class Objects:
-    """Objects in memory, which remember what was read."""
-
-    def __init__(self):
-        self.hasher = digest.IdHasher(KEY)
-        self.kept = {}
-        self.reads = []
-
-    def read_object(self, kind, identity):
-        self.reads.append(identity)
-        data = self.kept[identity]
-        assert self.hasher.id(kind, data) == identity
-        return data
-
-    def put_object(self, kind, data):
-        identity = self.hasher.id(kind, data)
-        self.kept[identity] = data
-        return identity
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,7 +94,7 @@ def listings(draw):
 
 @given(before=listings(), after=listings())
 def test_a_difference_lists_exactly_what_differs(before, after):
-    objects = Objects()
+    objects = RememberedObjects()
     a, b = build(objects, *before), build(objects, *after)
     difference = compare(objects, a, b)
     for found, (old, new) in zip(
@@ -128,14 +109,14 @@ def test_a_difference_lists_exactly_what_differs(before, after):
 
 @given(before=listings(), after=listings())
 def test_a_tree_with_a_difference_applied_is_the_other_tree(before, after):
-    objects = Objects()
+    objects = RememberedObjects()
     a, b = build(objects, *before), build(objects, *after)
     assert Editor(objects, KEY).apply(a, as_changes(compare(objects, a, b))) == b
 
 
 @given(before=listings(), after=listings())
 def test_a_difference_read_backwards_is_its_mirror(before, after):
-    objects = Objects()
+    objects = RememberedObjects()
     a, b = build(objects, *before), build(objects, *after)
     there, back = compare(objects, a, b), compare(objects, b, a)
     assert {path: (new, old) for path, (old, new) in there.files.items()} == back.files
@@ -144,7 +125,7 @@ def test_a_difference_read_backwards_is_its_mirror(before, after):
 
 @given(listing=listings())
 def test_a_tree_does_not_differ_from_itself_and_nothing_is_read(listing):
-    objects = Objects()
+    objects = RememberedObjects()
     root = build(objects, *listing)
     objects.reads.clear()
     difference = compare(objects, root, root)
@@ -153,7 +134,7 @@ def test_a_tree_does_not_differ_from_itself_and_nothing_is_read(listing):
 
 @given(listing=listings())
 def test_against_nothing_everything_is_new(listing):
-    objects = Objects()
+    objects = RememberedObjects()
     root = build(objects, *listing)
     files, directories = everything(objects, root)
     difference = compare(objects, None, root)
@@ -168,7 +149,7 @@ def test_against_nothing_everything_is_new(listing):
     only=st.sets(st.lists(parts, min_size=1, max_size=3).map("/".join), max_size=3),
 )
 def test_a_confined_difference_is_part_of_the_whole(before, after, only):
-    objects = Objects()
+    objects = RememberedObjects()
     a, b = build(objects, *before), build(objects, *after)
     whole, confined = compare(objects, a, b), compare(objects, a, b, tuple(only))
     assert confined.files == {path: pair for path, pair in whole.files.items() if paths.covered(path, only)}
@@ -179,7 +160,7 @@ def test_a_confined_difference_is_part_of_the_whole(before, after, only):
 def test_directories_that_are_equal_are_not_read(listing, at):
     files, empty = listing
     assume(files)
-    objects = Objects()
+    objects = RememberedObjects()
     a = build(objects, files, empty)
     path = at.draw(st.sampled_from(sorted(files)))
     b = build(objects, files | {path: file(99)}, empty)
@@ -193,7 +174,7 @@ def test_directories_that_are_equal_are_not_read(listing, at):
 
 
 def test_nodes_that_are_equal_are_not_read():
-    objects = Objects()
+    objects = RememberedObjects()
     files = {f"{number:04}": file(number) for number in range(2000)}
     a, b = build(objects, files), build(objects, files | {"1000": file(5000)})
     leaves = {identity for root in (a, b) for _last, identity, _totals in Trees(objects).leaves(root)}
@@ -206,7 +187,7 @@ def test_nodes_that_are_equal_are_not_read():
 @given(listing=listings())
 def test_trees_of_two_stores_are_compared_without_mixing_them(listing):
     files, empty = listing
-    mine, theirs = Objects(), Objects()
+    mine, theirs = RememberedObjects(), RememberedObjects()
     a = build(mine, files, empty)
     b = build(theirs, {path: file(7) for path in files}, empty)
     difference = diff_trees(Trees(mine), Trees(theirs), a, b)
@@ -228,20 +209,20 @@ def chain(objects, depth, content):
 
 
 def test_deep_trees_are_compared():
-    objects = Objects()
+    objects = RememberedObjects()
     difference = compare(objects, chain(objects, DEEP, 1), chain(objects, DEEP, 2))
     assert list(difference.files) == ["d/" * DEEP + "file"]
 
 
 def test_deep_trees_are_walked():
-    objects = Objects()
+    objects = RememberedObjects()
     found = list(Trees(objects).walk(chain(objects, DEEP, 1)))
     assert found[-1] == ("d/" * DEEP + "file", file(1))
 
 
 @pytest.mark.parametrize("more", [2, 5000])
 def test_trees_deeper_than_the_format_allows_are_refused(more):
-    objects = Objects()
+    objects = RememberedObjects()
     one, two = (chain(objects, DEPTH_LIMIT + more, content) for content in (1, 2))
     with pytest.raises(FormatError):
         compare(objects, one, two)

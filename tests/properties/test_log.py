@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dvtool import ids
 from dvtool.errors import ConflictError, DvError, ExistsError, IntegrityError, StorageError
-from dvtool.formats import log, repokey, storeformat
+from dvtool.formats import log
 from dvtool.storage.memory import MemoryBackend
 from dvtool.store import checkpoints
 from dvtool.store.state import State
@@ -21,6 +21,7 @@ from dvtool.store.transaction import Transaction
 from dvtool.testing.audit import scrub
 from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
+from dvtool.testing.stores import make_store
 
 ZERO = bytes(32)
 FEW = settings(max_examples=max(30, settings().max_examples // 2))
@@ -29,17 +30,7 @@ FEW = settings(max_examples=max(30, settings().max_examples // 2))
 
 def make(backend, seed=0):
     """Put a new, empty store into a backend."""
-    entropy = SeededEntropy(f"make {seed}")
-    value = storeformat.StoreFormat(
-        version=storeformat.VERSION,
-        flags=(),
-        chunking=storeformat.Chunking(),
-        repository=entropy.bytes(16),
-        store=entropy.bytes(16),
-    )
-    backend.put("format", storeformat.encode(value))
-    backend.put("keys/repo", repokey.encode(value.repository, entropy.bytes(32)))
-    return backend
+    return make_store(backend, SeededEntropy(f"make {seed}"))
 
 
 def attach(backend, name):

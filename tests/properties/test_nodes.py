@@ -14,6 +14,7 @@ from dvtool import digest, ids, paths
 from dvtool.formats import nodes, tree
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.trees import Trees
+from dvtool.testing.objects import RememberedObjects
 
 KEY = bytes(range(32))
 ERASURE = bytes(15) + b"\1"
@@ -23,28 +24,6 @@ VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "nodes" / "v1"
 SMALL = nodes.Shape(minimum=2, spread=3, maximum=8)
 REAL = nodes.TREE_SHAPE
 SHAPES = [SMALL, nodes.Shape(minimum=1, spread=2, maximum=1), nodes.Shape(minimum=1, spread=4, maximum=5)]
-
-
-class Objects:
-    """Objects in memory, which remember what was asked of them."""
-
-    def __init__(self):
-        self.hasher = digest.IdHasher(KEY)
-        self.kept = {}
-        self.reads = []
-        self.writes = []
-
-    def read_object(self, kind, identity):
-        self.reads.append(identity)
-        data = self.kept[identity]
-        assert self.hasher.id(kind, data) == identity
-        return data
-
-    def put_object(self, kind, data):
-        identity = self.hasher.id(kind, data)
-        self.writes.append(identity)
-        self.kept[identity] = data
-        return identity
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -180,7 +159,7 @@ def test_nodes_hold_as_many_entries_as_the_page_says():
 
 @given(files=deep)
 def test_a_tree_holds_what_was_put_into_it(files):
-    objects = Objects()
+    objects = RememberedObjects()
     root = build(objects, files)
     above = {parent for path in files for parent in paths.parents(path)} - {""}
     assert contents(objects, root) == files | dict.fromkeys(above)
@@ -212,7 +191,7 @@ def test_directories_given_as_columns_make_the_same_tree(files):
 @example(before={}, after={f"{i:02}": file(i) for i in range(60)})
 @example(before={f"{i:02}": file(i) for i in range(60)}, after={})
 def test_the_form_does_not_depend_on_history(before, after):
-    objects = Objects()
+    objects = RememberedObjects()
     changes = {name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     edited = Editor(objects, KEY).apply(build(objects, before), {"": changes})
     assert edited == build(objects, after)
@@ -220,7 +199,7 @@ def test_the_form_does_not_depend_on_history(before, after):
 
 @given(files=flat, order=st.randoms(use_true_random=False))
 def test_the_form_does_not_depend_on_the_order_of_single_edits(files, order):
-    objects = Objects()
+    objects = RememberedObjects()
     root = build(objects, {})
     listed = list(files.items())
     order.shuffle(listed)
@@ -231,7 +210,7 @@ def test_the_form_does_not_depend_on_the_order_of_single_edits(files, order):
 
 @given(before=deep, after=deep)
 def test_what_was_done_is_undone_by_its_inverse(before, after):
-    objects = Objects()
+    objects = RememberedObjects()
     editor = Editor(objects, KEY)
     # Directories stay when their last file goes; so both sides have the same ones from the start.
     above = {parent for path in before | after for parent in paths.parents(path)}
@@ -249,7 +228,7 @@ def test_what_was_done_is_undone_by_its_inverse(before, after):
 
 @given(files=deep, again=st.data())
 def test_an_edit_that_changes_nothing_gives_the_same_tree(files, again):
-    objects = Objects()
+    objects = RememberedObjects()
     root = build(objects, files)
     changes: Changes = {}
     for path in again.draw(st.sets(st.sampled_from(sorted(files)))) if files else ():
@@ -262,7 +241,7 @@ def test_an_edit_that_changes_nothing_gives_the_same_tree(files, again):
 
 @given(files=flat, parts=st.lists(st.sets(names), max_size=4))
 def test_one_edit_or_several_make_the_same_tree(files, parts):
-    objects = Objects()
+    objects = RememberedObjects()
     at_once: dict[str, tree.Entry | None] = {}
     step_by_step = build(objects, files)
     for number, chosen in enumerate(parts):
@@ -274,7 +253,7 @@ def test_one_edit_or_several_make_the_same_tree(files, parts):
 
 @given(files=flat, name=names)
 def test_single_names_are_found_as_in_the_whole_directory(files, name):
-    objects = Objects()
+    objects = RememberedObjects()
     root = build(objects, files)
     assert Trees(objects).get(root, name) == files.get(name)
     assert dict(Trees(objects).entries(root)) == files
@@ -282,7 +261,7 @@ def test_single_names_are_found_as_in_the_whole_directory(files, name):
 
 @given(files=flat)
 def test_every_node_says_what_is_below_it(files):
-    objects = Objects()
+    objects = RememberedObjects()
     root = build(objects, files)
 
     def check(identity):
@@ -302,7 +281,7 @@ def test_every_node_says_what_is_below_it(files):
 
 
 def test_an_empty_directory_is_kept():
-    objects = Objects()
+    objects = RememberedObjects()
     editor = Editor(objects, KEY)
     root = editor.apply(None, {"": {}, "a/b": {}})
     assert contents(objects, root) == {"a": None, "a/b": None}
@@ -310,7 +289,7 @@ def test_an_empty_directory_is_kept():
 
 
 def test_a_directory_takes_the_place_of_a_file_and_back():
-    objects = Objects()
+    objects = RememberedObjects()
     editor = Editor(objects, KEY)
     root = build(objects, {"a": file(1), "b": file(2)})
     changed = editor.apply(root, {"a": {"x": file(3)}})
@@ -332,7 +311,7 @@ def erased_directory(objects, count):
 @example(count=60, gone=set(range(20)), new=set())
 @example(count=60, gone=set(range(60)), new=set())
 def test_what_was_erased_from_a_directory_stays_counted(count, gone, new):
-    objects = Objects()
+    objects = RememberedObjects()
     root = erased_directory(objects, count)
     assert Trees(objects).totals(root).erased == ((ERASURE, 1),)
     changes = {f"{i:03}": None for i in gone} | {f"{i:03}": file(i + 1) for i in new}
@@ -343,7 +322,7 @@ def test_what_was_erased_from_a_directory_stays_counted(count, gone, new):
 
 
 def test_a_tally_survives_when_the_whole_first_node_goes():
-    objects = Objects()
+    objects = RememberedObjects()
     root = erased_directory(objects, 60)
     first = Trees(objects).leaf(Trees(objects).leaves(root)[0][1])
     changed = Editor(objects, KEY).apply(root, {"": dict.fromkeys(tree.names_of(first))})
@@ -354,7 +333,7 @@ def test_a_tally_survives_when_the_whole_first_node_goes():
 
 
 def test_sections_of_a_later_version_survive_a_rewrite():
-    objects = Objects()
+    objects = RememberedObjects()
     sections = {"later": msgspec.Raw(b"\xa4kept")}
     root = objects.put_object(ids.TREE, tree.encode_leaf(["a"], [file(1)], (), sections)[0])
     changed = Editor(objects, KEY).apply(root, {"": {"b": file(2)}})
@@ -387,7 +366,7 @@ def test_a_lookup_reads_one_path_of_nodes(at, large_directory):
 
 
 def test_a_chain_of_edits_leaves_the_form_as_it_should_be():
-    objects = Objects()
+    objects = RememberedObjects()
     source = random.Random(11)
     files = {f"{source.randrange(10**6):06}": file(i) for i in range(5_000)}
     with real_sizes():
@@ -406,6 +385,6 @@ def test_a_chain_of_edits_leaves_the_form_as_it_should_be():
 @pytest.fixture(scope="module")
 def large_directory(small_nodes):
     """A directory of 30,000 files in nodes of real sizes, and the objects it is in."""
-    objects = Objects()
+    objects = RememberedObjects()
     with real_sizes():
         return objects, build(objects, {f"{i:06}": file(i) for i in range(30_000)})

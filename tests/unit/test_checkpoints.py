@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dvtool import ids
-from dvtool.formats import log, repokey, storeformat
+from dvtool.formats import log
 from dvtool.repo import Repo
 from dvtool.storage.memory import MemoryBackend
 from dvtool.store import checkpoints
 from dvtool.store.store import Store, first_entry
 from dvtool.testing.audit import audit, scrub
 from dvtool.testing.effects import SeededEntropy, SteppedClock
+from dvtool.testing.stores import make_store
 
 EVERY = log.CHECKPOINT_EVERY
 
@@ -29,18 +30,7 @@ class CountingBackend(MemoryBackend):
 
 
 def make():
-    backend = CountingBackend()
-    entropy = SeededEntropy("checkpoints")
-    value = storeformat.StoreFormat(
-        version=storeformat.VERSION,
-        flags=(),
-        chunking=storeformat.Chunking(),
-        repository=entropy.bytes(16),
-        store=entropy.bytes(16),
-    )
-    backend.put("format", storeformat.encode(value))
-    backend.put("keys/repo", repokey.encode(value.repository, entropy.bytes(32)))
-    store = attach(backend, "first")
+    store = attach(make_store(CountingBackend(), SeededEntropy("checkpoints")), "first")
     first_entry(store, {})
     return store
 

@@ -1,24 +1,21 @@
 """Stores: opening, reading, and saying what is wrong."""
 
+import msgspec
 import pytest
 
 from dvtool import ids
 from dvtool.errors import DvError, FormatError, IntegrityError, KeyAccessError, NotFoundError
-from dvtool.formats import log, pack, repokey, storeformat
+from dvtool.formats import log, pack, storeformat
 from dvtool.storage.memory import MemoryBackend
 from dvtool.store import checkpoints
-from dvtool.store.store import Store, create_local, first_entry, open_local
+from dvtool.store.store import Store, create_local, first_entry, new_format, open_local
 from dvtool.testing.effects import SeededEntropy, SteppedClock
+from dvtool.testing.stores import make_store
 
 
 def make(**changes):
-    backend = MemoryBackend()
     entropy = SeededEntropy("store")
-    given = {"version": storeformat.VERSION, "flags": (), "repository": entropy.bytes(16), "store": entropy.bytes(16)}
-    value = storeformat.StoreFormat(**{**given, "chunking": storeformat.Chunking(), **changes})
-    backend.put("format", storeformat.encode(value))
-    backend.put("keys/repo", repokey.encode(value.repository, entropy.bytes(32)))
-    return backend
+    return make_store(MemoryBackend(), entropy, msgspec.structs.replace(new_format(entropy), **changes))
 
 
 def attach(backend, seed="store"):

@@ -169,7 +169,7 @@ def test_a_tree_holds_what_was_put_into_it(files):
 
 @given(files=deep)
 def test_directories_given_as_columns_make_the_same_tree(files):
-    objects = Objects()
+    objects = RememberedObjects()
     by_directory: dict[str, dict[str, tree.Entry]] = {}
     for path, entry in sorted(files.items()):
         parent, name = paths.split(path)

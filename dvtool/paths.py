@@ -129,6 +129,11 @@ def covered(path: str, roots: Iterable[str]) -> bool:
     return any(below(path, root) for root in roots)
 
 
+def shown(path: str) -> str:
+    """Return a path as it can be printed: bytes of a name that are not UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def under(path: str, tops: set[str] | frozenset[str]) -> bool:
     """Return what :func:`covered` does, in the time of the path's depth, however many ``tops`` there are."""
     return path in tops or any(parent in tops for parent in parents(path))

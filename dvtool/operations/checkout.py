@@ -98,8 +98,11 @@ def checkout(
         else:
             plan, kept = _careful(workspace, switch, local, changes)
         confinement = _confinement(workspace, plan, snapshot, only) if only else apply.nothing()
-        if not force:
-            _refuse_conflicts(workspace, confinement, changes)
+        if force:
+            apply.clear_the_way(session, plan)
+            apply.clear_the_way(session, confinement, everywhere=True)
+        else:
+            _refuse_conflicts(workspace, confinement, everywhere=True)
             apply.require_stored(session, plan)
         with session.store.transaction() as transaction:
             tree, roots = _staged_tree(workspace, transaction, snapshot, switch, local)
@@ -116,7 +119,7 @@ def checkout(
         snapshot=target.identity.hex(),
         branch=target.branch,
         written=outcome.files,
-        removed=len(plan.removals) + len(confinement.removals),
+        removed=len(plan.removals | plan.in_the_way) + len(confinement.removals | confinement.in_the_way),
         kept=tuple(sorted(kept)),
     )
 
@@ -170,7 +173,8 @@ def _forced(workspace: Workspace, snapshot: Snapshot, switch: TreeDiff, changes:
     if view.tree != session.head_tree():
         difference = diff_trees(session.trees, session.trees, view.tree, snapshot.root)
     plan = _plan(difference)
-    for path in [*changes.modified, *changes.removed]:
+    unstorable = [path for path, _reason in changes.problems]  # a pipe in the place of a file, say
+    for path in [*changes.modified, *changes.removed, *unstorable]:
         if path not in plan.writes and path not in plan.removals:
             entry = session.trees.resolve(snapshot.root, path)
             if entry is not None and entry.kind != DIRECTORY:
@@ -197,12 +201,12 @@ def _careful(
             plan.writes.pop(path, None)
         else:
             staged_otherwise.add(path)
-    _refuse_conflicts(workspace, plan, changes, staged_otherwise)
+    _refuse_conflicts(workspace, plan, staged_otherwise)
     return plan, {*local.files, *changes.modified, *changes.removed} - switch.files.keys()
 
 
 def _refuse_conflicts(
-    workspace: Workspace, plan: Plan, changes: WorktreeChanges, conflicts: set[str] | None = None
+    workspace: Workspace, plan: Plan, conflicts: set[str] | None = None, *, everywhere: bool = False
 ) -> None:
     """Take out of a plan what is done already, and refuse it when it would destroy what is not stored.
 
@@ -211,19 +215,15 @@ def _refuse_conflicts(
     """
     index = workspace.session.index()
     conflicts = conflicts or set()
-    for path, entry in apply.examine(workspace.session, plan).items():
+    for path, entry in apply.examine(workspace.session, plan, everywhere=everywhere).items():
         if path in plan.writes and apply.same(entry, plan.writes[path]):
             del plan.writes[path]
-        elif not apply.same(entry, index.row(path)) and not (entry is None and path in plan.gone_directories):
+        elif path in plan.obstacles or (entry is None and path in plan.gone_directories):
+            continue
+        elif not apply.same(entry, index.row(path)):
             conflicts.add(path)
-    for path in plan.gone_directories & plan.writes.keys():
-        conflicts.update(apply.strangers(workspace.session.root, path, plan))
-    staying = {*changes.modified, *changes.added} - plan.removals - plan.writes.keys()
-    for path in plan.writes:
-        conflicts.update(parent for parent in paths.parents(path) if parent in staying)
-    conflicts.update(path for path in staying if any(parent in plan.writes for parent in paths.parents(path)))
     apply.refuse(
-        conflicts,
+        conflicts | plan.in_the_way,
         what="local changes are in the way; nothing was changed",
         advice="commit them, or drop them with 'dv restore --force', or overwrite them with --force",
     )
@@ -281,6 +281,7 @@ def _confine(workspace: Workspace, plan: Plan, only: Sequence[str], outcome: Out
         apply.require_stored(session, plan)
     coming = apply.nothing()
     coming.writes, coming.new_directories, coming.judged = plan.writes, plan.new_directories, plan.judged
+    coming.obstacles = plan.obstacles
     came = apply.execute(session, coming, everywhere=True)
     apply.record(session, coming, came)
     outcome.files += came.files

@@ -73,11 +73,13 @@ def restore(
                 advice="store it with 'dv add', or overwrite it with --force",
             )
             apply.require_stored(session, plan)
+        else:
+            apply.clear_the_way(session, plan)
         outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
         workspace.after_change()
     apply.raise_damage(outcome.damaged, done="every other file has been written")
-    return RestoreResult(written=outcome.files, removed=len(plan.removals), staged=0)
+    return RestoreResult(written=outcome.files, removed=len(plan.removals | plan.in_the_way), staged=0)
 
 
 def _is_tracked(workspace: Workspace, path: str) -> bool:
@@ -125,7 +127,8 @@ def _plan(workspace: Workspace, wanted: list[str], origin: bytes | None, found: 
             plan.removals.add(path)
         else:
             plan.writes[path] = new
-    for path in [*(path for path, _stat in found.doubtful), *found.removed]:
+    unstorable = [path for path, _reason in found.problems]  # a pipe in the place of a file, say
+    for path in [*(path for path, _stat in found.doubtful), *found.removed, *unstorable]:
         if path not in plan.removals and path not in plan.writes and origin is not None:
             entry = session.trees.resolve(origin, path)
             if entry is not None and entry.kind != DIRECTORY:

@@ -80,14 +80,15 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         missing = [(path, entry) for path, entry in files if left_out(path) and entry.kind != tree.ERASED]
         plan = apply.nothing()
         plan.writes = dict(missing)
+        plan.new_directories = directories
         conflicts = []
-        for path, entry in apply.examine(session, plan).items():
-            if apply.same(entry, plan.writes[path]):
+        for path, entry in apply.examine(session, plan, everywhere=True).items():
+            if path in plan.writes and apply.same(entry, plan.writes[path]):
                 del plan.writes[path]
-            else:
+            elif path not in plan.obstacles:
                 conflicts.append(path)
         apply.refuse(
-            conflicts,
+            [*conflicts, *plan.in_the_way],
             what="other files lie where these would go; nothing was changed",
             advice="move them away, then run the command again",
         )
@@ -99,7 +100,6 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         only = session.worktree.only
         if only:
             only = () if "" in wanted else staging.merged_roots(only, wanted)
-        plan.new_directories = directories
         # Written first, recorded second: a crash in between leaves files that are there and marked as left out.
         outcome = apply.execute(session, plan, everywhere=True)
         session.set_sparse(only=tuple(only), dropped=tuple(dropped))

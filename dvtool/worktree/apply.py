@@ -15,7 +15,7 @@ from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import UNKNOWN_STAT
 from dvtool.store import manifests
-from dvtool.worktree import ingest, materialise, stats
+from dvtool.worktree import ingest, materialise, obstacles, stats
 from dvtool.worktree.index import Row
 
 if TYPE_CHECKING:
@@ -33,15 +33,27 @@ class Plan(msgspec.Struct, kw_only=True):
     """What is to happen to the worktree.
 
     ``writes`` maps a path to its entry; ``removals`` are files; directories are made, or removed if nothing is left
-    in them.  ``judged`` holds the stat data of whatever lay at each path when it was decided that it may go: at the
-    moment of writing or removing nothing else may lie there.  None: whatever lies there may go (``--force``).
+    in them.  ``obstacles`` lie where something of the plan goes and are removed first: by path, whether it is a
+    directory; see :func:`clear_the_way`.  ``judged`` holds the stat data of whatever lay at each path when it was
+    decided that it may go: at the moment of writing or removing nothing else may lie there.  None: whatever lies
+    there may go (``--force``).
     """
 
     writes: dict[str, Entry]
     removals: set[str]
     new_directories: set[str]
     gone_directories: set[str]
+    obstacles: dict[str, bool] = {}
     judged: dict[str, bytes] | None = None
+
+    @property
+    def in_the_way(self) -> set[str]:
+        """The obstacles that hold something: files and links, but for what a killed command left unfinished."""
+        return {
+            path
+            for path, is_directory in self.obstacles.items()
+            if not is_directory and not paths.is_partial(paths.split(path)[1])
+        }
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -113,6 +125,11 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
     left_out = None if everywhere else session.left_out()
     for path in sorted(plan.removals):
         materialise.remove_file(root, path, plan.judged)
+    for path, is_directory in sorted(plan.obstacles.items(), reverse=True):
+        if is_directory:
+            materialise.remove_directory(root, path)
+        else:
+            materialise.remove_file(root, path, plan.judged)
     for path in sorted(plan.gone_directories, reverse=True):
         materialise.remove_directory(root, path)
     for path in sorted(plan.new_directories):
@@ -176,29 +193,50 @@ def contents(session: Session, files: Iterable[tuple[str, Stat]]) -> dict[str, E
     return {path: entry for path, entry, _stat in result.entries()}
 
 
-def examine(session: Session, plan: Plan) -> dict[str, Entry | None]:
+def clear_the_way(session: Session, plan: Plan, *, everywhere: bool = False) -> None:
+    """Find what lies where something of a plan must go, and have the plan remove it first.
+
+    Args:
+        session: the worktree.
+        plan: takes the obstacles.
+        everywhere: as for :func:`execute`.
+
+    Raises:
+        ConflictError: when a whole repository is in the way.
+    """
+    left_out = None if everywhere else session.left_out()
+    wanted = [path for path in plan.writes if left_out is None or not left_out(path)]
+    directories = [path for path in plan.new_directories if left_out is None or not left_out(path)]
+    found = obstacles.find(session.root, wanted, directories)
+    plan.obstacles = {path: is_directory for path, is_directory in found.items() if path not in plan.removals}
+
+
+def examine(session: Session, plan: Plan, *, everywhere: bool = False) -> dict[str, Entry | None]:
     """Return what lies where a plan will write or remove and is not, by its stat data, what the stage has there.
 
     This looks at the disk itself, so it sees what no scan reports: ignored files, files of paths that are no longer
-    tracked or were left out.
+    tracked or were left out.  What is in the way of the plan goes with it, see :func:`clear_the_way`.
 
     Returns:
         By path, the entry of the file that is there; None for a directory, for what cannot be stored or read, and
         for a path whose directory is reached through a link.
     """
+    clear_the_way(session, plan, everywhere=everywhere)
     index = session.index()
     present: list[tuple[str, Stat]] = []
     found: dict[str, Entry | None] = {}
     judged = plan.judged = {}
     reached: dict[str, bool | None] = {}
-    for path in sorted({*plan.writes, *plan.removals}):
+    lying = [path for path, is_directory in plan.obstacles.items() if not is_directory]
+    going = plan.removals | plan.obstacles.keys()
+    for path in sorted({*plan.writes, *plan.removals, *lying}):
         parent = paths.split(path)[0]
         if parent not in reached:
             reached[parent] = _reach(session.root, parent)
         if reached[parent] is False:
             continue
         if reached[parent] is None:
-            if path in plan.writes and not any(above in plan.removals for above in paths.parents(path)):
+            if path in plan.writes and not any(above in going for above in paths.parents(path)):
                 found[path] = None
             continue
         try:
@@ -210,20 +248,13 @@ def examine(session: Session, plan: Plan) -> dict[str, Entry | None]:
         judged[path] = stats.pack(seen)
         if row is not None and judged[path] == row.stat:
             continue
+        if stat_module.S_ISDIR(status.st_mode) and path in plan.new_directories:
+            continue  # a command that was stopped has been here; removing a file does nothing to a directory
         found[path] = None
         if stat_module.S_ISREG(status.st_mode) or stat_module.S_ISLNK(status.st_mode):
             present.append((path, seen))
     if present:
         found.update(contents(session, present))
-    return found
-
-
-def strangers(root: str, directory: str, plan: Plan) -> list[str]:
-    """Return what lies in a directory that must go and is not removed by the plan (ignored files, say)."""
-    found = []
-    for above, _directories, names in os.walk(f"{root}/{directory}"):
-        here = above[len(root) + 1 :]
-        found += [path for path in (paths.join(here, name) for name in names) if path not in plan.removals]
     return found
 
 
@@ -248,8 +279,11 @@ def unstored(session: Session, plan: Plan) -> list[str]:
     return [
         path
         for path, entry in examine(session, plan).items()
-        if (entry is None and path not in plan.gone_directories)
-        or (entry is not None and entry.size and not session.store.has(entry.id))
+        if not paths.is_partial(paths.split(path)[1])
+        and (
+            (entry is None and path not in plan.gone_directories and not plan.obstacles.get(path))
+            or (entry is not None and entry.size and not session.store.has(entry.id))
+        )
     ]
 
 
@@ -259,6 +293,6 @@ def refuse(conflicts: Iterable[str], *, what: str, advice: str) -> None:
     Raises:
         ConflictError: when there are any.
     """
-    items = tuple(sorted(set(conflicts)))
+    items = tuple(sorted({paths.shown(path) for path in conflicts}))
     if items:
         raise ConflictError(what, items=items, next=advice)

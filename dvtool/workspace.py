@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, ExistsError, FormatError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, ExistsError, FormatError, IntegrityError, NotFoundError, UsageError
 from dvtool.formats import lock, log, tree
 from dvtool.git import beside
 from dvtool.history.revisions import Resolved, Revisions
@@ -67,6 +67,24 @@ class Workspace:
         """Return a snapshot."""
         return self.session.snapshot(identity)
 
+    def sound_snapshot(self, identity: bytes) -> Snapshot:
+        """Return a snapshot whose totals are those of its tree, which is about to be walked.
+
+        Raises:
+            IntegrityError: when they are not.
+        """
+        found = self.snapshot(identity)
+        totals = self.session.trees.totals(found.root)
+        if (totals.files, totals.size) != (found.files, found.size):
+            raise IntegrityError(
+                "a snapshot does not hold what it says",
+                where=identity.hex(),
+                why=f"its tree has {totals.files:,} files of {totals.size:,} bytes, "
+                f"not {found.files:,} of {found.size:,}",
+                next="the store was not written by dv, or badly: take another copy of it",
+            )
+        return found
+
     def place(self, revision: str) -> tuple[bytes, str, Entry]:
         """Return (snapshot id, path, entry) of ``REV`` or ``REV:PATH``.
 
@@ -76,7 +94,7 @@ class Workspace:
         name, path = self.revisions.split_path(revision)
         identity = self.resolve(name or "HEAD").id
         where = "" if path in {None, ".", ""} else str(path)
-        entry = self.session.trees.resolve(self.snapshot(identity).root, where)
+        entry = self.session.trees.resolve(self.sound_snapshot(identity).root, where)
         if entry is None:
             raise NotFoundError(f"{where!r} is not in {name or 'HEAD'}", next="run 'dv ls -r' to see what is")
         return identity, where, entry

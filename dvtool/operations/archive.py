@@ -13,7 +13,7 @@ from dvtool.errors import UsageError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.workspace import free_target
-from dvtool.worktree import apply, materialise
+from dvtool.worktree import apply, materialise, room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,8 @@ def to_directory(workspace: Workspace, revision: str, directory: str) -> Archive
     """
     free_target(directory, what=f"{directory!r}")
     session = workspace.session
+    _identity, _path, top = workspace.place(revision)
+    room.require(os.path.abspath(directory), files=top.files, size=top.size)
     entries = list(_entries(workspace, revision))
     os.makedirs(directory, exist_ok=True)
     root = os.path.realpath(directory)

@@ -15,7 +15,7 @@ from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.history.revisions import check_name
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import TreeDiff, diff_trees
-from dvtool.worktree import apply, staging
+from dvtool.worktree import apply, room, staging
 from dvtool.worktree.inspect import inspect
 from dvtool.worktree.layout import write_file
 from dvtool.worktree.materialise import Contents
@@ -73,6 +73,7 @@ def checkout(
         ConflictError: when local changes would be lost; nothing has been touched then.
         ExistsError: when the new branch exists.
         IntegrityError: when some files are damaged; the others have been written.
+        StorageError: when the disk has no room for all of it; nothing has been touched then.
     """
     session = workspace.session
     with workspace.changing():
@@ -82,9 +83,16 @@ def checkout(
             workspace.refuse_taken(session.state, target.branch)
         if target.identity is None:
             return _unborn(workspace, target)
-        snapshot = session.snapshot(target.identity)
+        snapshot = workspace.sound_snapshot(target.identity)
         previous = session.head().snapshot
         view = session.stage()
+        here = session.trees.totals(view.tree) if view.tree is not None else tree_format.Totals()
+        room.require(
+            session.root,
+            files=snapshot.files - here.files,
+            size=snapshot.size - here.size,
+            written=not session.worktree.is_sparse and not any(only),
+        )
         head_tree = session.head_tree()
         switch = diff_trees(session.trees, session.trees, head_tree, snapshot.root)
         local = TreeDiff(files={}, directories={})

@@ -11,7 +11,7 @@ from dvtool.errors import NotFoundError
 from dvtool.formats.tree import DIRECTORY
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import diff_trees
-from dvtool.worktree import apply, staging
+from dvtool.worktree import apply, room, staging
 from dvtool.worktree.inspect import scan
 
 if TYPE_CHECKING:
@@ -53,12 +53,14 @@ def restore(
         view = session.stage()
         wanted = [session.relative(argument) for argument in arguments]
         identity = workspace.resolve(source).id if source is not None else session.head().snapshot
-        snapshot = session.snapshot(identity) if identity is not None else None
+        snapshot = workspace.sound_snapshot(identity) if identity is not None else None
         recorded = snapshot.root if snapshot is not None else None
         origin = recorded if staged or source is not None else view.tree
         for argument, path in zip(arguments, wanted, strict=True):
             if not any(tree is not None and session.trees.resolve(tree, path) for tree in (origin, view.tree)):
                 raise NotFoundError(f"{argument!r} is not tracked", next="run 'dv ls -r' to see what is")
+        if origin != view.tree:
+            _require_room(workspace, wanted, origin, written=not staged and not session.worktree.is_sparse)
         if staged:
             roots = snapshot.roots if snapshot is not None else ()
             count = _stage(workspace, wanted, origin, roots)
@@ -80,6 +82,19 @@ def restore(
         workspace.after_change()
     apply.raise_damage(outcome.damaged, done="every other file has been written")
     return RestoreResult(written=outcome.files, removed=len(plan.removals | plan.in_the_way), staged=0)
+
+
+def _require_room(workspace: Workspace, wanted: list[str], origin: bytes | None, *, written: bool) -> None:
+    """Check that what comes, less what is there, fits."""
+    session = workspace.session
+    files = size = 0
+    for path in staging.merged_roots((), wanted):
+        for tree, sign in ((origin, 1), (session.stage().tree, -1)):
+            entry = session.trees.resolve(tree, path) if tree is not None else None
+            if entry is not None:
+                files += sign * entry.files
+                size += sign * entry.size
+    room.require(session.root, files=files, size=size, written=written)
 
 
 def _is_tracked(workspace: Workspace, path: str) -> bool:

@@ -11,14 +11,16 @@ import msgspec
 from dvtool import paths
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import log
+from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
 from dvtool.storage.disk import temporary_name
 from dvtool.workspace import Workspace, free_target
-from dvtool.worktree import apply, layout
+from dvtool.worktree import apply, layout, room
 
 if TYPE_CHECKING:
     from dvtool.store.state import State
-    from dvtool.worktree.session import Context
+    from dvtool.worktree.apply import Plan
+    from dvtool.worktree.session import Context, Session
 
 
 class WorktreeItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,9 @@ def add_worktree(
     session.store.refresh()
     target = _free_place(directory)
     resolved = workspace.resolve(revision or "HEAD")
+    whole = workspace.sound_snapshot(resolved.id)
+    room.require(target, files=whole.files, size=whole.size)
+    plan = _everything(session, whole.root)
     value = resolved.id
     moves: list[log.Action] = []
     branch_wanted = ""
@@ -115,7 +120,7 @@ def add_worktree(
         raise
     session.store.refresh()
     other = Workspace.open(target, context)
-    _fill(other)
+    _fill(other, plan if other.session.stage().tree == whole.root else None)
     branch = log.symbolic(value)
     return WorktreeItem(
         id=identity,
@@ -172,7 +177,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
             view = other.session.stage()
             if view.tree is not None:
                 for path, entry in other.session.trees.walk(view.tree):
-                    (plan.gone_directories if chr(entry.kind) == "d" else plan.removals).add(path)
+                    (plan.gone_directories if entry.kind == DIRECTORY else plan.removals).add(path)
             if not force:
                 apply.refuse(
                     apply.unstored(other.session, plan),
@@ -198,17 +203,23 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     return found
 
 
-def _fill(other: Workspace) -> None:
+def _everything(session: Session, root: bytes) -> Plan:
+    """Return a plan to write a whole tree into an empty worktree."""
+    plan = apply.nothing()
+    for path, entry in session.trees.walk(root):
+        if entry.kind == DIRECTORY:
+            plan.new_directories.add(path)
+        else:
+            plan.writes[path] = entry
+    return plan
+
+
+def _fill(other: Workspace, plan: Plan | None) -> None:
+    """Write the files of a new worktree; without a plan its branch has moved since one was made."""
     session = other.session
     with session.lock():
-        view = session.stage()
-        plan = apply.nothing()
-        if view.tree is not None:
-            for path, entry in session.trees.walk(view.tree):
-                if chr(entry.kind) == "d":
-                    plan.new_directories.add(path)
-                else:
-                    plan.writes[path] = entry
+        tree = session.stage().tree
+        plan = plan or (_everything(session, tree) if tree is not None else apply.nothing())
         outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
         other.after_change()

@@ -47,10 +47,17 @@ def diff_trees(
         b: the tree after.
         only: paths to which the comparison is confined.
         prefix: path of the two directories.
+
+    Raises:
+        IntegrityError: when a directory that is compared does not hold what its entry says.
     """
     result = TreeDiff(files={}, directories={})
     _Walk(before, after, only, result).run(prefix, a, b)
     return result
+
+
+_Pair = tuple[str, bytes | None, bytes | None, int, Entry | None, Entry | None]
+"""Path, tree before, tree after, depth, and the entries of the two in the directories above them."""
 
 
 class _Walk:
@@ -69,13 +76,17 @@ class _Walk:
 
     def run(self, prefix: str, a: bytes | None, b: bytes | None) -> None:
         """Compare directories until none is left; a list of what is to do, since names may nest 2,048 deep."""
-        pending = [(prefix, a, b, 0)]
+        pending: list[_Pair] = [(prefix, a, b, 0, None, None)]
         while pending:
-            path, old_tree, new_tree, depth = pending.pop()
+            path, old_tree, new_tree, depth, was, now = pending.pop()
             if old_tree == new_tree:
                 continue
             if depth > DEPTH_LIMIT:
                 raise FormatError("directories are nested deeper than the format allows", where=path[:80])
+            if was is not None and old_tree is not None:
+                self.before.require(was, path)
+            if now is not None and new_tree is not None:
+                self.after.require(now, path)
             if self.wanted(path):
                 self.result.directories[path] = (old_tree, new_tree)
             for name, old, new in changed_entries(self.before, self.after, old_tree, new_tree):
@@ -83,7 +94,7 @@ class _Walk:
                 if self.leads(here):
                     below = self.entry(here, old, new)
                     if below is not None:
-                        pending.append((here, *below, depth + 1))
+                        pending.append((here, *below, depth + 1, old, new))
 
     def entry(self, path: str, old: Entry | None, new: Entry | None) -> tuple[bytes | None, bytes | None] | None:
         """Record a file that differs, and return the two directories to compare, if there are any."""

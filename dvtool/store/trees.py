@@ -52,6 +52,21 @@ class Trees:
         totals = self.totals(identity)
         return Entry(DIRECTORY, totals.size, identity, totals.files, totals.erased)
 
+    def require(self, entry: Entry, path: str) -> None:
+        """Check that a directory holds what its entry in the directory above says; its node is about to be read.
+
+        Raises:
+            IntegrityError: when files, bytes or erased files differ.
+        """
+        found = self.totals(entry.id)
+        if (found.files, found.size, found.erased) != (entry.files, entry.size, entry.erased):
+            raise IntegrityError(
+                "a directory does not hold what the directory above it says",
+                where=path,
+                why=f"{found.files:,} files of {found.size:,} bytes, not {entry.files:,} of {entry.size:,}",
+                next="the store was not written by dv, or badly: take another copy of it",
+            )
+
     def leaves(self, identity: bytes) -> list[tuple[str, bytes, tree.Totals]]:
         """Return (last name, id, totals) of each leaf of a directory, in order; ``""`` stands for no name."""
         found = self._leaves.get(identity)
@@ -126,6 +141,7 @@ class Trees:
         for part in path.split("/") if path else []:
             if entry is None or entry.kind != DIRECTORY:
                 return None
+            self.require(entry, f"a directory above {path}")
             entry = self.get(entry.id, part)
         return entry
 
@@ -134,6 +150,7 @@ class Trees:
 
         Raises:
             FormatError: when directories are nested deeper than :data:`DEPTH_LIMIT`.
+            IntegrityError: when a directory below does not hold what its entry says.
         """
         stack = [(prefix, self.entries(identity))]
         while stack:
@@ -148,4 +165,5 @@ class Trees:
             if entry.kind == DIRECTORY:
                 if len(stack) >= DEPTH_LIMIT:
                     raise FormatError("directories are nested deeper than the format allows", where=path[:80])
+                self.require(entry, path)
                 stack.append((path, self.entries(entry.id)))

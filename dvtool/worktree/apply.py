@@ -15,7 +15,7 @@ from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import UNKNOWN_STAT
 from dvtool.store import manifests
-from dvtool.worktree import ingest, materialise, obstacles, stats
+from dvtool.worktree import ingest, materialise, obstacles, room, stats
 from dvtool.worktree.index import Row
 
 if TYPE_CHECKING:
@@ -119,10 +119,16 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
 
     Raises:
         ConflictError: when something is in the way.
-        StorageError: when the disk refuses.
+        StorageError: when the disk refuses, or has no room; nothing has been touched in that case.
     """
     root = session.root
     left_out = None if everywhere else session.left_out()
+    files = [
+        (path, entry)
+        for path, entry in sorted(plan.writes.items())
+        if entry.kind != tree.ERASED and (left_out is None or not left_out(path))
+    ]
+    _require_room(session, plan, files)
     for path in sorted(plan.removals):
         materialise.remove_file(root, path, plan.judged)
     for path, is_directory in sorted(plan.obstacles.items(), reverse=True):
@@ -135,11 +141,6 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
     for path in sorted(plan.new_directories):
         if left_out is None or not left_out(path):
             materialise.make_directory(root, path)
-    files = [
-        (path, entry)
-        for path, entry in sorted(plan.writes.items())
-        if entry.kind != tree.ERASED and (left_out is None or not left_out(path))
-    ]
     written = materialise.write_all(session.store, root, files, session.context.progress, judged=plan.judged)
     found = bytes(written.stats)
     return Outcome(
@@ -148,6 +149,17 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
         files=len(files) - len(written.damaged),
         size=sum(entry.size for _path, entry in files),
     )
+
+
+def _require_room(session: Session, plan: Plan, files: list[tuple[str, Entry]]) -> None:
+    """Check that files fit on the disk; what they replace is added up only when it matters."""
+    size = sum(entry.size for _path, entry in files)
+    if size <= room.free(session.root):
+        return
+    index = session.index()
+    rows = (index.row(path) for path in sorted(plan.removals | plan.writes.keys()))
+    size -= sum(row.size for row in rows if row is not None)
+    room.require(session.root, files=len(files), size=size)
 
 
 def record(session: Session, plan: Plan, outcome: Outcome) -> None:

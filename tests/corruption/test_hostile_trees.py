@@ -11,7 +11,7 @@ import pytest
 
 from dvtool import ids
 from dvtool.cli import exits
-from dvtool.errors import DvError, FormatError, IntegrityError
+from dvtool.errors import DvError, FormatError, IntegrityError, StorageError
 from dvtool.formats import log, snapshot, tree
 from dvtool.formats.tree import DIRECTORY, FILE, LONG_FILE, SYMLINK, Entry
 from dvtool.repo import Repo
@@ -280,8 +280,9 @@ def test_a_size_that_lies_is_named(attacker, tmp_path, claimed, kind):
     if claimed == 0 and kind == FILE:
         return  # an empty file names no content
     attacker.publish(attacker.directory(["data"], [attacker.directory(["f"], [entry])]))
+    no_room = (StorageError,) if claimed >= 2**40 else ()  # where the disk is smaller than the lie
     for way in ways_out(attacker, tmp_path):
-        with pytest.raises((FormatError, IntegrityError)):
+        with pytest.raises((FormatError, IntegrityError, *no_room)):
             way()
     assert not os.path.lexists(f"{tmp_path}/archived/data/f")
     assert not os.path.lexists(f"{attacker.root}/data/f")
@@ -319,3 +320,77 @@ def test_a_tar_archive_stays_inside(attacker, tmp_path):
     stream.seek(0)
     with tarfile.open(fileobj=stream) as archive:
         assert [member.name for member in archive] == ["data", "data/a", "data/b"]
+
+
+def doubled(attacker, levels, entry=None):
+    """A directory of ``levels`` nodes, each naming the next one twice: 2 to the power of ``levels`` files."""
+    entry = entry or attacker.directory(["f"], [attacker.file()])
+    for _level in range(levels):
+        entry = attacker.directory(["a", "b"], [entry, entry])
+    return entry
+
+
+def ways_to_write(attacker, place):
+    def get():
+        Repo.open(attacker.root).restore(["data"], source="evil", staged=True)
+        Repo.open(attacker.root).get(["data"])
+
+    return {
+        "checkout": lambda: Repo.open(attacker.root).checkout("evil"),
+        "checkout --force": lambda: Repo.open(attacker.root).checkout("evil", force=True),
+        "checkout --only": lambda: Repo.open(attacker.root).checkout("evil", only=["data"]),
+        "restore": lambda: Repo.open(attacker.root).restore(["data"], source="evil"),
+        "restore --force": lambda: Repo.open(attacker.root).restore(["."], source="evil", force=True),
+        "restore --staged and get": get,
+        "archive": lambda: Repo.open(attacker.root).archive("evil", f"{place}/archived"),
+        "worktree": lambda: Repo.open(attacker.root).add_worktree(f"{place}/elsewhere", "evil"),
+    }
+
+
+def test_directories_that_double_are_refused_before_anything_is_listed_or_written(attacker, tmp_path):
+    attacker.publish(attacker.directory(["data"], [doubled(attacker, 40)]))
+    before = everything_below(tmp_path)
+    for name, way in ways_to_write(attacker, tmp_path).items():
+        with pytest.raises(StorageError) as caught:
+            way()
+        assert f"{2**40:,}" in caught.value.what or "more files" in caught.value.what, name
+        assert everything_below(tmp_path) == before, name
+    assert Repo.open(attacker.root).status().clean
+
+
+def test_a_few_doublings_are_just_files(attacker):
+    attacker.publish(attacker.directory(["data"], [doubled(attacker, 5)]))
+    Repo.open(attacker.root).checkout("evil")
+    assert sum(path.read_bytes() == PLANTED for path in Path(f"{attacker.root}/data").rglob("f")) == 32
+
+
+@pytest.mark.parametrize("confined", [False, True])
+def test_files_larger_than_the_disk_are_refused_before_anything_is_written(attacker, tmp_path, confined):
+    huge = attacker.file()._replace(size=2**60, kind=LONG_FILE)
+    attacker.publish(attacker.directory(["data"], [attacker.directory(["a", "huge"], [attacker.file(), huge])]))
+    before = everything_below(tmp_path)
+    with pytest.raises(StorageError):
+        Repo.open(attacker.root).checkout("evil", only=["data"] if confined else ())
+    assert everything_below(tmp_path) == before
+    assert Repo.open(attacker.root).status().branch == "main"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"files": 0}, {"files": 2}, {"files": 2**40}, {"size": 0}, {"size": len(PLANTED) + 1}, {"size": 2**40}],
+    ids=str,
+)
+@pytest.mark.parametrize("where", ["directory", "snapshot"])
+def test_totals_that_lie_are_named(attacker, tmp_path, lie, where):
+    below = attacker.directory(["f"], [attacker.file()])
+    honest = where == "snapshot"
+    inside = attacker.directory(["sub"], [below if honest else below._replace(**lie)])
+    attacker.publish(attacker.directory(["data"], [inside]), **(lie if honest else {}))
+    before = everything_below(tmp_path)
+    for name, way in ways_to_write(attacker, tmp_path).items():
+        with pytest.raises((IntegrityError, StorageError)) as caught:
+            way()
+        if not max(lie.values()) > 2**39:  # such a lie does not fit in the first place
+            assert isinstance(caught.value, IntegrityError), name
+            assert honest or "data/sub" in caught.value.where, name
+        assert everything_below(tmp_path) == before, name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvtool import paths
 from dvtool.errors import NotFoundError
-from dvtool.storage.disk import temporary_name
+from dvtool.storage.disk import sweep_directory, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -117,6 +117,7 @@ def ignore_roots(root: str, roots: Sequence[str], disk: Disk) -> bool:
     wanted = with_block(text, [line.encode() for line in lines])
     if wanted == text:
         return False
+    sweep_directory(os.path.dirname(path), paths.PARTIAL)  # not the worktree's root when .gitignore is a link
     temporary = f"{os.path.dirname(path)}/{paths.PARTIAL}{temporary_name()}"
     mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
     disk.write(temporary, wanted, mode=mode)

@@ -82,5 +82,7 @@ def _check_addable(workspace: Workspace, argument: str, top: str, *, known: bool
         raise UsageError(f"{argument!r} is never data", why="it belongs to dv or to Git", next="name the data itself")
     if top in beside.OWN and not known and workspace.in_git():
         raise UsageError(f"{argument!r} is Git's", why="it says what Git is to do here", next="give it to Git")
+    if any(paths.is_partial(part) for part in top.split("/")):
+        raise UsageError(f"{argument!r} is never data", why="a command that was stopped left it, or is writing it")
     if top and not force and not known and workspace.session.ignore.excludes_below(top):
         raise UsageError(f"{argument!r} is excluded by .dvignore", next="add it all the same with --force")

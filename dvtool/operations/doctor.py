@@ -199,7 +199,7 @@ def _leftovers(workspace: Workspace) -> Check:
             name="leftovers",
             result=WARNING,
             found=f"{len(names)} unfinished files of commands that were killed, in {directory}",
-            next="they hold nothing that was recorded; the next 'dv add' removes them",
+            next="they hold nothing that was recorded; the next command that changes the worktree removes them",
         )
     return Check(name="leftovers", result=OK, found="none")
 

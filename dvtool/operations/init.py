@@ -10,7 +10,7 @@ from dvtool import paths
 from dvtool.errors import ConflictError, ExistsError
 from dvtool.formats import log
 from dvtool.git import beside
-from dvtool.storage.disk import temporary_name
+from dvtool.storage.disk import sweep_directory, temporary_name
 from dvtool.store import store as stores
 from dvtool.worktree import layout
 from dvtool.worktree.session import DEFAULT_BRANCH
@@ -41,6 +41,7 @@ def init(path: str, context: Context) -> str:
             next="run the command outside of it, or use that one",
         )
     context.disk.make_directory(root)
+    sweep_directory(root, paths.PARTIAL)
     fresh = f"{root}/{paths.PARTIAL}{temporary_name()}"
     try:
         context.disk.make_directory(fresh)

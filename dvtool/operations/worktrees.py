@@ -13,7 +13,7 @@ from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
-from dvtool.storage.disk import temporary_name
+from dvtool.storage.disk import sweep_directory, temporary_name
 from dvtool.workspace import Workspace, free_target
 from dvtool.worktree import apply, layout, room
 
@@ -133,8 +133,9 @@ def add_worktree(
 
 def _free_place(directory: str) -> str:
     """Return the absolute path of a directory in which a worktree may be made."""
-    free_target(directory, what=f"{directory!r}")
     target = os.path.realpath(directory)
+    sweep_directory(target, paths.PARTIAL)
+    free_target(directory, what=f"{directory!r}")
     try:
         target.encode()
     except UnicodeEncodeError:
@@ -191,6 +192,8 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
         context.disk.rename(f"{target}/{layout.DIRECTORY}", going)
         context.disk.sync_directory(target)
         shutil.rmtree(going)
+    if os.path.isdir(target):
+        sweep_directory(target, paths.PARTIAL)  # of a removal that was cut short
         if not os.listdir(target):
             os.rmdir(target)
     moves: list[log.Action] = []

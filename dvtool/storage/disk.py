@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import functools
 import os
 import re
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -24,7 +26,11 @@ ABANDONED_AFTER: Final = 86400
 """Seconds after which an unfinished file of a process that cannot be looked up is taken for abandoned."""
 ALIGNMENT: Final = 4096
 """What memory, length and place of a write past the page cache must be multiples of; a block of every usual disk."""
+CLOCK_DOUBT: Final = 2.0
+"""Seconds by which the start of a process and the time of a file may be wrong against each other."""
+
 _DIRECT: Final = getattr(os, "O_DIRECT", 0)
+_TEMPORARY: Final = re.compile("([0-9]+)-([0-9a-f]+)-[0-9a-f]{16}")
 
 
 def attempt(path: str, action: Callable[[], T]) -> T:
@@ -66,19 +72,56 @@ def temporary_name() -> str:
 def is_abandoned(path: str, name: str) -> bool:
     """Return whether the process that made the unfinished file ``path`` under ``name`` is certainly no more.
 
-    A process of this boot and of this process-number space is looked up; one of another container or host cannot be,
-    and is given a day.
+    A process of this boot and of this process-number space is looked up.  One of another container or host cannot be,
+    and is given a day; so is one whose number runs, if that process began only after the file was last changed.
     """
-    match = re.fullmatch("([0-9]+)-([0-9a-f]+)-[0-9a-f]{16}", name)
+    match = _TEMPORARY.fullmatch(name)
     if match is None:
         return False
     process, namespace = match.groups()
-    if namespace == _namespace():
-        return not os.path.isdir(f"/proc/{process}")
+    began = _began(process) if namespace == _namespace() else time.time()
+    if began is None:
+        return True
     try:
-        return time.time() - os.lstat(path).st_mtime > ABANDONED_AFTER
+        changed = os.lstat(path).st_mtime
     except OSError:
         return False
+    return time.time() - changed > ABANDONED_AFTER and began > changed + CLOCK_DOUBT
+
+
+def sweep_directory(directory: str, prefix: str = "") -> bool:
+    """Remove abandoned files, and directories, from one directory: those named ``prefix`` and a temporary name.
+
+    Returns:
+        Whether no unfinished file is left; False when one belongs to a process that may still be there.
+    """
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return True
+    left = False
+    for name in names:
+        if not name.startswith(prefix) or not _TEMPORARY.fullmatch(name, len(prefix)):
+            continue
+        path = f"{directory}/{name}"
+        if not is_abandoned(path, name[len(prefix) :]):
+            left = True
+        elif os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+    return not left
+
+
+def _began(process: str) -> float | None:
+    """Return when a process began, in seconds since 1970; None when there is none of this number."""
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])  # field 22, proc_pid_stat(5)
+    except (OSError, ValueError, IndexError):
+        return None if not os.path.isdir(f"/proc/{process}") else 0.0
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 @functools.cache

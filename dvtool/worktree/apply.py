@@ -15,7 +15,7 @@ from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import UNKNOWN_STAT
 from dvtool.store import manifests
-from dvtool.worktree import ingest, materialise, obstacles, room, stats
+from dvtool.worktree import ingest, leftovers, materialise, obstacles, room, stats
 from dvtool.worktree.index import Row
 
 if TYPE_CHECKING:
@@ -141,7 +141,12 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
     for path in sorted(plan.new_directories):
         if left_out is None or not left_out(path):
             materialise.make_directory(root, path)
+    disk = session.context.disk
+    if files:
+        leftovers.note(session.layout, {paths.split(path)[0] for path, _entry in files}, disk)
     written = materialise.write_all(session.store, root, files, session.context.progress, judged=plan.judged)
+    if files:
+        leftovers.done(session.layout, disk)
     found = bytes(written.stats)
     return Outcome(
         stats={path: found[at * 40 : at * 40 + 40] for at, (path, _entry) in enumerate(files)},

@@ -67,6 +67,11 @@ class Layout:
         return f"{self.control}/lock"
 
     @property
+    def writing(self) -> str:
+        """The note of where files are being written; there only while that goes on, or after it was cut short."""
+        return f"{self.control}/writing"
+
+    @property
     def worktree(self) -> str:
         """The file with the worktree's id and what is left out of it."""
         return f"{self.control}/worktree"

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from dvtool.errors import ConflictError
 from dvtool.storage.disk import attempt
+from dvtool.worktree import leftovers
+from dvtool.worktree.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +39,7 @@ class WorktreeLock:
         self._descriptor = -1
 
     def __enter__(self) -> Self:
-        """Take the lock.
+        """Take the lock, and remove what a killed command left unfinished.
 
         Raises:
             ConflictError: when another process still holds it after the time to wait.
@@ -64,6 +66,7 @@ class WorktreeLock:
             time.sleep(POLL_SECONDS)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+        leftovers.sweep(Layout(os.path.dirname(os.path.dirname(self._path))))
         return self
 
     def __exit__(self, *_failure: object) -> None:

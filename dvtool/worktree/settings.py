@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dvtool import paths
 from dvtool.errors import FormatError, UsageError
+from dvtool.storage.disk import sweep_directory
 from dvtool.worktree.layout import write_file
 
 if TYPE_CHECKING:
@@ -64,4 +66,5 @@ def store(path: str, key: str, value: str | None, disk: Disk) -> None:
     else:
         values[check_key(key)] = value
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    sweep_directory(os.path.dirname(path), paths.PARTIAL)
     write_file(path, msgspec.json.format(msgspec.json.encode(dict(sorted(values.items()))), indent=2) + b"\n", disk)

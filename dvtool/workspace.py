@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, ExistsError, FormatError, IntegrityError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, DvError, ExistsError, FormatError, IntegrityError, NotFoundError, UsageError
 from dvtool.formats import lock, log, tree
 from dvtool.git import beside
 from dvtool.history.revisions import Resolved, Revisions
@@ -207,7 +207,7 @@ class Workspace:
                 continue
             places = places if places is not None else self.worktree_places()
             place = places.get(name.removeprefix("worktrees/"))
-            if place is None or os.path.isdir(f"{place}/{layout.DIRECTORY}"):
+            if place is None or is_worktree(place, name.removeprefix("worktrees/")):
                 raise ConflictError(
                     f"branch {branch!r} is checked out in another worktree",
                     where=place or name,
@@ -346,6 +346,19 @@ class Workspace:
 
     def _git_snapshot(self, revision: str) -> str:
         return lock.decode(beside.lock_at(self.session.root, revision)).snapshot
+
+
+def is_worktree(place: str, identity: str) -> bool:
+    """Return whether the worktree of this id is still at a place; another one may have been made there since.
+
+    One whose file cannot be read is taken for the one that was there.
+    """
+    if not os.path.isdir(f"{place}/{layout.DIRECTORY}"):
+        return False
+    try:
+        return layout.Layout(place).read_worktree().id == identity
+    except DvError:
+        return True
 
 
 def _checked_author(author: str) -> str:

@@ -14,7 +14,7 @@ from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
 from dvtool.storage.disk import sweep_directory, temporary_name
-from dvtool.workspace import Workspace, free_target
+from dvtool.workspace import Workspace, free_target, is_worktree
 from dvtool.worktree import apply, layout, room
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
                 branch=branch.removeprefix("heads/") if branch is not None else None,
                 snapshot=snapshot.hex() if snapshot is not None else None,
                 current=name == session.head_ref,
-                gone=not os.path.isdir(f"{places.get(identity, '')}/{layout.DIRECTORY}"),
+                gone=identity not in places or not is_worktree(places[identity], identity),
             )
         )
     return sorted(found, key=lambda item: (not item.current, item.path or "", item.id))
@@ -157,12 +157,14 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     session = workspace.session
     session.store.refresh()
     target = os.path.realpath(directory)
-    found = next((item for item in list_worktrees(workspace) if target == item.path or directory == item.id), None)
+    there = [item for item in list_worktrees(workspace) if target == item.path or directory == item.id]
+    found = min(there, key=lambda item: item.gone, default=None)
     if found is None:
         raise NotFoundError(f"there is no worktree at {directory!r}", next="run 'dv worktree list'")
+    target = found.path or target
     if found.current or os.path.isdir(f"{target}/{layout.DIRECTORY}/store"):
         raise UsageError("this worktree holds the store, or is the one you are in", next="change to another one first")
-    if os.path.isdir(f"{target}/{layout.DIRECTORY}"):
+    if not found.gone:
         other = Workspace.open(target, context)
         with other.session.lock():
             changes = other.inspect()
@@ -192,7 +194,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
         context.disk.rename(f"{target}/{layout.DIRECTORY}", going)
         context.disk.sync_directory(target)
         shutil.rmtree(going)
-    if os.path.isdir(target):
+    if os.path.isdir(target) and not os.path.lexists(f"{target}/{layout.DIRECTORY}"):
         sweep_directory(target, paths.PARTIAL)  # of a removal that was cut short
         if not os.listdir(target):
             os.rmdir(target)

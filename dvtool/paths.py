@@ -24,6 +24,9 @@ ROOT_FILES: Final = frozenset({"dv.toml", "dv.lock", ".dvignore"})
 PARTIAL: Final = ".dv-partial-"
 """Prefix of files under construction in the worktree; what a crash leaves of them is never data."""
 
+BACK: Final = "/"
+"""Begins the exceptions in a list of paths; no repository path begins with it."""
+
 NAME_LIMIT: Final = 255
 """The longest name in bytes that common file systems take (NAME_MAX on Linux)."""
 
@@ -135,8 +138,17 @@ def shown(path: str) -> str:
 
 
 def under(path: str, tops: set[str] | frozenset[str]) -> bool:
-    """Return what :func:`covered` does, in the time of the path's depth, however many ``tops`` there are."""
-    return path in tops or any(parent in tops for parent in parents(path))
+    """Return what :func:`covered` does, in the time of the path's depth, however many ``tops`` there are.
+
+    A path among ``tops`` that begins with ``/`` is an exception: it takes out what lies at and below it.  The nearest
+    one decides.
+    """
+    for place in (path, *parents(path)):
+        if place in tops:
+            return True
+        if BACK + place in tops:
+            return False
+    return False
 
 
 def from_argument(argument: str, *, root: str, cwd: str) -> str:

@@ -89,7 +89,12 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
 
 def _follow(listed: tuple[str, ...], before: str, after: str) -> tuple[str, ...]:
     """Return paths with those at and below ``before`` moved to ``after``."""
-    return tuple(after + path[len(before) :] if paths.below(path, before) else path for path in listed)
+    found = []
+    for rule in listed:
+        path = rule.removeprefix(paths.BACK)
+        moved = after + path[len(before) :] if paths.below(path, before) else path
+        found.append(rule[: len(rule) - len(path)] + moved)
+    return tuple(found)
 
 
 def _rows(workspace: Workspace, path: str) -> list[tuple[str, Row]]:

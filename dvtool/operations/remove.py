@@ -72,7 +72,9 @@ def remove(
         if not cached:
             plan.gone_directories.discard("")
             apply.execute(session, plan)
-        dropped = [path for path in session.worktree.dropped if not paths.covered(path, wanted)]
+        gone = set(wanted)
+        rules = session.worktree.dropped
+        dropped = [rule for rule in rules if not paths.under(rule.removeprefix(paths.BACK), gone)]
         session.set_sparse(only=session.worktree.only, dropped=tuple(dropped))
         session.index()
         workspace.update_git_ignore(roots)

@@ -15,7 +15,7 @@ from dvtool.worktree.inspect import inspect
 from dvtool.worktree.materialise import Contents
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dvtool.workspace import Workspace
 
@@ -58,7 +58,9 @@ def drop(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
             advice="stage them with 'dv add', or undo them with 'dv restore --force'",
         )
         # Recorded before anything is removed: a crash in between leaves files that are there and marked as left out.
-        session.set_sparse(only=session.worktree.only, dropped=(*session.worktree.dropped, *wanted))
+        rules = _without(session.worktree.dropped, wanted)
+        rules |= {path for path in staging.merged_roots((), wanted) if not paths.under(path, rules)}
+        session.set_sparse(only=session.worktree.only, dropped=tuple(rules))
         apply.execute(session, plan)
         workspace.after_change()
     return SparseResult(files=len(files), bytes=sum(entry.size for _path, entry in files))
@@ -92,17 +94,16 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
             what="other files lie where these would go; nothing was changed",
             advice="move them away, then run the command again",
         )
-        dropped = [path for path in session.worktree.dropped if not paths.covered(path, wanted)]
-        # What is above a path that comes back stays dropped except for it: its siblings are named one by one.
-        for path in [path for path in dropped if any(paths.below(one, path) for one in wanted)]:
-            dropped.remove(path)
-            dropped += _siblings(workspace, path, wanted)
+        rules = _without(session.worktree.dropped, wanted)
+        # What is above a path that comes back stays dropped except for it.
+        rules |= {paths.BACK + path for path in staging.merged_roots((), wanted) if paths.under(path, rules)}
+        rules = _shorter(workspace, rules)
         only = session.worktree.only
         if only:
             only = () if "" in wanted else staging.merged_roots(only, wanted)
         # Written first, recorded second: a crash in between leaves files that are there and marked as left out.
         outcome = apply.execute(session, plan, everywhere=True)
-        session.set_sparse(only=tuple(only), dropped=tuple(dropped))
+        session.set_sparse(only=tuple(only), dropped=tuple(rules))
         apply.record(session, plan, outcome)
         workspace.after_change()
     apply.raise_damage(outcome.damaged, done="every other file has been written")
@@ -144,22 +145,49 @@ def _below(workspace: Workspace, wanted: Sequence[str]) -> tuple[list[tuple[str,
     return sorted(files.items()), directories
 
 
-def _siblings(workspace: Workspace, above: str, wanted: Sequence[str]) -> list[str]:
-    """Return what lies below ``above`` and neither leads to nor lies in ``wanted``."""
+def _without(rules: Iterable[str], wanted: Sequence[str]) -> set[str]:
+    """Return what is left of the rules about dropped paths when those at and below ``wanted`` go."""
+    tops = set(wanted)
+    return {rule for rule in rules if not paths.under(rule.removeprefix(paths.BACK), tops)}
+
+
+def _shorter(workspace: Workspace, rules: set[str]) -> set[str]:
+    """Return rules that say the same, with no more exceptions below a dropped directory than half of its files.
+
+    Beyond that it is shorter to name what is still dropped.
+    """
     session = workspace.session
-    view = session.stage()
-    entry = session.trees.resolve(view.tree, above) if view.tree is not None else None
-    if entry is None or entry.kind != DIRECTORY:
-        return []
-    found = []
-    for name, _entry in session.trees.entries(entry.id):
-        path = paths.join(above, name)
-        if paths.covered(path, wanted):
+    tree_id = session.stage().tree
+    exceptions: dict[str, set[str]] = {}
+    for rule in rules:
+        if rule.startswith(paths.BACK):
+            above = next((parent for parent in paths.parents(rule[1:]) if parent in rules), None)
+            if above is not None:
+                exceptions.setdefault(above, set()).add(rule[1:])
+    for above, back in exceptions.items():
+        entry = session.trees.resolve(tree_id, above) if tree_id is not None else None
+        if entry is None or entry.kind != DIRECTORY or 2 * len(back) <= entry.files:
             continue
-        if any(paths.below(one, path) for one in wanted):
-            found += _siblings(workspace, path, wanted)
-        else:
-            found.append(path)
+        rules = rules - {above} - {paths.BACK + path for path in back}
+        rules |= _others(workspace, entry, above, back)
+    return rules
+
+
+def _others(workspace: Workspace, entry: Entry, above: str, back: set[str]) -> set[str]:
+    """Return what lies below a directory and neither leads to nor lies in ``back``."""
+    leading = {parent for path in back for parent in paths.parents(path)}
+    found = set()
+    pending = [(above, entry)]
+    while pending:
+        directory, here = pending.pop()
+        for name, below in workspace.session.trees.entries(here.id):
+            path = paths.join(directory, name)
+            if path in back:
+                continue
+            if path in leading and below.kind == DIRECTORY:
+                pending.append((path, below))
+            else:
+                found.add(path)
     return found
 
 

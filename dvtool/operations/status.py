@@ -59,9 +59,9 @@ class LockState(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a worktree.
 
-    ``clean`` is: all lists of ``staged`` and ``unstaged`` are empty.  ``sparse`` lists paths that are left out or, when
-    the worktree is confined to some, says so; ``ahead`` and ``behind`` are None without a remote branch to compare
-    with.  ``unstorable`` holds "path: reason".
+    ``clean`` is: all lists of ``staged`` and ``unstaged`` are empty.  ``sparse`` lists paths that are left out, though
+    files below them may have been brought back, or, when the worktree is confined to some, says so; ``ahead`` and
+    ``behind`` are None without a remote branch to compare with.  ``unstorable`` holds "path: reason".
     """
 
     snapshot: str | None
@@ -100,7 +100,9 @@ def status(workspace: Workspace) -> Status:
         clean=staged.is_empty and unstaged.is_empty,
         staged=staged,
         unstaged=unstaged,
-        sparse=tuple(sorted({*session.worktree.only, *session.worktree.dropped})),
+        sparse=tuple(
+            sorted({*session.worktree.only, *(top for top in session.worktree.dropped if top[:1] != paths.BACK)})
+        ),
         lock=_lock(workspace),
         ahead=None,
         behind=None,

@@ -13,14 +13,17 @@ from dvtool.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from dvtool.storage.disk import Disk, attempt, temporary_name
 
 DIRECTORY: Final = ".dv"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Version 1 knows no exceptions among ``dropped``; a file without any is still written as one of version 1."""
 
 
 class WorktreeFile(msgspec.Struct, frozen=True, kw_only=True):
     """``.dv/worktree``: this worktree's random id (32 hex digits) and which tracked paths are not materialised.
 
     ``only`` confines the worktree to these paths (empty: no confinement); ``dropped`` are paths taken out by
-    ``dv drop``.  Truth, not cache: without it, files left out on purpose would look removed.
+    ``dv drop`` and, beginning with ``/``, those below them that ``dv get`` brought back; the nearest one decides, see
+    :func:`dvtool.paths.under`.  So a file out of a large directory is one more line and not a list of all others.
+    Truth, not cache: without it, files left out on purpose would look removed.
     """
 
     version: int
@@ -31,9 +34,10 @@ class WorktreeFile(msgspec.Struct, frozen=True, kw_only=True):
 
     def encode(self) -> bytes:
         """Return the bytes of the file: one line of JSON, which holds the XXH3 of itself without it."""
-        bare = msgspec.structs.replace(self, check="")
+        version = VERSION if any(path.startswith(paths.BACK) for path in self.dropped) else 1
+        bare = msgspec.structs.replace(self, version=version, check="")
         check = digest.accident(msgspec.json.encode(bare)).hex()
-        return msgspec.json.encode(msgspec.structs.replace(self, check=check)) + b"\n"
+        return msgspec.json.encode(msgspec.structs.replace(bare, check=check)) + b"\n"
 
     @property
     def is_sparse(self) -> bool:

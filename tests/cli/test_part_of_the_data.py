@@ -1,0 +1,117 @@
+"""``dv drop`` and ``dv get`` again and again: what is there, and how long the record of it becomes."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from dvtool.repo import Repo
+
+NAMES = [f"{top}/{middle}/{number}" for top in ("a", "b") for middle in ("x", "y") for number in range(4)]
+PLACES = [
+    "data",
+    *(f"data/{top}" for top in ("a", "b")),
+    *(f"data/{top}/{m}" for top in ("a", "b") for m in ("x", "y")),
+]
+
+
+def record(dv):
+    return json.loads((dv.root / ".dv/worktree").read_bytes())
+
+
+def lying(dv):
+    return {str(path.relative_to(dv.root)) for path in (dv.root / "data").rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def many(dv):
+    for number in range(300):
+        dv.write(f"data/big/{number:03}", str(number))
+    dv("add", "data")
+    dv("commit", "-m", "many")
+    dv("drop", "data/big")
+    return dv
+
+
+def test_a_file_out_of_a_large_directory_is_one_line_of_the_record(many):
+    many("get", "data/big/007")
+    assert record(many)["dropped"] == ["/data/big/007", "data/big"]
+    many("get", *(f"data/big/{number:03}" for number in range(20)))
+    assert len(record(many)["dropped"]) == 21
+    assert len(lying(many)) == 20
+    assert many.status()["sparse"] == ["data/big"]
+    assert many.status()["clean"]
+
+
+def test_the_record_names_what_is_there_or_what_is_not_whichever_is_less(many):
+    longest = 0
+    for start in range(0, 300, 30):
+        many("get", *(f"data/big/{number:03}" for number in range(start, start + 30)))
+        longest = max(longest, len(record(many)["dropped"]))
+        assert many.status()["clean"]
+    assert longest <= 151
+    assert record(many)["dropped"] == []
+    assert len(lying(many)) == 300
+
+
+def test_the_record_is_of_version_1_where_an_older_dv_can_read_it(many):
+    assert record(many)["version"] == 1
+    many("get", "data/big/007")
+    assert record(many)["version"] == 2
+    many("drop", "data/big/007")
+    assert record(many)["version"] == 1
+    assert record(many)["dropped"] == ["data/big"]
+
+
+def test_what_came_back_is_missed_when_it_goes_and_what_did_not_is_not(many):
+    many("get", "data/big/007")
+    (many.root / "data/big/007").unlink()
+    assert many.unstaged() == {"removed": ["data/big/007"]}
+    many("restore", "data/big")
+    assert lying(many) == {"data/big/007"}
+
+
+def test_the_record_follows_a_move_and_a_removal(many):
+    many("get", "data/big/007", "data/big/008")
+    many("mv", "data/big", "data/large")
+    assert record(many)["dropped"] == ["/data/large/007", "/data/large/008", "data/large"]
+    many("rm", "data/large/007")
+    assert record(many)["dropped"] == ["/data/large/008", "data/large"]
+    many.commit()
+    assert many.status()["clean"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_there_is_what_was_asked_for_last(dv, seed):
+    for name in NAMES:
+        dv.write(f"data/{name}", name)
+    dv("add", "data")
+    dv("commit", "-m", "all")
+    chance = random.Random(seed)
+    files = {f"data/{name}" for name in NAMES}
+    there = set(files)
+    for _step in range(25):
+        wanted = chance.sample([*PLACES, *sorted(files)], chance.randrange(1, 4))
+        below = {file for file in files if any(file == top or file.startswith(f"{top}/") for top in wanted)}
+        getting = chance.random() < 0.6
+        dv("get" if getting else "drop", *wanted)
+        there = there | below if getting else there - below
+        assert lying(dv) == there
+        session = Repo.open(str(dv.root)).workspace.session
+        left_out = session.left_out() or (lambda _path: False)
+        assert {file for file in files if not left_out(file)} == there
+        assert dv.status()["clean"]
+
+
+def test_a_record_of_the_first_version_is_read(many):
+    many("get", "data/big/007")
+    place = Path(many.root / ".dv/worktree")
+    session = Repo.open(str(many.root)).workspace.session
+    siblings = tuple(f"data/big/{number:03}" for number in range(300) if number != 7)
+    session.set_sparse(only=(), dropped=siblings)
+    assert json.loads(place.read_bytes())["version"] == 1
+    assert many.status()["clean"]
+    many("get", "data/big/008")
+    assert lying(many) == {"data/big/007", "data/big/008"}
+    assert len(record(many)["dropped"]) == 298

@@ -16,7 +16,7 @@ from dvtool.errors import ConflictError, DvError, ExistsError, FormatError, Inte
 from dvtool.formats import lock, log, tree
 from dvtool.git import beside
 from dvtool.history.revisions import Resolved, Revisions
-from dvtool.worktree import inspect, layout, settings
+from dvtool.worktree import layout, settings
 from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
@@ -166,9 +166,8 @@ class Workspace:
         ours |= {parent for path in (*added, *ours) for parent in paths.parents(path)} if of_git else set()
         return [path for path in directories if path not in of_git or path in ours]
 
-    def inspect(self, *, contents: bool = False) -> WorktreeChanges:
-        """Return how the worktree differs from the stage, without what is Git's; see :func:`inspect.inspect`."""
-        changes = inspect.inspect(self.session, contents=contents)
+    def leave_to_git(self, changes: WorktreeChanges) -> WorktreeChanges:
+        """Return changes of the worktree without the directories that are only there for files that are Git's."""
         if self._held:
             roots = self.session.stage().roots
             changes.new_directories = self.without_gits(changes.new_directories, changes.added, roots)

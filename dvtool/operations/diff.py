@@ -14,7 +14,7 @@ from dvtool.history.describe import KIND_WORDS
 from dvtool.history.renames import find_renames
 from dvtool.store.treediff import TreeDiff, diff_trees
 from dvtool.store.trees import Trees
-from dvtool.worktree.inspect import refuse_problems, virtual_tree
+from dvtool.worktree.inspect import inspect, refuse_problems, virtual_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,7 +180,7 @@ def _side(workspace: Workspace, revision: str | None) -> Side:
 
 def _worktree(workspace: Workspace, first: str | None) -> Side:
     session = workspace.session
-    changes = workspace.inspect(contents=True)
+    changes = workspace.leave_to_git(inspect(session, contents=True))
     refuse_problems(changes.problems, doing="compared")
     made, objects = virtual_tree(session, changes)
     trees = Trees(objects)

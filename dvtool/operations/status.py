@@ -10,6 +10,7 @@ from dvtool import paths
 from dvtool.errors import ConflictError, FormatError
 from dvtool.formats import log
 from dvtool.store.treediff import diff_trees
+from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +84,7 @@ def status(workspace: Workspace) -> Status:
     session = workspace.session
     head = session.head()
     view = session.stage()
-    changes = workspace.inspect()
+    changes = workspace.leave_to_git(inspect(session))
     staged = _staged(workspace, view) if view.value is not None else StagedPaths()
     unstaged = Paths(
         added=tuple(sorted(changes.added)),

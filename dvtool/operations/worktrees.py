@@ -16,6 +16,7 @@ from dvtool.history.revisions import check_name
 from dvtool.storage.disk import sweep_directory, temporary_name
 from dvtool.workspace import Workspace, free_target, is_worktree
 from dvtool.worktree import apply, layout, room
+from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
     from dvtool.store.state import State
@@ -167,7 +168,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     if not found.gone:
         other = Workspace.open(target, context)
         with other.session.lock():
-            changes = other.inspect()
+            changes = other.leave_to_git(inspect(other.session))
             staged = other.session.stage().value
             if not force and (not changes.is_clean or staged is not None):
                 raise ConflictError(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool.errors import NotFoundError
+from dvtool.errors import NotFoundError, UsageError
+from dvtool.formats import project
 from dvtool.worktree import settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def get(workspace: Workspace | None, key: str) -> Setting:
         UsageError: when there is no such setting.
         NotFoundError: when it has no value.
     """
-    settings.check_key(key)
+    _check_key(key)
     for setting in show(workspace):
         if setting.key == key:
             return setting
@@ -52,4 +53,15 @@ def put(workspace: Workspace | None, key: str, value: str | None, disk: Disk) ->
         UsageError: when there is no such setting.
     """
     path = workspace.session.layout.config if workspace is not None else settings.user_path()
-    settings.store(path, settings.check_key(key), value, disk)
+    settings.store(path, _check_key(key), value, disk)
+
+
+def _check_key(key: str) -> str:
+    """Return ``key`` if it is a personal setting; what all who share the data have in common stands in dv.toml."""
+    if key.partition(".")[0] in project.KEYS:
+        raise UsageError(
+            f"{key!r} is no personal setting",
+            why="it stands in dv.toml, for all who share the data",
+            next="edit dv.toml, then check it with 'dv doctor'",
+        )
+    return settings.check_key(key)

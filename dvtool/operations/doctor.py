@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool.errors import DvError
+from dvtool.formats import project
 from dvtool.git import beside
 from dvtool.store import chunker
 
@@ -82,6 +83,7 @@ def doctor(workspace: Workspace | None, failure: DvError | None = None) -> Diagn
             ("log", _log),
             ("leftovers", _leftovers),
             ("lock file", _lock),
+            ("dv.toml", _project),
             ("git", _git),
         ]
         for name, check in each:
@@ -220,6 +222,22 @@ def _lock(workspace: Workspace) -> Check:
         found="dv.lock names another snapshot than HEAD",
         next="dv checkout --lock",
     )
+
+
+def _project(workspace: Workspace) -> Check:
+    try:
+        with open(f"{workspace.session.root}/dv.toml", "rb") as file:
+            found = project.decode(file.read(project.SIZE_LIMIT + 1))
+    except FileNotFoundError:
+        return Check(name="dv.toml", result=OK, found="there is none, which is fine")
+    counts = [
+        (len(found.remotes), "remotes"),
+        (len(found.splits), "splits"),
+        (len(found.subjects), "subject rules"),
+        (len(found.table), "table keys"),
+    ]
+    said = ", ".join(f"{word}: {count}" for count, word in counts if count)
+    return Check(name="dv.toml", result=OK, found=said or "it sets nothing but defaults")
 
 
 def _git(workspace: Workspace) -> Check:

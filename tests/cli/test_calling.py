@@ -271,3 +271,26 @@ def test_doctor_checks_and_fails_with_1(data, empty, tmp_path):
 
 def test_doctor_works_outside_a_repository(empty):
     assert empty("doctor", "--json").json["healthy"]
+
+
+def toml_check(dv, *, code):
+    return next(item for item in dv("doctor", "--json", code=code).json["checks"] if item["name"] == "dv.toml")
+
+
+def test_doctor_checks_dv_toml(data):
+    assert toml_check(data, code=0)["result"] == "ok"
+    data.write("dv.toml", '[splits]\ntrain = ["data/train"]\n')
+    assert toml_check(data, code=0)["found"] == "splits: 1"
+    data.write("dv.toml", '[remote.origin]\nurll = "s3://bucket"\n')
+    check = toml_check(data, code=1)
+    assert check["result"] == "failed"
+    assert "remote.origin.urll" in check["found"]
+    assert "'url'" in check["next"]
+    assert data.status()["clean"]
+
+
+def test_config_says_what_stands_in_dv_toml(data):
+    for words in (["remote.origin.url"], ["splits", "x"], ["--unset", "hooks.stale-lock"]):
+        error = data("config", "--json", *words, code=2).error
+        assert "dv.toml" in error["why"]
+        assert "dv doctor" in error["next"]

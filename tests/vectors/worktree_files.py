@@ -1,4 +1,4 @@
-"""Golden vectors of what lies beside the user's files: `dv.lock` and the index of a worktree."""
+"""Golden vectors of what lies beside the user's files: `dv.lock`, `dv.toml` and the index of a worktree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool.formats import lock, tree, worktree_index
+from dvtool.formats import lock, project, tree, worktree_index
 from tests.vectors.vector import TIME, Vector, identity, plain
 
 if TYPE_CHECKING:
@@ -23,6 +23,43 @@ def locks() -> Iterator[Vector]:
         value = lock.Lock(version=1, snapshot=identity("snapshot").hex(), branch=branch)
         data = lock.encode(value)
         yield Vector(format="lock", name=name, about=about, inputs={}, value=plain(value), data=data)
+
+
+PROJECTS = {
+    "nothing": ("A file that says nothing.", ""),
+    "everything": (
+        "Every key, at least once.",
+        """[remote.origin]
+url = "s3://bucket/prefix"
+options = { endpoint_url = "http://127.0.0.1:9000" }
+keys = "s3://other-bucket/prefix"
+[splits]
+train = ["data/train"]
+test = ["data/test", "data/more/*.csv"]
+[[subject]]
+paths = "data/images/{subject}/**"
+[[subject]]
+tables = "data/**/*.parquet"
+column = "user_id"
+[[table]]
+tables = "data/users.csv"
+key = ["user_id", "day"]
+[hooks]
+unstored-data = "block"
+stale-lock = "warn"
+large-file = { over = "10 MB", policy = "off" }
+subject-path = "block"
+""",
+    ),
+}
+
+
+def projects() -> Iterator[Vector]:
+    """Yield what people may write into dv.toml."""
+    for name, (about, text) in PROJECTS.items():
+        data = text.encode()
+        value = plain(project.decode(data))
+        yield Vector(format="project", name=name, about=about, inputs={}, value=value, data=data)
 
 
 def worktree_indexes() -> Iterator[Vector]:
@@ -54,4 +91,4 @@ def worktree_indexes() -> Iterator[Vector]:
         )
 
 
-SOURCES = (locks, worktree_indexes)
+SOURCES = (locks, projects, worktree_indexes)

@@ -331,7 +331,7 @@ class Session:
         if self.state.lock:
             raise ConflictError(
                 "an erasure is under way in this store",
-                next="wait for it, or finish it with 'dv erasure resume'",
+                next="wait for it, or finish it with the dv that began it",
             )
 
 

@@ -14,9 +14,6 @@ CALL = re.compile(r"(?:'|: |\band |\bthen )dv ([^'\n]*)")
 # Stands for what a message fills in when it is printed.
 FILLED_IN = "\N{REPLACEMENT CHARACTER}"
 
-# Messages that wait for a command which is planned, by the module that has them.
-WAITING = {"dvtool.worktree.session": "erasure"}
-
 NOTHING = click.Command(None)
 
 
@@ -71,7 +68,7 @@ def missing(words):
 
 def test_messages_name_no_command_and_no_option_that_is_missing(modules):
     found = {(name, wrong) for name, words in calls(modules) if (wrong := missing(words))}
-    assert found - set(WAITING.items()) == set()
+    assert found == set()
 
 
 def test_many_calls_are_looked_at(modules):

@@ -1,4 +1,4 @@
-# Needs Python 3.11 or newer, Git and this make; everything else is installed into .venv from pinned lists.
+# Needs Python 3.11, 3.12 or 3.13, Git and this make; everything else is installed into .venv from pinned lists.
 #
 #   make demo      install dv and show it at work on a small data set
 #   make test      install everything, build the wheel, install the wheel, run `check`

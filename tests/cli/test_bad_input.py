@@ -86,7 +86,7 @@ def test_a_store_of_another_program_is_21(data):
 
 def test_a_newer_worktree_file_is_21(data):
     place = data.root / ".dv" / "worktree"
-    place.write_text(place.read_text(encoding="utf-8").replace('"version":1', '"version":2'), encoding="utf-8")
+    place.write_text(place.read_text(encoding="utf-8").replace('"version":1', '"version":3'), encoding="utf-8")
     assert "newer" in data("status", "--json", code=21).error["what"]
 
 

@@ -13,7 +13,7 @@ from dvtool.errors import UsageError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.workspace import free_target
-from dvtool.worktree import apply, materialise, room
+from dvtool.worktree import apply, directories, materialise, room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def to_directory(workspace: Workspace, revision: str, directory: str) -> Archive
     root = os.path.realpath(directory)
     for path, entry in entries:
         if entry.kind == DIRECTORY:
-            materialise.make_directory(root, path)
+            directories.make_directory(root, path)
     files = [(path, entry) for path, entry in entries if entry.kind not in {DIRECTORY, tree.ERASED}]
     written = materialise.write_all(session.store, root, files, session.context.progress)
     apply.raise_damage(written.damaged, done="every other file has been written")

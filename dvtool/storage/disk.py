@@ -134,15 +134,24 @@ def _namespace() -> str:
         return "0"
 
 
-def _waiting(work: Callable[[], None], path: str, failures: list[OSError]) -> Callable[[], None]:
-    """Start ``work`` in a thread, and return what waits for it and raises the first of its ``failures`` as ours."""
+def _waiting(work: Callable[[], None], path: str, failures: list[BaseException]) -> Callable[[], None]:
+    """Start ``work`` in a thread, and return what waits for it and raises the first of its ``failures`` as ours.
+
+    Where no thread can be had, the work is done at once.
+    """
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        work()
 
     def wait() -> None:
-        thread.join()
-        if failures:
+        if thread.ident is not None:
+            thread.join()
+        if failures and isinstance(failures[0], OSError):
             raise as_ours(failures[0], path)
+        if failures:
+            raise failures[0]
 
     return wait
 
@@ -199,7 +208,7 @@ class Disk:
         Returns:
             A function that waits, and raises StorageError if the disk refused.  It must be called.
         """
-        failures: list[OSError] = []
+        failures: list[BaseException] = []
 
         def work() -> None:
             view = data
@@ -214,7 +223,7 @@ class Disk:
                     if len(view) % ALIGNMENT:
                         _bypass_cache(descriptor, wanted=False)
                 _bypass_cache(descriptor, wanted=False)
-            except OSError as error:
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the piece is not written
                 failures.append(error)
 
         return _waiting(work, path, failures)
@@ -234,12 +243,12 @@ class Disk:
             A function that waits, and raises StorageError if the disk refused.  It must be called: the kernel
             reports a failed write-back once, to whoever asks first.
         """
-        failures: list[OSError] = []
+        failures: list[BaseException] = []
 
         def work() -> None:
             try:
                 os.fsync(descriptor)
-            except OSError as error:
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the file is not durable
                 failures.append(error)
             finally:
                 os.close(descriptor)

@@ -13,14 +13,18 @@ PROBES: Final = 64
 """Slots looked at before a crowded table answers "store it" to everybody."""
 
 
+LIMIT: Final = 1 << 24
+"""Slots at most, 128 MiB: enough to spread four million ids, and what is expected may be a bad guess."""
+
+
 class Claims:
     """A hash table of the first eight bytes of ids; shared with every process forked after it was made."""
 
     __slots__ = ("_map", "_mask", "_slots")
 
     def __init__(self, expected: int) -> None:
-        """Make room for ``expected`` ids (more are allowed); untouched pages cost no memory."""
-        count = 1 << max(16, (4 * expected).bit_length())
+        """Make room for ``expected`` ids, up to a limit (more are allowed); untouched pages cost no memory."""
+        count = min(1 << max(16, (4 * expected).bit_length()), LIMIT)
         self._map = mmap.mmap(-1, count * 8)
         self._slots = memoryview(self._map).cast("Q")
         self._mask = count - 1

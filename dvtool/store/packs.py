@@ -17,7 +17,7 @@ import msgspec
 
 from dvtool import digest, ids
 from dvtool.crypto import KEY_SIZE, TAG_SIZE, Sealer
-from dvtool.errors import DvError, FormatError, IntegrityError
+from dvtool.errors import DvError, FormatError, IntegrityError, StorageError
 from dvtool.formats import index, pack
 from dvtool.storage.disk import ALIGNMENT, temporary_name
 from dvtool.store.compression import Compressor, decompress
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dvtool.storage.disk import Disk
 
 BUFFER_SIZE: Final = 4 * 1024 * 1024
+BUFFERS_KEPT: Final = 4
+"""Buffers kept for the next packs of this process; a pack has one or two."""
 DIRECT_FROM: Final = 1024 * 1024
 """Bytes at the end of a pack from which writing past the page cache pays for waiting on the disk."""
 
@@ -78,8 +80,8 @@ class PackWriter:
         self._sealer = Sealer(self._key)
         self._header = pack.encode_header(pack.Header(content=content, store=store, salt=entropy.bytes(32)))
         self._path = f"{workspace}/{temporary_name()}"
-        self._descriptor = disk.open_new(self._path)
         self._view, self._spare = _take_buffer(), _NO_BUFFER
+        self._descriptor = disk.open_new(self._path)
         self._view[: pack.HEADER_SIZE] = self._header
         self._fill = pack.HEADER_SIZE
         self._aligned = True
@@ -150,6 +152,13 @@ class PackWriter:
         trailer = self._hasher.accident()
         self._hasher.name_only(trailer)
         self._disk.append(self._descriptor, self._path, end + trailer)
+        size = self.size + len(end) + len(trailer)
+        if os.fstat(self._descriptor).st_size != size:
+            raise StorageError(
+                "the disk took less than it was given",
+                where=self._path,
+                next="check the disk's health and its log, then run the command again",
+            )
         self.wait = self._disk.sync_behind(self._descriptor, self._path)
         self._descriptor = -1
         return FinishedPack(
@@ -157,7 +166,7 @@ class PackWriter:
             name=self._hasher.name(),
             key=self._key,
             content=self._content,
-            size=self.size + len(end) + len(trailer),
+            size=size,
             ids=footer.ids,
             flags=footer.flags,
             stored=self._stored.tolist(),
@@ -167,8 +176,8 @@ class PackWriter:
     def abandon(self) -> None:
         """Remove the unfinished file."""
         if self._descriptor >= 0:
-            with contextlib.suppress(DvError):
-                self._written()
+            with contextlib.suppress(Exception):
+                self._written()  # interrupted here too, the thread keeps descriptor and buffers: nothing is reused
             os.close(self._descriptor)
             self._descriptor = -1
             self._release()
@@ -200,13 +209,14 @@ class PackWriter:
 
     def _release(self) -> None:
         """Hand the buffers on to the next pack: fresh memory costs as much as sealing what goes into it."""
-        _buffers.extend(buffer for buffer in (self._view, self._spare) if buffer)
+        if len(_buffers) < BUFFERS_KEPT:
+            _buffers.extend(buffer for buffer in (self._view, self._spare) if buffer)
         self._view = self._spare = _NO_BUFFER
 
     def _settle(self) -> None:
         """Wait for the piece that is being written."""
-        wait, self._written = self._written, _nothing_to_wait_for
-        wait()
+        self._written()  # if this is interrupted, the thread still has its buffer, and abandoning waits for it again
+        self._written = _nothing_to_wait_for
 
 
 _NO_BUFFER: Final = memoryview(b"")
@@ -218,9 +228,16 @@ def _take_buffer() -> memoryview:
 
     It is private: memory that processes share after a fork would mix their packs.
     """
-    if _buffers:
+    try:
         return _buffers.pop()
-    return memoryview(mmap.mmap(-1, BUFFER_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except IndexError:
+        pass
+    try:
+        return memoryview(mmap.mmap(-1, BUFFER_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError as error:
+        raise StorageError(
+            "there is no memory for a pack", why=error.strerror or str(error), next="free some, then try again"
+        ) from None
 
 
 def _nothing_to_wait_for() -> None:

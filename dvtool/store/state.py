@@ -13,7 +13,8 @@ from dvtool.errors import ConflictError, ExistsError, IntegrityError
 from dvtool.formats import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
 
 class TableReader(Protocol):
@@ -242,13 +243,15 @@ class State:
         for name in sorted(coming):
             self.require_free(name, going=going, coming=coming)
 
-    def require_free(self, name: str, *, going: Iterable[str] = (), coming: Iterable[str] = ()) -> None:
+    def require_free(
+        self, name: str, *, going: AbstractSet[str] = frozenset(), coming: AbstractSet[str] = frozenset()
+    ) -> None:
         """Check that a ref's name and another's are not as a directory's and a file's in it: ``a`` and ``a/b``.
 
         Args:
             name: the ref to be made.
             going: refs that the same entry removes.
-            coming: refs that the same entry makes.
+            coming: refs that the same entry makes; one of these below ``name`` finds ``name`` above itself.
 
         Raises:
             ExistsError: when there is such another.
@@ -257,7 +260,6 @@ class State:
         above = ["/".join(parts[:length]) for length in range(2, len(parts))]
         near = [each for each in above if each in coming or self.ref(each) is not None]
         near += [each for each, _value in self.ref_names(name + "/")]
-        near += [each for each in coming if each.startswith(name + "/")]
         for other in near:
             if other not in going:
                 raise ExistsError(

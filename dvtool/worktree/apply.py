@@ -15,7 +15,7 @@ from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import UNKNOWN_STAT
 from dvtool.store import manifests
-from dvtool.worktree import ingest, leftovers, materialise, obstacles, room, stats
+from dvtool.worktree import directories, ingest, leftovers, materialise, obstacles, room, stats
 from dvtool.worktree.index import Row
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
         materialise.remove_directory(root, path)
     for path in sorted(plan.new_directories):
         if left_out is None or not left_out(path):
-            materialise.make_directory(root, path)
+            directories.make_directory(root, path)
     disk = session.context.disk
     if files:
         leftovers.note(session.layout, {paths.split(path)[0] for path, _entry in files}, disk)
@@ -278,7 +278,7 @@ def examine(session: Session, plan: Plan, *, everywhere: bool = False) -> dict[s
 def _reach(root: str, directory: str) -> bool | None:
     """Return whether a directory is there; None when a link or file is on the way."""
     try:
-        os.close(materialise.open_directory(root, directory, make=False))
+        os.close(directories.open_directory(root, directory, make=False))
     except FileNotFoundError:
         return False
     except ConflictError:

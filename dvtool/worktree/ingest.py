@@ -206,7 +206,7 @@ class _Crew:
         given = workers.Turns(len(self._turns))
 
         def work(_number: int, counter: workers.Counter) -> _Share:
-            return self._read(self._reader(None, counter, moves=True), given)
+            return self._read(self._reader(None, counter), given)
 
         try:
             return workers.run(range(processes), work, _Share, progress, clean=lambda _process: None)
@@ -221,7 +221,7 @@ class _Crew:
 
         def work(_number: int, counter: workers.Counter) -> _Share:
             with store.transaction(claims) as own:
-                share = self._read(self._reader(own, counter, moves=True), given)
+                share = self._read(self._reader(own, counter), given)
                 share.packs = own.finish_packs()
                 share.skipped = sorted(own.skipped)
                 share.relied = sorted(own.relied)
@@ -246,8 +246,8 @@ class _Crew:
                 shares[at] = self._read(reader, [turn for turn, _columns in share.turns])
         return shares
 
-    def _reader(self, sink: Transaction | None, counter: workers.Counter, *, moves: bool = False) -> Reader:
-        return Reader(self._store, sink or IdSink(self._store.hasher), self._root, counter, moves=moves)
+    def _reader(self, sink: Transaction | None, counter: workers.Counter) -> Reader:
+        return Reader(self._store, sink or IdSink(self._store.hasher), self._root, counter)
 
     def _read(self, reader: Reader, mine: Iterable[int]) -> _Share:
         done = []

@@ -10,15 +10,17 @@ import errno
 import os
 import stat as stat_module
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from dvtool import ids
+from dvtool import ids, paths
+from dvtool.errors import ConflictError, DvError
 from dvtool.formats import tree
 from dvtool.store import manifests
 from dvtool.store.chunker import WHOLE_LIMIT
 from dvtool.worktree import stats
+from dvtool.worktree.directories import open_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +57,7 @@ class Columns(msgspec.Struct, kw_only=True, array_like=True):
     kinds: bytearray
     sizes: list[int]
     ids: bytearray
-    stats: bytes
+    stats: bytearray
 
 
 class Trouble(msgspec.Struct, kw_only=True, array_like=True):
@@ -81,27 +83,60 @@ class IdSink:
         return self._hasher.id(ids.CHUNK, data)
 
 
+class _Place:
+    """A directory of the worktree, opened when it is first needed, with no link on the way.
+
+    Files are opened by their names in it, which spares the kernel the way there.  Nothing changes the working
+    directory: what is imported late must not be looked for among the data.
+    """
+
+    __slots__ = ("_descriptor", "_path", "_root")
+
+    def __init__(self, root: str, path: str) -> None:
+        self._root = root
+        self._path = path
+        self._descriptor = -1
+
+    def descriptor(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = open_directory(self._root, self._path, make=False)
+        return self._descriptor
+
+    def is_old(self) -> bool:
+        """Return whether another directory stands at the path by now, or none."""
+        if self._descriptor < 0:
+            return False
+        try:
+            now = open_directory(self._root, self._path, make=False)
+        except (OSError, DvError):
+            return True
+        try:
+            return not os.path.samestat(os.fstat(now), os.fstat(self._descriptor))
+        finally:
+            os.close(now)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 class Reader:
     """Reads files, handing their chunks to a sink."""
 
-    def __init__(
-        self, store: Store, sink: Transaction | IdSink, root: str, counter: Counter, *, moves: bool = False
-    ) -> None:
-        """Prepare to read files below ``root`` (absolute).
-
-        Args:
-            store: whose ids are made.
-            sink: takes the chunks and manifests.
-            root: the worktree's root.
-            counter: is told what has been read.
-            moves: whether this process may change its working directory, which spares the kernel work.
-        """
+    def __init__(self, store: Store, sink: Transaction | IdSink, root: str, counter: Counter) -> None:
+        """Prepare to read files below ``root`` (absolute), handing chunks to ``sink`` and telling ``counter``."""
         self._sink = sink
         self._chunker = store.chunker()
         self._minimum = self._chunker.minimum
         self._root = root
         self._counter = counter
-        self._moves = moves
         self.trouble = Trouble(problems=[], vanished=[])
 
     def read(self, directory: str, names: Sequence[str]) -> Columns:
@@ -110,76 +145,75 @@ class Reader:
         Raises:
             StorageError: when the store cannot be written.
         """
-        prefix = f"{self._root}/{directory}/" if directory else f"{self._root}/"
-        if self._moves and self._move(prefix):
-            prefix = ""
-        found = Columns(kinds=bytearray(), sizes=[], ids=bytearray(), stats=b"")
+        found = Columns(kinds=bytearray(), sizes=[], ids=bytearray(), stats=bytearray())
         flat: list[int] = []
         began = time.time_ns()
         counter = self._counter
-        for number, name in enumerate(names, 1):
-            try:
+        with _Place(self._root, directory) as place:
+            for number, name in enumerate(names, 1):
                 try:
-                    kind, size, identity, stat = self.one(prefix + name)
-                except _ChangedError:
-                    kind, size, identity, stat = self._again(prefix + name)
-            except (OSError, UnicodeError) as error:
-                self._note(f"{directory}/{name}" if directory else name, error)
-                kind, size, identity, stat = 0, 0, _MISSING, (0, 0, 0, 0, 0)
-            found.kinds.append(kind)
-            found.sizes.append(size)
-            found.ids += identity
-            flat.extend(stat)
-            counter.size += size
-            if not number % TOLD_EVERY:
-                counter.tell(TOLD_EVERY)
+                    kind, size, identity, stat = self._still(place, name)
+                except (OSError, UnicodeError, ConflictError) as error:
+                    self._note(paths.join(directory, name), error)
+                    kind, size, identity, stat = 0, 0, _MISSING, (0, 0, 0, 0, 0)
+                found.kinds.append(kind)
+                found.sizes.append(size)
+                found.ids += identity
+                flat.extend(stat)
+                counter.size += size
+                if not number % TOLD_EVERY:
+                    counter.tell(TOLD_EVERY)
         counter.tell(len(names) % TOLD_EVERY)
-        found.stats = stats.trusted(flat, began)
+        found.stats += stats.trusted(flat, began)
         return found
 
-    def _move(self, place: str) -> bool:
-        try:
-            os.chdir(place)
-        except OSError:
-            return False  # each file will say what is wrong
-        return True
-
-    def _note(self, path: str, error: OSError | UnicodeError) -> None:
+    def _note(self, path: str, error: OSError | UnicodeError | ConflictError) -> None:
         if isinstance(error, BlockingIOError):
             self.trouble.problems.append((path, "it changes while it is being read"))
-        elif isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        elif isinstance(error, FileNotFoundError):
             self.trouble.vanished.append(path)
+        elif isinstance(error, ConflictError):
+            self.trouble.problems.append((path, error.what))
         elif isinstance(error, UnicodeError):
             self.trouble.problems.append((path, "its link target is not UTF-8"))
         else:
             self.trouble.problems.append((path, error.strerror or str(error)))
 
-    def _again(self, path: str) -> Found:
-        """Return what a file holds that did not hold still at first.
+    def _still(self, place: _Place, name: str) -> Found:
+        """Return what a file holds, once it holds still.
 
         Raises:
-            BlockingIOError: when it still does not.
+            BlockingIOError: when it does not.
+            FileNotFoundError: when it is not there, also in the directory that stands at the path now.
+            ConflictError: when its directory became something else.
+            OSError, UnicodeError: when it cannot be read or stored.
         """
-        for attempt in range(1, ATTEMPTS):
-            time.sleep(PAUSE_SECONDS * attempt)
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(PAUSE_SECONDS * attempt)
             try:
-                return self.one(path)
+                return self.one(name, place.descriptor())
+            except FileNotFoundError:
+                # Programs that write a directory anew put the new one in the place of the old.
+                if not place.is_old():
+                    raise
+                place.close()
             except _ChangedError:
                 continue
         raise BlockingIOError
 
-    def one(self, path: str) -> Found:
-        """Return what one file holds.
+    def one(self, name: str, directory: int) -> Found:
+        """Return what one file holds, by its name in an open directory.
 
         Raises:
             OSError, UnicodeError: when it cannot be read or stored.
             _ChangedError: when it changed meanwhile.
         """
         try:
-            descriptor = os.open(path, _FLAGS)
+            descriptor = os.open(name, _FLAGS, dir_fd=directory)
         except OSError as error:
             if error.errno == errno.ELOOP:
-                return self._link(path)
+                return self._link(name, directory)
             raise
         try:
             found = stats.of(os.fstat(descriptor))
@@ -210,12 +244,12 @@ class Reader:
         long_kind = tree.LONG_EXECUTABLE if kind == tree.EXECUTABLE else tree.LONG_FILE
         return long_kind, size, manifests.build(chunks, lengths, self._sink), found
 
-    def _link(self, path: str) -> Found:
-        found = stats.of(os.lstat(path))
+    def _link(self, name: str, directory: int) -> Found:
+        found = stats.of(os.lstat(name, dir_fd=directory))
         if not stat_module.S_ISLNK(found[4]):
             raise _ChangedError
-        target = os.readlink(path).encode("utf-8")
-        if stats.of(os.lstat(path)) != found:
+        target = os.readlink(name, dir_fd=directory).encode("utf-8")
+        if stats.of(os.lstat(name, dir_fd=directory)) != found:
             raise _ChangedError
         return tree.SYMLINK, len(target), self._sink.put_chunk(target), found
 

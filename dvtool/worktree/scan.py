@@ -7,6 +7,7 @@ directory at once; only directories that differ are looked at file by file.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import stat as stat_module
@@ -204,10 +205,11 @@ class Scanner:
         in C.  A file that became a directory has another mode; a directory that became something else is noticed
         when its own turn comes.
         """
-        place = f"{self._root}/{path}" if path else self._root
         try:
-            if not stat_module.S_ISDIR(os.lstat(place).st_mode):
-                return False
+            place = os.open(f"{self._root}/{path}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
             present = os.listdir(place)
             names = record.file_names()
             if len(present) != len(names) + len(record.directory_names()):
@@ -215,15 +217,13 @@ class Scanner:
             present.sort()
             if present != (sorted([*names, *record.directory_names()]) if record.directories else names):
                 return False
-            if self._shared:
-                os.chdir(place)  # a process of our own: names alone spare the kernel a seventh of its work
-                looked_at = map(stats.of, map(os.lstat, names))
-            else:
-                prefix = place + "/"
-                looked_at = map(stats.of, map(os.lstat, [prefix + name for name in names]))
+            # By name in an open directory, which spares the kernel a seventh of its work.
+            looked_at = map(stats.of, map(functools.partial(os.lstat, dir_fd=place), names))
             return stats.pack(list(itertools.chain.from_iterable(looked_at))) == record.stats
         except OSError:
             return False
+        finally:
+            os.close(place)
 
     def _directory(self, path: str) -> None:
         """Compare one mirrored directory file by file."""
@@ -297,6 +297,8 @@ class Scanner:
             return [], set(), []
         except OSError as error:
             self.found.problems.append((path, error.strerror or str(error)))
+        if not directories.isdisjoint(files):  # renamed while it was listed
+            files = [name for name in files if name not in directories]
         foreign = set(self._foreign(path, [*files, *directories, *(name for name, _mode in special)]))
         if foreign:
             files = [name for name in files if name not in foreign]

@@ -30,7 +30,10 @@ of: Callable[[os.stat_result], Stat] = operator.attrgetter("st_size", "st_mtime_
 
 def pack(rows: Sequence[int]) -> bytes:
     """Return stat data, flattened, as the index holds it: little-endian, 64 bits each."""
-    values = array("q", rows)
+    try:
+        values = array("q", rows)
+    except OverflowError:  # inode numbers of 2**63 and more, times beyond the year 2262
+        values = array("q", [(value + 2**63) % 2**64 - 2**63 for value in rows])
     if sys.byteorder == "big":
         values.byteswap()
     return values.tobytes()

@@ -6,6 +6,7 @@ They never return into the caller's code: whatever happens there, they end.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import select
@@ -63,23 +64,34 @@ class Counter:
 class Turns:
     """Numbers from 0 up to a count, each given to exactly one of the processes that ask.
 
-    The number is the file offset of one open file that forked processes share: moving it is one step in the kernel.
-    So nobody waits for the slower half of a division made beforehand.
+    So nobody waits for the slower half of a division made beforehand.  The next number stands in shared memory, under
+    a lock that the kernel takes from a process that dies.  (The offset of a shared file would do without one, but
+    moving it is not one step: two processes have been seen to get the same.)
     """
 
     def __init__(self, count: int) -> None:
         """Give out ``count`` numbers, here and in every process forked from now on."""
         self._count = count
-        self._descriptor = os.memfd_create("turns")
+        self._file = os.memfd_create("turns")
+        self._next = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
 
     def __iter__(self) -> Iterator[int]:
         """Yield numbers that nobody else gets, in rising order."""
-        while (number := os.lseek(self._descriptor, 1, os.SEEK_CUR) - 1) < self._count:
+        while (number := self._take()) < self._count:
             yield number
 
     def close(self) -> None:
-        """Let go of the file in this process."""
-        os.close(self._descriptor)
+        """Let go of the lock's file in this process."""
+        os.close(self._file)
+
+    def _take(self) -> int:
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            number = self._next[0]
+            self._next[0] = number + 1
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+        return number
 
 
 def count() -> int:
@@ -134,7 +146,9 @@ def run(
             descriptor, child = _fork(part, work, Counter(shared, 2 * i))
             children[descriptor] = (child, bytearray())
             order.append(descriptor)
-        _gather(children, shared, progress, len(parts))
+        failed = _gather(children, shared, progress, len(parts))
+        if failed is not None:
+            _result(bytes(children[failed][1]), kind, children[failed][0])
         results = []
         for descriptor in order:
             child, data = children[descriptor]
@@ -199,7 +213,10 @@ def _send(descriptor: int, data: bytes) -> None:
     os.close(descriptor)
 
 
-def _gather(children: dict[int, tuple[int, bytearray]], shared: memoryview, progress: Progress, parts: int) -> None:
+def _gather(
+    children: dict[int, tuple[int, bytearray]], shared: memoryview, progress: Progress, parts: int
+) -> int | None:
+    """Take all answers in; stop at the first that is no result, and return whose it is."""
     waiting = set(children)
     while waiting:
         ready, _w, _x = select.select(list(waiting), [], [], 0.1)
@@ -209,7 +226,10 @@ def _gather(children: dict[int, tuple[int, bytearray]], shared: memoryview, prog
                 children[descriptor][1].extend(piece)
             else:
                 waiting.discard(descriptor)
+                if not children[descriptor][1].startswith(b"R"):
+                    return descriptor
         progress.advance(files=sum(shared[0 : 2 * parts : 2]), size=sum(shared[1 : 2 * parts : 2]))
+    return None
 
 
 def _result(data: bytes, kind: type[R], child: int) -> R:

@@ -2,7 +2,10 @@
 
 import os
 import random
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,9 +71,9 @@ def reads(repo, monkeypatch):
     seen = []
     real = Reader.one
 
-    def one(self, path):
-        seen.append(path)
-        return real(self, path)
+    def one(self, name, directory):
+        seen.append(f"{os.readlink(f'/proc/self/fd/{directory}')}/{name}")
+        return real(self, name, directory)
 
     monkeypatch.setattr(Reader, "one", one)
     return seen
@@ -349,10 +352,10 @@ def test_a_killed_worker_is_named_and_nothing_is_left(repo, parallel, monkeypatc
     parent = os.getpid()
     real = Reader.one
 
-    def one(self, path):
-        if os.getpid() != parent and path.endswith("f050"):
+    def one(self, name, directory):
+        if os.getpid() != parent and name == "f050":
             os.kill(os.getpid(), signal.SIGKILL)
-        return real(self, path)
+        return real(self, name, directory)
 
     monkeypatch.setattr(Reader, "one", one)
     with pytest.raises(StorageError, match="killed"):
@@ -370,7 +373,7 @@ def test_what_a_worker_raises_is_raised(repo, parallel, monkeypatch, failure):
     fill(repo)
     parent = os.getpid()
 
-    def one(self, path):
+    def one(self, name, directory):
         if os.getpid() == parent:
             raise AssertionError("the parent reads nothing itself")
         raise failure
@@ -438,10 +441,10 @@ def test_a_file_that_vanishes_while_it_is_read_is_left_out(repo, monkeypatch):
     put(f"{repo.root}/data/g", b"calm")
     real = Reader.one
 
-    def one(self, name):
-        if name.endswith("/f"):
+    def one(self, name, directory):
+        if name == "f" and os.path.exists(path):
             os.unlink(path)
-        return real(self, name)
+        return real(self, name, directory)
 
     monkeypatch.setattr(Reader, "one", one)
     repo.add(["data"])
@@ -455,11 +458,11 @@ def test_a_file_that_becomes_a_link_is_not_followed(repo, monkeypatch, tmp_path)
     put(f"{tmp_path}/secret", b"secret")
     real = Reader.one
 
-    def one(self, name):
+    def one(self, name, directory):
         if not os.path.islink(path):
             os.unlink(path)
             os.symlink(f"{tmp_path}/secret", path)
-        return real(self, name)
+        return real(self, name, directory)
 
     monkeypatch.setattr(Reader, "one", one)
     repo.add(["data"])
@@ -525,14 +528,14 @@ def test_progress_of_workers_adds_up():
 
 
 def test_turns_are_given_to_one_process_each():
-    turns = workers.Turns(5000)
+    turns = workers.Turns(50_000)
     try:
         given = workers.run(
             range(4), lambda _n, _counter: list(turns), list[int], Silence(), clean=lambda _process: None
         )
     finally:
         turns.close()
-    assert sorted(turn for mine in given for turn in mine) == list(range(5000))
+    assert sorted(turn for mine in given for turn in mine) == list(range(50_000))
     assert all(mine == sorted(mine) for mine in given)
 
 
@@ -568,3 +571,114 @@ def test_a_directory_is_read_whole_beside_its_subdirectories(repo, parallel):
     assert found["below/deep"] == b"deep"
     assert set(listed(reopen(repo))) == {*(f"data/{name}" for name in wanted), "data/below/deep", "data/link"}
     assert reopen(repo).status().clean
+
+
+def test_a_worker_that_fails_is_told_before_the_others_are_done():
+    def work(number, _counter):
+        if number:
+            time.sleep(60)
+        raise StorageError("on purpose", where="here", next="nothing")
+
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="on purpose"):
+        workers.run(range(3), work, int, Silence(), clean=lambda _process: None)
+    assert time.monotonic() - began < 30
+
+
+def test_no_code_is_loaded_from_the_data(repo, tmp_path):
+    """Where Python looks for modules in the working directory, that directory is never one of the data."""
+    for name in ("zstandard", "pyfastcdc", "nt", "_winapi", "ipaddress", "pathlib"):
+        put(f"{repo.root}/data/{name}.py", f"open({str(tmp_path / 'taken')!r}, 'w')".encode())
+    fill(repo)
+    program = (
+        "from dvtool.worktree import ingest; from dvtool.repo import Repo; import os\n"
+        "ingest.SHARED_COST = 1; here = os.getcwd()\n"
+        "repo = Repo.open('.'); repo.add(['data']); repo.commit('c', author='a <a@b>')\n"
+        "assert os.getcwd() == here\n"
+    )
+    environment = {**os.environ, "DV_WORKERS": "3", "PYTHONPATH": ".:"}
+    environment.pop("PYTHONSAFEPATH", None)
+    subprocess.run([sys.executable, "-c", program], cwd=repo.root, env=environment, check=True)
+    assert not (tmp_path / "taken").exists()
+    assert "data/nt.py" in listed(reopen(repo))
+
+
+class Exchanger:
+    """Puts something else in the place of a directory, once, while one of its files is read."""
+
+    def __init__(self, monkeypatch, exchange):
+        self.done = False
+        real = Reader.one
+
+        def one(reader_, name, directory):
+            if name == "f010" and not self.done:
+                self.done = True
+                exchange()
+            return real(reader_, name, directory)
+
+        monkeypatch.setattr(Reader, "one", one)
+
+
+def test_a_directory_that_is_exchanged_while_it_is_read_loses_no_file(repo, monkeypatch):
+    wanted = fill(repo)
+    repo.add(["data"])
+    repo.commit("c")
+    os.utime(f"{repo.root}/data/f000")
+    for path in Path(f"{repo.root}/data").iterdir():
+        if not path.is_symlink():
+            os.utime(path, (OLD - 5, OLD - 5))
+
+    def exchange():
+        shutil.copytree(f"{repo.root}/data", f"{repo.root}/new", symlinks=True)
+        os.rename(f"{repo.root}/data", f"{repo.root}/old")
+        os.rename(f"{repo.root}/new", f"{repo.root}/data")
+        shutil.rmtree(f"{repo.root}/old")
+
+    exchanged = Exchanger(monkeypatch, exchange)
+    result = reopen(repo).add(["data"])
+    assert exchanged.done
+    assert result.removed == 0
+    found = reopen(repo)
+    assert found.status().clean
+    assert {name: stored(found)[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("instead", ["file", "pipe", "link"])
+def test_a_directory_that_became_something_else_while_it_was_read_is_named(repo, monkeypatch, tmp_path, instead):
+    fill(repo)
+    repo.add(["data"])
+    repo.commit("c")
+    for path in Path(f"{repo.root}/data").iterdir():
+        if not path.is_symlink():
+            os.utime(path, (OLD - 5, OLD - 5))
+    shutil.copytree(f"{repo.root}/data", f"{tmp_path}/elsewhere", symlinks=True)
+
+    def exchange():
+        shutil.rmtree(f"{repo.root}/data")
+        if instead == "file":
+            put(f"{repo.root}/data", b"a file")
+        elif instead == "pipe":
+            os.mkfifo(f"{repo.root}/data")
+        else:
+            os.symlink(f"{tmp_path}/elsewhere", f"{repo.root}/data")
+
+    exchanged = Exchanger(monkeypatch, exchange)
+    with pytest.raises(UsageError) as caught:
+        reopen(repo).add(["data"])
+    assert exchanged.done
+    assert all("a file or link stands where a directory must be" in item for item in caught.value.items)
+    assert reopen(repo).status().staged.is_empty
+
+
+def test_numbers_that_do_not_fit_are_kept_apart():
+    rows = [1, 2, 3, 2**64 - 1, 0o100644, 1, 2, 3, 2**63, 0o100644]
+    packed = stats.pack(rows)
+    assert len(packed) == 80
+    assert packed[24:32] == b"\xff" * 8
+    assert packed[:40] != packed[40:]
+
+
+def test_a_wild_guess_at_the_number_of_chunks_takes_no_more_memory_than_a_good_one():
+    claims = Claims(10**15)
+    assert claims.claim(b"x" * 32)
+    assert not claims.claim(b"x" * 32)

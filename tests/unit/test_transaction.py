@@ -8,7 +8,9 @@ import pytest
 from dvtool import ids
 from dvtool.errors import ConflictError, FormatError, StorageError
 from dvtool.formats import index, log, pack
+from dvtool.storage.disk import Disk
 from dvtool.storage.local import LocalBackend
+from dvtool.store import packs
 from dvtool.store import store as stores
 from dvtool.store.claims import Claims
 from dvtool.testing.effects import SeededEntropy, SteppedClock
@@ -236,3 +238,69 @@ def test_a_disk_that_refuses_at_any_call_leaves_the_store_as_it_was(store, fault
         assert reported
         k += 1
     assert k > 10
+
+
+class LateDisk(Disk):
+    """Writes a piece only when it is waited for the second time; the first wait is interrupted."""
+
+    def __init__(self):
+        self.events = []
+
+    def append_behind(self, descriptor, _path, data):
+        def wait():
+            self.events.append("wait")
+            if self.events.count("wait") == 1:
+                raise KeyboardInterrupt
+            os.fstat(descriptor)  # still ours
+            assert all(buffer.obj is not data.obj for buffer in packs._buffers)
+
+        return wait
+
+
+def test_an_interrupted_wait_is_waited_for_again_before_anything_is_given_up(store):
+    disk = LateDisk()
+    store.disk = disk
+    with pytest.raises(KeyboardInterrupt):
+        pour(store)
+    assert disk.events == ["wait", "wait"]
+    assert unfinished(store) == []
+
+
+class SilentDisk(Disk):
+    """Loses a piece without a word."""
+
+    def append_behind(self, *_arguments):
+        return lambda: None
+
+
+def pour(store):
+    """Store enough for several pieces."""
+    chance = random.Random(1)
+    with store.transaction() as transaction:
+        for _ in range(100):
+            transaction.put_chunk(chance.randbytes(200_000))
+        transaction.commit("add", lambda _state: [])
+
+
+def test_a_pack_that_is_shorter_than_what_was_written_is_never_finished(store):
+    store.disk = SilentDisk()
+    with pytest.raises(StorageError, match="took less"):
+        pour(store)
+    assert unfinished(store) == []
+
+
+def test_whatever_goes_wrong_in_a_writing_thread_is_raised(store, monkeypatch):
+    real = os.write
+    refused: list[int] = []
+
+    def write(descriptor, data):
+        if len(data) > 2**20 and not refused:
+            refused.append(1)
+            raise MemoryError
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(MemoryError):
+        pour(store)
+    assert refused
+    assert unfinished(store) == []

@@ -118,6 +118,6 @@ def decode_record(data: memoryview) -> Record:
     count = len(record.kinds)
     if len(record.stats) != count * STAT_SIZE or len(record.ids) != count * 32 or len(record.sizes) != count:
         raise FormatError("the columns of a worktree index record differ in length")
-    if len(record.file_names()) != count:
+    if count and record.names.count("\0") != count - 1:
         raise FormatError("the columns of a worktree index record differ in length")
     return record

@@ -8,7 +8,6 @@ import fcntl
 import functools
 import os
 import re
-import shutil
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -107,6 +106,8 @@ def sweep_directory(directory: str, prefix: str = "") -> bool:
         if not is_abandoned(path, name[len(prefix) :]):
             left = True
         elif os.path.isdir(path) and not os.path.islink(path):
+            import shutil  # a status, which sweeps nothing, is spared it
+
             shutil.rmtree(path, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import operator
 import stat
-import sys
-from array import array
+import struct
 from typing import TYPE_CHECKING, Final
 
 from dvtool.formats import tree
@@ -30,13 +29,11 @@ of: Callable[[os.stat_result], Stat] = operator.attrgetter("st_size", "st_mtime_
 
 def pack(rows: Sequence[int]) -> bytes:
     """Return stat data, flattened, as the index holds it: little-endian, 64 bits each."""
+    layout = f"<{len(rows)}q"
     try:
-        values = array("q", rows)
-    except OverflowError:  # inode numbers of 2**63 and more, times beyond the year 2262
-        values = array("q", [(value + 2**63) % 2**64 - 2**63 for value in rows])
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values.tobytes()
+        return struct.pack(layout, *rows)
+    except struct.error:  # inode numbers of 2**63 and more, times beyond the year 2262
+        return struct.pack(layout, *[(value + 2**63) % 2**64 - 2**63 for value in rows])
 
 
 def trusted(rows: Sequence[int], now: int) -> bytes:

@@ -11,7 +11,6 @@ import mmap
 import os
 import select
 import signal
-import traceback
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -203,6 +202,8 @@ def _answer(part: T, work: Callable[[T, Counter], R], counter: Counter) -> bytes
     except DvError as error:
         return b"F" + codec.encode(error.voices())
     except BaseException:  # noqa: BLE001 - the parent raises it again, with this trace
+        import traceback  # only where something went wrong
+
         return b"B" + codec.encode(_Bug(trace=traceback.format_exc()))
 
 

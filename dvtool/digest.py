@@ -10,7 +10,7 @@ from blake3 import blake3
 from dvtool import ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Buffer = bytes | bytearray | memoryview
 
@@ -28,6 +28,14 @@ def keyed(key: bytes, data: Buffer) -> bytes:
 def accident(data: Buffer) -> bytes:
     """Return the 16-byte XXH3 of ``data``, big endian.  Detects accidents, never an adversary."""
     return xxhash.xxh3_128_digest(data)
+
+
+def accident_of(parts: Iterable[Buffer]) -> bytes:
+    """Return what :func:`accident` does of the parts joined, without joining them."""
+    hasher = xxhash.xxh3_128()
+    for part in parts:
+        hasher.update(part)
+    return hasher.digest()
 
 
 def sealed_name(data: Buffer) -> bytes:

@@ -76,8 +76,8 @@ def encode(tree: bytes, records: Sequence[tuple[str, bytes | memoryview]]) -> by
         parts.append(data)
     table = codec.encode(Table(paths="\0".join(path for path, _data in records), offsets=offsets, lengths=lengths))
     parts += [table, len(table).to_bytes(8, "little")]
-    body = b"".join(parts)
-    return body + digest.accident(body)
+    parts.append(digest.accident_of(parts))
+    return b"".join(parts)
 
 
 def decode(data: bytes) -> tuple[bytes, dict[str, tuple[int, int]]]:

@@ -46,10 +46,10 @@ def to_directory(workspace: Workspace, revision: str, directory: str) -> Archive
     for path, entry in entries:
         if entry.kind == DIRECTORY:
             directories.make_directory(root, path)
-    files = [(path, entry) for path, entry in entries if entry.kind not in {DIRECTORY, tree.ERASED}]
-    written = materialise.write_all(session.store, root, files, session.context.progress)
+    files = {path: entry for path, entry in entries if entry.kind not in {DIRECTORY, tree.ERASED}}
+    written = materialise.write_all(session.store, root, list(files), files, session.context.progress)
     apply.raise_damage(written.damaged, done="every other file has been written")
-    return ArchiveResult(files=len(files), bytes=sum(entry.size for _path, entry in files))
+    return ArchiveResult(files=len(files), bytes=sum(entry.size for entry in files.values()))
 
 
 def to_stream(workspace: Workspace, revision: str, stream: IO[bytes]) -> ArchiveResult:

@@ -13,14 +13,14 @@ from dvtool import paths
 from dvtool.errors import ConflictError, DvError, IntegrityError
 from dvtool.formats import tree
 from dvtool.formats.tree import Entry
-from dvtool.formats.worktree_index import UNKNOWN_STAT
+from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT
 from dvtool.store import manifests
 from dvtool.worktree import directories, ingest, leftovers, materialise, obstacles, room, stats
-from dvtool.worktree.index import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from dvtool.worktree.index import Row
     from dvtool.worktree.session import Session
     from dvtool.worktree.stats import Stat
 
@@ -57,9 +57,10 @@ class Plan(msgspec.Struct, kw_only=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What happened: stat data (40 bytes) of each file written, and (path, reason) of those that are damaged."""
+    """What happened: the paths of files, the stat data of each (40 bytes), (path, reason) of those that are damaged."""
 
-    stats: dict[str, bytes]
+    paths: list[str]
+    stats: bytes
     damaged: list[tuple[str, str]]
     files: int
     size: int
@@ -123,11 +124,11 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
     """
     root = session.root
     left_out = None if everywhere else session.left_out()
-    files = [
-        (path, entry)
-        for path, entry in sorted(plan.writes.items())
+    files = sorted(
+        path
+        for path, entry in plan.writes.items()
         if entry.kind != tree.ERASED and (left_out is None or not left_out(path))
-    ]
+    )
     _require_room(session, plan, files)
     for path in sorted(plan.removals):
         materialise.remove_file(root, path, plan.judged)
@@ -143,22 +144,24 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
             directories.make_directory(root, path)
     disk = session.context.disk
     if files:
-        leftovers.note(session.layout, {paths.split(path)[0] for path, _entry in files}, disk)
-    written = materialise.write_all(session.store, root, files, session.context.progress, judged=plan.judged)
+        leftovers.note(session.layout, {paths.split(path)[0] for path in files}, disk)
+    written = materialise.write_all(
+        session.store, root, files, plan.writes, session.context.progress, judged=plan.judged
+    )
     if files:
         leftovers.done(session.layout, disk)
-    found = bytes(written.stats)
     return Outcome(
-        stats={path: found[at * 40 : at * 40 + 40] for at, (path, _entry) in enumerate(files)},
+        paths=files,
+        stats=bytes(written.stats),
         damaged=written.damaged,
         files=len(files) - len(written.damaged),
-        size=sum(entry.size for _path, entry in files),
+        size=sum(plan.writes[path].size for path in files),
     )
 
 
-def _require_room(session: Session, plan: Plan, files: list[tuple[str, Entry]]) -> None:
+def _require_room(session: Session, plan: Plan, files: list[str]) -> None:
     """Check that files fit on the disk; what they replace is added up only when it matters."""
-    size = sum(entry.size for _path, entry in files)
+    size = sum(plan.writes[path].size for path in files)
     if size <= room.free(session.root):
         return
     index = session.index()
@@ -174,18 +177,27 @@ def record(session: Session, plan: Plan, outcome: Outcome) -> None:
     ones are waited for: a tenth of a second here saves reading them again.
     """
     index = session.index()
-    written = [stat for stat in outcome.stats.values() if stat != UNKNOWN_STAT]
-    if not written:
+    if not any(outcome.stats):
         return
-    if len(written) > WORTH_WAITING:
+    if len(outcome.paths) > WORTH_WAITING:
         time.sleep(stats.FINE_WINDOW / 1e9)
     now = time.time_ns()
-    for path, stat in outcome.stats.items():
-        entry = plan.writes[path]
-        row = index.row(path)
-        if row is not None and stat != UNKNOWN_STAT and same(entry, row) and stats.is_old(stat, now):
-            directory, name = paths.split(path)
-            index.set(directory, name, Row(row.kind, row.size, row.id, stat))
+    by_directory: dict[str, dict[str, int]] = {}
+    for at, path in enumerate(outcome.paths):
+        directory, name = paths.split(path)
+        by_directory.setdefault(directory, {})[name] = at
+    for directory, names in by_directory.items():
+        index.restat(directory, _settled(outcome, plan, directory, names, now))
+
+
+def _settled(
+    outcome: Outcome, plan: Plan, directory: str, names: dict[str, int], now: int
+) -> Iterator[tuple[str, Entry, bytes]]:
+    """Yield (name, entry, stat data) of the files of a directory whose stat data can be believed."""
+    for name, at in names.items():
+        stat = outcome.stats[at * STAT_SIZE : (at + 1) * STAT_SIZE]
+        if stat != UNKNOWN_STAT and stats.is_old(stat, now):
+            yield name, plan.writes[paths.join(directory, name)], stat
 
 
 def raise_damage(damaged: list[tuple[str, str]], *, done: str) -> None:

@@ -14,6 +14,8 @@ from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT, Record
 from dvtool.worktree.layout import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from dvtool.formats.tree import Entry
     from dvtool.storage.disk import Disk
     from dvtool.store.treediff import TreeDiff
@@ -110,6 +112,29 @@ class WorktreeIndex:
         del self._rows[path]
         self._files[path] = files
 
+    def restat(self, path: str, seen: Iterable[tuple[str, Entry, bytes]]) -> None:
+        """Take in (name, entry, stat data) of files of a mirrored directory; those of other content are left out.
+
+        Works on columns: of a million files, rows would take as much memory again as everything else.
+        """
+        record = self._files.get(path) or self.record(path)
+        if record is None:
+            for name, entry, stat in seen:
+                row = self.rows(path).get(name)
+                if row is not None and row[:3] == entry[:3]:
+                    self.set(path, name, row._replace(stat=stat))
+            return
+        positions = {name: at for at, name in enumerate(record.file_names())}
+        columns = bytearray(record.stats)
+        for name, entry, stat in seen:
+            at = positions.get(name)
+            if at is not None and entry[:3] == (record.kinds[at], record.sizes[at], record.ids[at * 32 : at * 32 + 32]):
+                columns[at * STAT_SIZE : (at + 1) * STAT_SIZE] = stat
+        if columns != record.stats:
+            self.changed = True
+            self._directories.setdefault(path, set(record.directory_names()))
+            self._files[path] = msgspec.structs.replace(record, stats=bytes(columns))
+
     def add_directory(self, path: str) -> None:
         """Mirror a directory, and those above it."""
         while True:
@@ -151,10 +176,18 @@ class WorktreeIndex:
             before, after = diff.directories[path]
             if before is None and after is not None:
                 self.add_directory(path)
+        fresh: dict[str, list[tuple[str, Entry]]] = {
+            path: [] for path, (before, after) in diff.directories.items() if before is None and after is not None
+        }
         for path, (_old, new) in diff.files.items():
             directory, name = paths.split(path)
-            if directory in self or new is not None:
+            if directory in fresh and new is not None:
+                fresh[directory].append((name, new))
+            elif directory in self or new is not None:
                 self.set(directory, name, row_of(new, UNKNOWN_STAT) if new is not None else None)
+        for directory, files in fresh.items():
+            if files:
+                self.fill(directory, unseen(sorted(files)))
         if not self._places and not self._directories:
             self._open("")
         self.tree = new_tree
@@ -206,6 +239,18 @@ def rows_of(record: Record) -> dict[str, Row]:
         name: Row(kind, size, identities[at * 32 : at * 32 + 32], stats[at * STAT_SIZE : at * STAT_SIZE + STAT_SIZE])
         for at, (name, kind, size) in enumerate(zip(record.file_names(), record.kinds, record.sizes, strict=True))
     }
+
+
+def unseen(files: Sequence[tuple[str, Entry]]) -> Record:
+    """Return the record of files, sorted by name, of which no stat data are known."""
+    return Record(
+        names="\0".join([name for name, _entry in files]),
+        kinds=bytes([entry.kind for _name, entry in files]),
+        stats=UNKNOWN_STAT * len(files),
+        ids=b"".join([entry.id for _name, entry in files]),
+        sizes=[entry.size for _name, entry in files],
+        directories="",
+    )
 
 
 def row_of(entry: Entry, stat: bytes) -> Row:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import paths
+from dvtool.effects import Silence
 from dvtool.errors import ConflictError, DvError, FormatError, IntegrityError, StorageError
 from dvtool.formats import tree
 from dvtool.storage.disk import as_ours, temporary_name
@@ -20,7 +21,7 @@ from dvtool.worktree import stats, workers
 from dvtool.worktree.directories import open_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dvtool.effects import Progress
     from dvtool.formats.tree import Entry
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 FILE_COST: Final = 40_000
 SHARED_COST: Final = 64_000_000
+ROUND: Final = 131_072
+"""Files written by one set of workers: the memory of its parent that a process touches is its own until it ends."""
 
 
 class Written(msgspec.Struct, kw_only=True, array_like=True):
@@ -243,31 +246,37 @@ def remove_directory(root: str, path: str) -> bool:
 def write_all(
     store: Store,
     root: str,
-    files: Sequence[tuple[str, Entry]],
+    files: Sequence[str],
+    entries: Mapping[str, Entry],
     progress: Progress,
     *,
     judged: dict[str, bytes] | None = None,
 ) -> Written:
-    """Write files, in the order of the packs that hold them where that pays, with all cores.
+    """Write files, with all cores.
 
     Damaged files are named in the result; the others are written all the same.
+
+    Args:
+        store: what holds their content.
+        root: where they go.
+        files: their paths, in the order in which to write them.
+        entries: what they are.
+        progress: is told how far it has come.
+        judged: by path, stat data of what may be overwritten; None when nothing can be there.
 
     Raises:
         StorageError: when the disk refuses.
         ConflictError: when something is in the way of a file.
     """
-    weights = [entry.size + FILE_COST for _path, entry in files]
-    parts = [list(files)]
-    if sum(weights) > SHARED_COST and len(files) > 1:
-        parts = workers.split(files, weights, workers.count())
     store.refresh()
-    progress.start("writing", files=len(files), size=sum(entry.size for _path, entry in files))
+    progress.start("writing", files=len(files), size=sum(entries[path].size for path in files))
 
-    def work(part: list[tuple[str, Entry]], counter: workers.Counter) -> Written:
+    def work(part: list[str], counter: workers.Counter) -> Written:
         writer = Writer(store, root, judged)
         result = Written(stats=bytearray(), damaged=[])
         try:
-            for path, entry in part:
+            for path in part:
+                entry = entries[path]
                 try:
                     result.stats += writer.write(path, entry)
                 except (ConflictError, StorageError):
@@ -280,15 +289,35 @@ def write_all(
             writer.close()
         return result
 
+    joined = Written(stats=bytearray(), damaged=[])
+    done = _Before(progress)
     try:
-        results = workers.run(parts, work, Written, progress, clean=lambda _process: None) if files else []
+        for start in range(0, len(files), ROUND):
+            some = files[start : start + ROUND]
+            weights = [entries[path].size + FILE_COST for path in some]
+            parts = [list(some)]
+            if sum(weights) > SHARED_COST and len(some) > 1:
+                parts = workers.split(some, weights, workers.count())
+            for result in workers.run(parts, work, Written, done, clean=lambda _process: None):
+                joined.stats += result.stats
+                joined.damaged += result.damaged
+            done.files += len(some)
+            done.size += sum(entries[path].size for path in some)
     finally:
         progress.finish()
-    joined = Written(stats=bytearray(), damaged=[])
-    for result in results:
-        joined.stats += result.stats
-        joined.damaged += result.damaged
     return joined
+
+
+class _Before(Silence):
+    """Progress of one round of several, told with what the rounds before it did."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.files = 0
+        self.size = 0
+
+    def advance(self, *, files: int, size: int) -> None:
+        self._progress.advance(files=self.files + files, size=self.size + size)
 
 
 def _forget(name: str, directory: int) -> None:

@@ -11,6 +11,7 @@ import mmap
 import os
 import select
 import signal
+import sys
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -91,6 +92,14 @@ class Turns:
         finally:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
         return number
+
+
+def leave_imports() -> None:
+    """Let this child process change its working directory: what is imported late is not looked for there.
+
+    A relative entry of the search path would lead into the data, whose files are nobody's code.
+    """
+    sys.path[:] = [entry for entry in sys.path if os.path.isabs(entry)]
 
 
 def count() -> int:

@@ -1,5 +1,6 @@
 """The worktree's index, the scan and the reading of files: what is seen, what is read again, and by whom."""
 
+import importlib.util
 import os
 import random
 import shutil
@@ -585,15 +586,30 @@ def test_a_worker_that_fails_is_told_before_the_others_are_done():
     assert time.monotonic() - began < 30
 
 
+def test_a_child_that_moves_imports_nothing_from_where_it_is(tmp_path):
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'taken')!r}, 'w')")
+    before = list(sys.path)
+
+    def work(_number, _counter):
+        sys.path[:0] = ["", "."]
+        workers.leave_imports()
+        os.chdir(tmp_path)
+        return int(importlib.util.find_spec("planted") is not None)
+
+    assert workers.run(range(2), work, int, Silence(), clean=lambda _process: None) == [0, 0]
+    assert sys.path == before
+
+
 def test_no_code_is_loaded_from_the_data(repo, tmp_path):
     """Where Python looks for modules in the working directory, that directory is never one of the data."""
     for name in ("zstandard", "pyfastcdc", "nt", "_winapi", "ipaddress", "pathlib"):
         put(f"{repo.root}/data/{name}.py", f"open({str(tmp_path / 'taken')!r}, 'w')".encode())
     fill(repo)
     program = (
-        "from dvtool.worktree import ingest; from dvtool.repo import Repo; import os\n"
-        "ingest.SHARED_COST = 1; here = os.getcwd()\n"
+        "from dvtool.worktree import ingest, scan; from dvtool.repo import Repo; import os\n"
+        "ingest.SHARED_COST = 1; scan.SHARED_WEIGHT = 0; here = os.getcwd()\n"
         "repo = Repo.open('.'); repo.add(['data']); repo.commit('c', author='a <a@b>')\n"
+        "os.unlink('data/ipaddress.py'); assert Repo.open('.').status().unstaged.removed\n"
         "assert os.getcwd() == here\n"
     )
     environment = {**os.environ, "DV_WORKERS": "3", "PYTHONPATH": ".:"}

@@ -74,10 +74,6 @@ class Backend(Protocol):
         """Return when all that was put or adopted would survive a loss of power."""
         ...
 
-    def sweep(self) -> None:
-        """Remove unfinished files of processes on this machine that are no more."""
-        ...
-
     def delete(self, name: str) -> None:
         """Remove ``name``; nothing happens when it is not there."""
         ...

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import IntegrityError, NotFoundError
-from dvtool.storage.disk import Disk, attempt, is_abandoned, temporary_name
+from dvtool.storage.disk import Disk, attempt, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,14 +171,6 @@ class LocalBackend:
         for directory in sorted(self._directories):
             self.disk.sync_directory(directory)
         self._directories.clear()
-
-    def sweep(self) -> None:
-        """Remove unfinished files of processes on this machine that are no more."""
-        if not os.path.isdir(self.scratch):
-            return
-        for name in attempt(self.scratch, lambda: os.listdir(self.scratch)):
-            if is_abandoned(f"{self.scratch}/{name}", name):
-                self.disk.unlink(f"{self.scratch}/{name}")
 
     def delete(self, name: str) -> None:
         """Remove ``name``; nothing happens when it is not there."""

@@ -70,9 +70,6 @@ class MemoryBackend:
     def flush(self) -> None:
         """Do nothing: memory survives no loss of power."""
 
-    def sweep(self) -> None:
-        """Do nothing: unfinished files go with this object."""
-
     def delete(self, name: str) -> None:
         """Remove ``name``."""
         self.blobs.pop(name, None)

@@ -53,7 +53,6 @@ def merged_roots(roots: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
 def look(session: Session, tops: Sequence[str], *, force: bool) -> Findings:
     """Return what stat data tell at and below ``tops``; with ``force`` nothing is ignored."""
     rules = ignore.Ignore(b"") if force else session.ignore
-    session.store.backend.sweep()
     found = Scanner(session.root, session.index(), rules, session.left_out()).scan(merged_roots((), tops))
     for leftover in found.leftovers:
         remove_leftover(session.root, leftover)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from dvtool.effects import SystemEntropy
 from dvtool.errors import ExistsError, NotFoundError
-from dvtool.storage.disk import temporary_name
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.memory import MemoryBackend
 from dvtool.testing.schedules import Schedule, ScheduledBackend
@@ -176,19 +175,3 @@ def test_flushing_nothing_is_nothing(backend):
     backend.flush()
     backend.flush()
     assert backend.read("packs/a") == b"a"
-
-
-def test_sweeping_keeps_what_is_being_written(backend):
-    name = temporary_name()
-    mine = finished(backend, b"half", name=name)
-    # No process has a number above PID_MAX_LIMIT, and nobody here knows the processes of another machine.
-    gone = finished(backend, b"half", name=name.replace(f"{os.getpid()}-", "4194305-", 1))
-    elsewhere = finished(backend, b"half", name="4194305-0123abcd-0123456789abcdef")
-    long_ago = finished(backend, b"half", name="4194305-0123abcd-fedcba9876543210")
-    os.utime(long_ago, (0, 0))
-    backend.sweep()
-    assert os.path.exists(mine)
-    assert os.path.exists(elsewhere)
-    if isinstance(backend, LocalBackend):
-        assert not os.path.exists(gone)
-        assert not os.path.exists(long_ago)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from dvtool.errors import StorageError
-from dvtool.storage.disk import ALIGNMENT, Disk
+from dvtool.storage.disk import ALIGNMENT, Disk, sweep_directory, temporary_name
 
 PLACES = ["tmp_path", "/dev/shm"]  # noqa: S108 - names of its own, not followed
 """An ordinary file system, and one in memory, where writing past the page cache may be refused."""
@@ -79,3 +79,25 @@ def test_short_writes_are_continued(path, monkeypatch):
     os.close(descriptor)
     with open(path, "rb") as file:
         assert file.read() == data
+
+
+def test_sweeping_keeps_what_is_being_written(tmp_path):
+    def unfinished(name):
+        path = tmp_path / name
+        path.write_bytes(b"half")
+        return path
+
+    name = temporary_name()
+    mine = unfinished(name)
+    # No process has a number above PID_MAX_LIMIT, and nobody here knows the processes of another machine.
+    gone = unfinished(name.replace(f"{os.getpid()}-", "4194305-", 1))
+    elsewhere = unfinished("4194305-0123abcd-0123456789abcdef")
+    long_ago = unfinished("4194305-0123abcd-fedcba9876543210")
+    os.utime(long_ago, (0, 0))
+    data = unfinished("4194305-not-one-of-ours")
+    assert not sweep_directory(str(tmp_path))
+    assert mine.exists()
+    assert elsewhere.exists()
+    assert data.exists()
+    assert not gone.exists()
+    assert not long_ago.exists()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from pathlib import Path
 
 
 def describe(work: Path) -> dict[str, str]:
-    """CPU, memory, file system of the work directory, kernel, Python and load."""
+    """CPU, memory, file system of the work directory, kernel, Python, commit of this checkout, and load."""
     return {
         "CPU": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -16,8 +17,19 @@ def describe(work: Path) -> dict[str, str]:
         "file system": _file_system(work),
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "Python": platform.python_version(),
+        "commit of the benchmark": _commit(),
         "load before": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def _commit() -> str:
+    """Which version of this checkout measures; its dv too, unless another was named."""
+    asked = ("git", "describe", "--always", "--dirty", "--abbrev=12")
+    try:
+        said = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return said.stdout.strip() or "unknown"
 
 
 def memory_bytes() -> int:

@@ -19,7 +19,7 @@ from dvtool.errors import DvError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
 
 MISREAD = 23
 """How many labels the story corrects."""

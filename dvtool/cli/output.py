@@ -6,7 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-import click
 import msgspec
 
 from dvtool.errors import Voices
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from dvtool.errors import DvError
 
 COLOURS: Final = {"added": "green", "removed": "red", "modified": "yellow", "renamed": "cyan", "id": "yellow"}
+CODES: Final = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
+"""Select Graphic Rendition parameters of ECMA-48 for the foreground."""
 UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -32,19 +33,26 @@ class ErrorDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def as_json(document: object) -> None:
     """Print one document."""
+    sys.stdout.flush()  # what was said before it
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
 
 
 def say(text: str = "", *, colour: str | None = None) -> None:
     """Print one line; colours only on a terminal, and not with ``NO_COLOR``."""
-    click.echo(paint(text, colour) if colour else text)
+    sys.stdout.write((paint(text, colour) if colour else text) + "\n")
+
+
+def warn(text: str) -> None:
+    """Print one line to stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def paint(text: str, colour: str) -> str:
     """Return ``text`` in a colour of :data:`COLOURS`, where colours are wanted."""
     if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
         return text
-    return click.style(text, fg=COLOURS.get(colour, colour))
+    return f"\x1b[{CODES[COLOURS.get(colour, colour)]}m{text}\x1b[0m"
 
 
 def size(count: int) -> str:
@@ -91,4 +99,4 @@ def show_error(error: DvError, code: int, *, json: bool) -> None:
         lines.append(f"  why: {error.why}")
     if error.next:
         lines.append(f"  next: {error.next}")
-    click.echo("\n".join(lines), err=True)
+    warn("\n".join(lines))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dvtool.cli import exits, schemas
-from dvtool.cli.main import dv
+from dvtool.cli.program import dv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -110,6 +110,25 @@ def test_30_storage_that_refuses(data):
     assert b'"kind":"storage"' in done.stderr.splitlines()[-1]
 
 
+def test_output_goes_to_terminals_of_any_encoding(data):
+    data.write("data/\u00e9\u732b.txt")
+    for call in (["status"], ["status", "--json"], ["diff"]):
+        environment = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+        done = data.process(*call, environment=environment)
+        assert b"\\xe9\\u732b.txt" in done.out or "\u00e9\u732b.txt".encode() in done.out  # JSON is UTF-8 always
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_nobodys_loss(data, closed):
+    data.write("data/more.txt")
+    for call in ("status", "status --json", "add data", "commit -m more", "log", "show nothing"):
+        words = f'"$0" -m dvtool.cli.main {call} {closed}'
+        done = subprocess.run(["sh", "-c", words, sys.executable], cwd=data.root, check=False, capture_output=True)
+        assert done.returncode == (10 if "nothing" in call else 0), (call, done)
+    assert data.status()["clean"]
+    assert "data/more.txt" in data.listed()
+
+
 def test_70_a_bug_is_a_report_in_a_file_and_no_traceback(empty, tmp_path):
     (tmp_path / "crashing.py").write_text(
         "import click\n\n@click.command('crash')\ndef crash_command():\n    raise ZeroDivisionError('secret')\n",

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from dvtool.cli import reference, schemas
-from dvtool.cli.main import COMMANDS
-from dvtool.cli.main import dv as group
+from dvtool.cli.catalogue import COMMANDS
 from dvtool.cli.output import ErrorDocument
+from dvtool.cli.program import dv as group
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

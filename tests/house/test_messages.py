@@ -6,7 +6,8 @@ import re
 import click
 import pytest
 
-from dvtool.cli.main import COMMANDS, dv
+from dvtool.cli.catalogue import COMMANDS
+from dvtool.cli.program import dv
 
 # Where a call begins within a sentence: in quotes, after a colon, or after another call.
 CALL = re.compile(r"(?:'|: |\band |\bthen )dv ([^'\n]*)")

@@ -47,6 +47,13 @@ def test_status_of_a_changed_tree_imports_nothing_heavy(repository):
     assert imported(repository, "status", "--json") & HEAVY == set()
 
 
+def test_a_plain_status_needs_no_parser(repository):
+    assert "click" not in imported(repository, "status")
+    assert "click" not in imported(repository, "status", "--json")
+    assert "inspect" not in imported(repository, "status"), "typing_extensions was loaded, which needs it"
+    assert "click" in imported(repository, "--wait", "1", "status"), "the test above would hold for any command"
+
+
 def test_importing_the_package_imports_nothing_heavy(tmp_path):
     command = [sys.executable, "-X", "importtime", "-c", "import dvtool"]
     assert traced(tmp_path, command) & HEAVY == set()

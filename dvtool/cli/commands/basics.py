@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import output, shared
+from dvtool.cli import opening, output, shared
 
 if TYPE_CHECKING:
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
 
 
 @shared.command("init", "dv init", "dv -C datasets init")
@@ -18,7 +18,7 @@ def init_command(settings: Settings) -> None:
     """Make a repository in this directory."""
     from dvtool.repo import Repo
 
-    repo = Repo.init(settings.directory, shared.context(settings))
+    repo = Repo.init(settings.directory, opening.context(settings))
     output.say(f"made a repository in {repo.root}")
     output.say("keep a copy of .dv/store/keys/repo in a safe place: without it the data cannot be read")
 
@@ -31,7 +31,7 @@ def init_command(settings: Settings) -> None:
 @click.pass_obj
 def add_command(settings: Settings, *, paths: tuple[str, ...], skip_git: bool, force: bool, json: bool) -> None:
     """Stage files, and track the paths named."""
-    result = shared.open_repo(settings).add(paths, skip_git=skip_git, force=force)
+    result = opening.open_repo(settings).add(paths, skip_git=skip_git, force=force)
     if json:
         output.as_json(result)
         return
@@ -48,7 +48,7 @@ def add_command(settings: Settings, *, paths: tuple[str, ...], skip_git: bool, f
 @click.pass_obj
 def rm_command(settings: Settings, *, paths: tuple[str, ...], cached: bool, force: bool, json: bool) -> None:
     """Stop tracking paths, and remove them from the worktree."""
-    result = shared.open_repo(settings).remove(paths, cached=cached, force=force)
+    result = opening.open_repo(settings).remove(paths, cached=cached, force=force)
     if json:
         output.as_json(result)
         return
@@ -62,7 +62,7 @@ def rm_command(settings: Settings, *, paths: tuple[str, ...], cached: bool, forc
 @click.pass_obj
 def mv_command(settings: Settings, *, source: str, target: str, json: bool) -> None:
     """Rename a tracked path in the worktree and in the stage."""
-    result = shared.open_repo(settings).move(source, target)
+    result = opening.open_repo(settings).move(source, target)
     if json:
         output.as_json(result)
         return
@@ -80,7 +80,7 @@ def commit_command(
     settings: Settings, *, message: str, everything: bool, author: str | None, allow_empty: bool, json: bool
 ) -> None:
     """Record the stage as a snapshot."""
-    repo = shared.open_repo(settings)
+    repo = opening.open_repo(settings)
     result = repo.commit(message, everything=everything, author=author, allow_empty=allow_empty)
     if json:
         output.as_json(result)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import exits, output, shared
+from dvtool.cli import exits, opening, output, shared
 
 if TYPE_CHECKING:
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
     from dvtool.operations.diff import Diff, DirectoryItem, Pair
 
 LISTED = 1000
@@ -39,7 +39,7 @@ def diff_command(ctx: click.Context, *, words: tuple[str, ...], staged: bool, ex
     from dvtool.operations import diff
 
     settings: Settings = ctx.obj
-    repo = shared.open_repo(settings)
+    repo = opening.open_repo(settings)
     before, after = shared.around_dashes(ctx, words)
     revisions, found = diff.interpret(repo.workspace, before) if after is None else (list(before), [])
     only = diff.paths_only(repo.workspace, [*found, *(after or ())])

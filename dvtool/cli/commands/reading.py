@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import output, shared
+from dvtool.cli import opening, output, shared
 from dvtool.errors import UsageError
 
 if TYPE_CHECKING:
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
     from dvtool.history.describe import SnapshotItem
     from dvtool.operations.show import Shown
     from dvtool.repo import Repo
@@ -74,7 +74,7 @@ def _as_path(repo: Repo, word: str) -> str | None:
 @click.pass_context
 def log_command(ctx: click.Context, *, words: tuple[str, ...], limit: int | None, json: bool) -> None:
     """Show the history, newest first."""
-    repo = shared.open_repo(ctx.obj)
+    repo = opening.open_repo(ctx.obj)
     revision, path = split_words(ctx, repo, words)
     items = repo.log(revision, path or None, limit=limit)
     if json:
@@ -108,7 +108,7 @@ def show_snapshot(item: SnapshotItem | Shown) -> None:
 @click.pass_obj
 def show_command(settings: Settings, *, revision: str, json: bool) -> None:
     """Show a snapshot, or a path in it."""
-    shown = shared.open_repo(settings).show(revision)
+    shown = opening.open_repo(settings).show(revision)
     if json:
         output.as_json(shown)
         return
@@ -135,7 +135,7 @@ def show_command(settings: Settings, *, revision: str, json: bool) -> None:
 @click.pass_context
 def ls_command(ctx: click.Context, *, words: tuple[str, ...], recursive: bool, long: bool, json: bool) -> None:
     """List what a snapshot holds."""
-    repo = shared.open_repo(ctx.obj)
+    repo = opening.open_repo(ctx.obj)
     revision, path = split_words(ctx, repo, words)
     items = repo.ls(revision, path or "", recursive=recursive)
     if json:
@@ -151,7 +151,7 @@ def ls_command(ctx: click.Context, *, words: tuple[str, ...], recursive: bool, l
 @click.pass_obj
 def cat_command(settings: Settings, *, place: str) -> None:
     """Print the content of a file in a snapshot."""
-    pieces = shared.open_repo(settings).cat(place)
+    pieces = opening.open_repo(settings).cat(place)
     stream = sys.stdout.buffer
     for piece in pieces:
         stream.write(piece)
@@ -163,7 +163,7 @@ def cat_command(settings: Settings, *, place: str) -> None:
 @click.pass_context
 def du_command(ctx: click.Context, *, words: tuple[str, ...], json: bool) -> None:
     """Sum up files and bytes by directory."""
-    repo = shared.open_repo(ctx.obj)
+    repo = opening.open_repo(ctx.obj)
     revision, path = split_words(ctx, repo, words)
     rows = repo.du(revision, path or "")
     if json:
@@ -179,7 +179,7 @@ def du_command(ctx: click.Context, *, words: tuple[str, ...], json: bool) -> Non
 @click.pass_obj
 def archive_command(settings: Settings, *, revision: str, target: str) -> None:
     """Write a snapshot's files to a new directory, or as a tar stream to stdout."""
-    repo = shared.open_repo(settings)
+    repo = opening.open_repo(settings)
     if target == "-":
         stream = sys.stdout.buffer
         if stream.isatty():

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import output, shared
+from dvtool.cli import opening, output, shared
 
 if TYPE_CHECKING:
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
     from dvtool.operations.refs import RefItem
 
 
@@ -32,7 +32,7 @@ def branch_command(
     json: bool,
 ) -> None:
     """List branches, or make, rename or remove one."""
-    repo = shared.open_repo(settings)
+    repo = opening.open_repo(settings)
     if name is None:
         if delete or rename:
             raise click.UsageError("name the branch")
@@ -57,7 +57,7 @@ def branch_command(
 @click.pass_obj
 def tag_command(settings: Settings, *, name: str | None, revision: str | None, delete: bool, json: bool) -> None:
     """List tags, or make or remove one."""
-    repo = shared.open_repo(settings)
+    repo = opening.open_repo(settings)
     if name is None:
         if delete:
             raise click.UsageError("name the tag")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import output, shared
+from dvtool.cli import opening, output, shared
 
 if TYPE_CHECKING:
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
 
 
 @shared.command(
@@ -44,7 +44,7 @@ def checkout_command(
     """Switch the worktree to a branch, or to any snapshot."""
     if revision is None and new_branch is None and not from_lock and not only and not force:
         raise click.UsageError("name a revision, or one of -b, --lock, --only and --force")
-    repo = shared.open_repo(settings)
+    repo = opening.open_repo(settings)
     paths = tuple(repo.workspace.session.relative(path) for path in only)
     result = repo.checkout(revision, new_branch=new_branch, from_lock=from_lock, only=paths, force=force)
     if json:
@@ -68,7 +68,7 @@ def restore_command(
     settings: Settings, *, paths: tuple[str, ...], source: str | None, staged: bool, force: bool, json: bool
 ) -> None:
     """Bring paths back as they were staged or recorded."""
-    result = shared.open_repo(settings).restore(paths, source=source, staged=staged, force=force)
+    result = opening.open_repo(settings).restore(paths, source=source, staged=staged, force=force)
     if json:
         output.as_json(result)
     elif staged:
@@ -83,7 +83,7 @@ def restore_command(
 @click.pass_obj
 def get_command(settings: Settings, *, paths: tuple[str, ...], json: bool) -> None:
     """Bring paths that were left out back into the worktree."""
-    result = shared.open_repo(settings).get(paths)
+    result = opening.open_repo(settings).get(paths)
     if json:
         output.as_json(result)
     else:
@@ -96,7 +96,7 @@ def get_command(settings: Settings, *, paths: tuple[str, ...], json: bool) -> No
 @click.pass_obj
 def drop_command(settings: Settings, *, paths: tuple[str, ...], json: bool) -> None:
     """Remove copies from the worktree that are verified stored; they stay tracked."""
-    result = shared.open_repo(settings).drop(paths)
+    result = opening.open_repo(settings).drop(paths)
     if json:
         output.as_json(result)
     else:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import exits, output, shared
+from dvtool.cli import exits, opening, output, shared
 from dvtool.errors import DvError, NotFoundError
 
 if TYPE_CHECKING:
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
     from dvtool.repo import Repo
 
 
@@ -56,7 +56,7 @@ def config_command(
 @click.pass_obj
 def oplog_command(settings: Settings, *, limit: int | None, json: bool) -> None:
     """Show what was done to the store, newest first."""
-    items = shared.open_repo(settings).oplog(limit=limit)
+    items = opening.open_repo(settings).oplog(limit=limit)
     if json:
         output.as_json(items)
         return
@@ -77,7 +77,7 @@ def doctor_command(ctx: click.Context, *, json: bool) -> int:
     repo: Repo | None = None
     failure: DvError | None = None
     try:
-        repo = shared.open_repo(settings)
+        repo = opening.open_repo(settings)
     except NotFoundError as error:
         failure = error if "store" in error.what else None
     except DvError as error:
@@ -102,7 +102,7 @@ def completion_command(*, shell: str) -> None:
     """Print the script that completes dv's commands in bash, zsh or fish."""
     from click.shell_completion import get_completion_class
 
-    from dvtool.cli.main import dv
+    from dvtool.cli.program import dv
 
     found = get_completion_class(shell)
     if found is None:
@@ -112,7 +112,7 @@ def completion_command(*, shell: str) -> None:
 
 def _maybe_repo(settings: Settings) -> Repo | None:
     try:
-        return shared.open_repo(settings)
+        return opening.open_repo(settings)
     except NotFoundError:
         return None
 

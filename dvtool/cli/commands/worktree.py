@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import output, shared
+from dvtool.cli import opening, output, shared
 
 if TYPE_CHECKING:
-    from dvtool.cli.main import Settings
+    from dvtool.cli.opening import Settings
 
 
 @click.group(
@@ -31,7 +31,7 @@ def add_subcommand(
     settings: Settings, *, directory: str, revision: str | None, new_branch: str | None, json: bool
 ) -> None:
     """Make another worktree."""
-    made = shared.open_repo(settings).add_worktree(directory, revision, new_branch=new_branch)
+    made = opening.open_repo(settings).add_worktree(directory, revision, new_branch=new_branch)
     if json:
         output.as_json(made)
     else:
@@ -44,7 +44,7 @@ def add_subcommand(
 @click.pass_obj
 def list_subcommand(settings: Settings, *, json: bool) -> None:
     """List the worktrees of this store."""
-    items = shared.open_repo(settings).worktrees()
+    items = opening.open_repo(settings).worktrees()
     if json:
         output.as_json(items)
         return
@@ -61,7 +61,7 @@ def list_subcommand(settings: Settings, *, json: bool) -> None:
 @click.pass_obj
 def remove_subcommand(settings: Settings, *, directory: str, force: bool, json: bool) -> None:
     """Remove another worktree and the files in it that are stored."""
-    gone = shared.open_repo(settings).remove_worktree(directory, force=force)
+    gone = opening.open_repo(settings).remove_worktree(directory, force=force)
     if json:
         output.as_json(gone)
     else:

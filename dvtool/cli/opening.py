@@ -1,0 +1,50 @@
+"""How a command begins: where it works, what it reports to, and the repository that it opens.
+
+Nothing here needs the parser of arguments, so that a plain ``dv status`` starts without it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dvtool.cli import output, progress
+
+if TYPE_CHECKING:
+    from dvtool.repo import Repo
+    from dvtool.worktree.session import Context
+
+WAIT_SECONDS = 30.0
+"""How long a command waits for another one that changes the worktree, unless ``--wait`` says otherwise."""
+
+
+class Settings:
+    """What the options before the command said."""
+
+    def __init__(self, *, directory: str = ".", wait: float = WAIT_SECONDS) -> None:
+        """Remember the options."""
+        self.directory = directory
+        self.wait = wait
+
+
+def context(settings: Settings) -> Context:
+    """Return what a verb is handed on this terminal."""
+    from dvtool.worktree.session import Context
+
+    return Context(
+        progress=progress.choose(),
+        tell=output.warn,
+        wait=settings.wait,
+        cwd=os.path.realpath(settings.directory),
+    )
+
+
+def open_repo(settings: Settings) -> Repo:
+    """Open the repository that holds the current directory.
+
+    Raises:
+        NotFoundError: when there is none.
+    """
+    from dvtool.repo import Repo
+
+    return Repo.open(settings.directory, context(settings))

@@ -56,6 +56,20 @@ class Record(msgspec.Struct, kw_only=True, array_like=True):
         return self.directories.split("\0") if self.directories else []
 
 
+class Glance(msgspec.Struct, kw_only=True, array_like=True):
+    """A record without what only a closer look needs; columns are views of the index, nothing is copied but names.
+
+    Decodes in a tenth of the time: a status looks at every record, and at one in a thousand closely.
+    """
+
+    names: str
+    kinds: memoryview
+    stats: memoryview
+    ids: msgspec.Raw
+    sizes: msgspec.Raw
+    directories: str
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where each directory's record lies: paths joined by NUL (the root is the empty path), offsets, lengths."""
 
@@ -115,9 +129,26 @@ def decode_record(data: memoryview) -> Record:
         FormatError: when its columns differ in length.
     """
     record = codec.decode(Record, data, what="worktree index record")
-    count = len(record.kinds)
-    if len(record.stats) != count * STAT_SIZE or len(record.ids) != count * 32 or len(record.sizes) != count:
-        raise FormatError("the columns of a worktree index record differ in length")
-    if count and record.names.count("\0") != count - 1:
+    count = _count(record)
+    if len(record.ids) != count * 32 or len(record.sizes) != count:
         raise FormatError("the columns of a worktree index record differ in length")
     return record
+
+
+def decode_glance(data: memoryview) -> Glance:
+    """Return what a first look at a directory's record needs.
+
+    Raises:
+        FormatError: when the columns that are looked at differ in length.
+    """
+    record = codec.decode(Glance, data, what="worktree index record")
+    _count(record)
+    return record
+
+
+def _count(record: Record | Glance) -> int:
+    """Return the number of files, which names and stat data must agree on."""
+    count = len(record.kinds)
+    if len(record.stats) != count * STAT_SIZE or (count and record.names.count("\0") != count - 1):
+        raise FormatError("the columns of a worktree index record differ in length")
+    return count

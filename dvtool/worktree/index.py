@@ -10,7 +10,7 @@ import msgspec
 from dvtool import paths
 from dvtool.errors import FormatError
 from dvtool.formats import codec, tree, worktree_index
-from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT, Record
+from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT, Glance, Record
 from dvtool.worktree.layout import write_file
 
 if TYPE_CHECKING:
@@ -67,10 +67,18 @@ class WorktreeIndex:
 
     def record(self, path: str) -> Record | None:
         """Return the record of an unchanged directory, or None."""
-        if path in self._directories:
-            return None
-        place = self._places.get(path)
-        return worktree_index.decode_record(self._data[place[0] : place[0] + place[1]]) if place else None
+        data = self._bytes(path)
+        return worktree_index.decode_record(data) if data is not None else None
+
+    def glance(self, path: str) -> Glance | None:
+        """Return what a first look at an unchanged directory needs, or None."""
+        data = self._bytes(path)
+        return worktree_index.decode_glance(data) if data is not None else None
+
+    def _bytes(self, path: str) -> memoryview | None:
+        """Return the record of an unchanged directory as it stands in the index, or None."""
+        place = None if path in self._directories else self._places.get(path)
+        return self._data[place[0] : place[0] + place[1]] if place else None
 
     def rows(self, path: str) -> dict[str, Row]:
         """Return the files of a directory, by name; empty when it is not mirrored."""

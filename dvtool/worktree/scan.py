@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from dvtool.formats.worktree_index import Record
+    from dvtool.formats.worktree_index import Glance
     from dvtool.worktree.ignore import Ignore
     from dvtool.worktree.index import WorktreeIndex
 
@@ -197,8 +197,8 @@ class Scanner:
         for path in directories:
             if self._absent and any(above in self._absent for above in (path, *paths.parents(path))):
                 continue
-            record = self._index.record(path)
-            if record is not None and self._unchanged(path, record):
+            glance = self._index.glance(path)
+            if glance is not None and self._unchanged(path, glance):
                 continue
             parent = paths.split(path)[0]
             replaced = os.path.lexists(f"{self._root}/{path}") and not self._is_directory(path)
@@ -208,7 +208,7 @@ class Scanner:
             else:
                 self._directory(path)
 
-    def _unchanged(self, path: str, record: Record) -> bool:
+    def _unchanged(self, path: str, record: Glance) -> bool:
         """Return whether a directory is exactly as its record says.
 
         The hot path of every status: one listing and one look at each file that the record names, in loops that run
@@ -221,10 +221,11 @@ class Scanner:
                 return False
             # Without directories, as many names as recorded, each of which is found below, are the same names.
             present = os.listdir(os.fsencode(place))
-            if len(present) != len(record.kinds) + len(record.directory_names()):
-                return False
             names = record.names.encode().split(b"\0") if record.kinds else []
-            if record.directories and sorted(present) != sorted([*names, *record.directories.encode().split(b"\0")]):
+            directories = record.directories.encode().split(b"\0") if record.directories else []
+            if len(present) != len(names) + len(directories):
+                return False
+            if directories and sorted(present) != sorted([*names, *directories]):
                 return False
             if self._shared:
                 os.chdir(place)  # in a process of our own: names alone spare the kernel a sixth of its work

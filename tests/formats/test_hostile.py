@@ -83,6 +83,7 @@ EVERYTHING = OBJECTS | {
     "storeformat with its checksum": with_trailer(storeformat.decode, storeformat.MAGIC),
     "worktree_index": read_worktree_index,
     "worktree_index with its checksum": with_trailer(read_worktree_index, b"DVWTIDX\n\x01"),
+    "worktree_index glance": lambda data: worktree_index.decode_glance(memoryview(data)),
     "worktree_index record": lambda data: worktree_index.decode_record(memoryview(data)),
 }
 

@@ -71,6 +71,10 @@ def test_an_index_comes_back_as_it_went_in(tree, directories, below):
     assert {
         path: worktree_index.decode_record(memoryview(data)[at : at + length]) for path, (at, length) in places.items()
     } == records
+    for path, (at, length) in places.items():
+        seen, whole = worktree_index.decode_glance(memoryview(data)[at : at + length]), records[path]
+        assert (seen.names, seen.directories) == (whole.names, whole.directories)
+        assert (bytes(seen.kinds), bytes(seen.stats)) == (whole.kinds, whole.stats)
     for path, columns in directories.items():
         assert records[path].file_names() == sorted(columns)
         assert records[path].directory_names() == below
@@ -152,3 +156,10 @@ def test_a_record_whose_columns_differ_in_length_is_refused(changes):
     assert worktree_index.decode_record(memoryview(codec.encode(record()))) == record()
     with pytest.raises(FormatError):
         worktree_index.decode_record(memoryview(codec.encode(record(**changes))))
+
+
+@pytest.mark.parametrize("changes", [{"names": "a\0b"}, {"kinds": b"ff"}, {"kinds": b""}, {"stats": bytes(39)}])
+def test_a_glance_at_columns_that_differ_in_length_is_refused(changes):
+    assert worktree_index.decode_glance(memoryview(codec.encode(record()))).names == "a"
+    with pytest.raises(FormatError):
+        worktree_index.decode_glance(memoryview(codec.encode(record(**changes))))

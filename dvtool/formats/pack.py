@@ -27,6 +27,7 @@ DATA_TARGET: Final = 67108864
 METADATA_TARGET: Final = 8388608
 FRAME_LIMIT: Final = 67108864
 FRAMES_LIMIT: Final = 4194304
+FOOTER_LIMIT: Final = 171966484
 
 _HEADER = struct.Struct("<8sBBH4x16s32s")
 _FLAGS: Final = bytes(kind | flag for kind in ids.KIND_NAMES for flag in (0, COMPRESSED))

@@ -301,6 +301,8 @@ class PackReader:
         at = size - pack.TAIL_SIZE - length
         if len(tail) != pack.TAIL_SIZE or at < pack.HEADER_SIZE:
             raise self._damaged("the pack is truncated", b"")
+        if length > pack.FOOTER_LIMIT:
+            raise self._damaged("its footer claims more than the format allows", b"")
         sealed = self._backend.read(self.file, at, length)
         try:
             plain = self._sealer.open(pack.FOOTER_NUMBER, sealed, pack.associated(self._header, pack.FOOTER_NUMBER))

@@ -34,8 +34,6 @@ SHARED_WEIGHT: Final = 2_000_000
 """Bytes of index records (about 20,000 files) from which a second process is worth its start."""
 TURNS_EACH: Final = 64
 """Turns that each worker gets at least, so that all of them end at about the same time."""
-SHARED_DIRECTORIES: Final = 256
-"""New directories in sight from which a second process is worth its start."""
 
 
 class Findings(msgspec.Struct, kw_only=True, array_like=True):
@@ -354,29 +352,10 @@ class Scanner:
             self.found.doubtful.append((path, found))
 
     def _new_directory(self, path: str) -> None:
-        """Report a directory that the index does not have, and all below it; share the work when it is much."""
+        """Report a directory that the index does not have, and all below it."""
         pending = [path]
-        while pending and len(pending) < SHARED_DIRECTORIES:
-            self._new_level(pending.pop(), pending)
-        processes = workers.count()
-        if len(pending) >= SHARED_DIRECTORIES and processes > 1 and not self._shared:
-            before = self.found
-            parts = workers.split(pending, [1] * len(pending), processes)
-            results = workers.run(parts, self._new_part, Findings, Silence(), clean=lambda _process: None)
-            self.found = before
-            for result in results:
-                merge(self.found, result)
-            return
         while pending:
             self._new_level(pending.pop(), pending)
-
-    def _new_part(self, directories: list[str], _counter: workers.Counter) -> Findings:
-        self.found = nothing()
-        self._shared = True
-        pending = directories
-        while pending:
-            self._new_level(pending.pop(), pending)
-        return self.found
 
     def _new_level(self, path: str, pending: list[str]) -> None:
         self.found.new_directories.append(path)

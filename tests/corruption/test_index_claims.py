@@ -10,7 +10,7 @@ import pytest
 
 from dvtool import ids
 from dvtool.cli import exits
-from dvtool.errors import DvError, FormatError
+from dvtool.errors import DvError, FormatError, IntegrityError
 from dvtool.formats import index, pack
 from dvtool.repo import Repo
 from dvtool.store import segments
@@ -117,6 +117,26 @@ def test_a_file_of_giant_length_is_named(sample, tmp_path, kind):
     os.chmod(path, 0o600)
     os.truncate(path, GIANT)  # holes: it takes no room on the disk
     assert isinstance(outcome(sample, root), DvError)
+
+
+@pytest.mark.parametrize("claim", [pack.FOOTER_LIMIT + 1, 2**32 - 1])
+def test_a_giant_footer_is_refused_before_it_is_read(sample, tmp_path, claim):
+    root = sample.copy(tmp_path)
+    reader = segments_of(root)[-1].pack(0)
+    path = f"{root}/.dv/store/{reader.file}"
+    os.chmod(path, 0o600)
+    os.truncate(path, GIANT)
+    with open(path, "r+b") as file:
+        file.seek(-pack.TAIL_SIZE, os.SEEK_END)
+        file.write(claim.to_bytes(4, "little"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(IntegrityError, match="damaged") as caught:
+            reader.footer()
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert "more than the format allows" in caught.value.why
 
 
 def test_a_giant_directory_is_refused_before_it_is_read(sample, tmp_path):

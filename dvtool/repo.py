@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dvtool.history.describe import SnapshotItem
+    from dvtool.history.oplog import OperationItem
     from dvtool.operations.add import AddResult
     from dvtool.operations.archive import ArchiveResult
     from dvtool.operations.checkout import CheckoutResult
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from dvtool.operations.doctor import Diagnosis
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.move import MoveResult
-    from dvtool.operations.oplog import OperationItem
     from dvtool.operations.refs import RefItem
     from dvtool.operations.remove import RemoveResult
     from dvtool.operations.restore import RestoreResult
     from dvtool.operations.show import Shown
     from dvtool.operations.sparse import SparseResult
     from dvtool.operations.status import Status
+    from dvtool.operations.undo import UndoResult
     from dvtool.operations.worktrees import WorktreeItem
 
 
@@ -291,6 +292,12 @@ class Repo:
 
         context = msgspec.structs.replace(self._workspace.session.context, cwd=os.path.realpath(directory))
         return worktrees.remove_worktree(self._workspace, directory, force=force, context=context)
+
+    def undo(self, *, redo: bool = False) -> UndoResult:
+        """Take back what the last operation did to refs; see :func:`dvtool.operations.undo.undo`."""
+        from dvtool.operations import undo
+
+        return undo.undo(self._workspace, redo=redo)
 
     def oplog(self, *, limit: int | None = None) -> list[OperationItem]:
         """Return what was done to the store; see :func:`dvtool.operations.oplog.oplog`."""

@@ -288,7 +288,10 @@ class Workspace:
         """Write ``dv.lock`` for HEAD as it is now; only beside Git, or where there is one already."""
         head = self.session.head()
         path = f"{self.session.root}/dv.lock"
-        if head.snapshot is None or not (self.in_git() or os.path.lexists(path)):
+        if head.snapshot is None:
+            self._remove_lock(path)
+            return
+        if not (self.in_git() or os.path.lexists(path)):
             return
         try:
             found = self.read_lock()
@@ -298,6 +301,16 @@ class Workspace:
             value = lock.Lock(version=lock.VERSION, snapshot=head.snapshot.hex(), branch=head.branch)
             layout.write_file(path, lock.encode(value), self.session.context.disk, mode=0o644)
         self.session.lock_written = self._lock_mark(head.snapshot.hex())
+
+    def _remove_lock(self, path: str) -> None:
+        """Remove a ``dv.lock`` of dv's own: the first commit was taken back, so there is nothing for it to name."""
+        try:
+            found = self.read_lock()
+        except FormatError:
+            return
+        if found is not None and self._lock_mark(found.snapshot) == self.session.lock_written:
+            self.session.context.disk.unlink(path)
+            self.session.lock_written = ""
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ import msgspec
 
 from dvtool.cli.output import ErrorDocument
 from dvtool.history.describe import SnapshotItem
+from dvtool.history.oplog import OperationItem
 from dvtool.operations.add import AddResult
 from dvtool.operations.checkout import CheckoutResult
 from dvtool.operations.commit import CommitResult
@@ -26,13 +27,13 @@ from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.move import MoveResult
-from dvtool.operations.oplog import OperationItem
 from dvtool.operations.refs import RefItem
 from dvtool.operations.remove import RemoveResult
 from dvtool.operations.restore import RestoreResult
 from dvtool.operations.show import Shown
 from dvtool.operations.sparse import SparseResult
 from dvtool.operations.status import Status
+from dvtool.operations.undo import UndoResult
 from dvtool.operations.worktrees import WorktreeItem
 
 DIRECTORY: Final = os.path.join("docs", "json")
@@ -56,11 +57,12 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "drop": SparseResult,
     "branch": list[RefItem] | RefItem,
     "tag": list[RefItem] | RefItem,
+    "undo": UndoResult,
+    "oplog": list[OperationItem],
     "worktree add": WorktreeItem,
     "worktree list": list[WorktreeItem],
     "worktree remove": WorktreeItem,
     "config": list[Setting] | Setting,
-    "oplog": list[OperationItem],
     "doctor": Diagnosis,
 }
 """The type of the document that each command prints; a command that makes one and lists many has both."""

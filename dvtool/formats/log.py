@@ -24,6 +24,11 @@ ERASED: Final = 2
 ABORTED: Final = 3
 FINISHED: Final = 4
 
+UNDOES: Final = "undoes"
+"""Section of an entry that takes back what another one did to refs: the number of that entry."""
+ORIGIN: Final = "origin"
+"""Section that says from which worktree an entry was made: its id."""
+
 SYMBOLIC: Final = b"@"
 """First byte of a ref's value that names another ref; any other value is a 32-byte id."""
 
@@ -283,6 +288,41 @@ def to_symbolic(name: str) -> bytes:
     """Return the value that points to the ref ``name``; padded so that it never has the length of an id."""
     value = SYMBOLIC + name.encode()
     return value + b"/" if len(value) == ids.ID_SIZE else value
+
+
+def undoes(entry: Entry) -> int | None:
+    """Return the number of the entry that ``entry`` takes back, or None when it takes back none.
+
+    Raises:
+        FormatError: when it says something else than an earlier entry.
+    """
+    said = entry.sections.get(UNDOES)
+    if said is None:
+        return None
+    number = codec.decode(int, bytes(said), what="log entry")
+    if not 0 < number < entry.number:
+        raise FormatError("a log entry takes back one that does not come before it")
+    return number
+
+
+def origin(entry: Entry) -> str:
+    """Return the id of the worktree from which an entry was made; empty when it does not say.
+
+    Raises:
+        FormatError: when it is no text.
+    """
+    said = entry.sections.get(ORIGIN)
+    return codec.decode(str, bytes(said), what="log entry") if said is not None else ""
+
+
+def made_from(worktree: str) -> dict[str, msgspec.Raw]:
+    """Return the sections of an entry that is made from a worktree; none for the empty id."""
+    return {ORIGIN: msgspec.Raw(codec.encode(worktree))} if worktree else {}
+
+
+def taking_back(number: int) -> dict[str, msgspec.Raw]:
+    """Return the sections of an entry that takes back entry ``number``."""
+    return {UNDOES: msgspec.Raw(codec.encode(number))}
 
 
 def chain(sealed: bytes) -> bytes:

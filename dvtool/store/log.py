@@ -17,6 +17,8 @@ from dvtool.store.state import State, TableReader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import msgspec
+
     from dvtool.effects import Clock, Entropy
     from dvtool.storage.backend import Backend
 
@@ -42,6 +44,8 @@ class Log:
         self._state: State | None = None
         self._hint = 0
         self.reader: TableReader | None = None
+        self.origin = ""
+        """The worktree that entries are made from."""
 
     def hint(self, number: int) -> None:
         """Take a guess at the number of the newest checkpoint; a wrong one costs time and nothing else."""
@@ -119,7 +123,12 @@ class Log:
             number -= 1
 
     def append(
-        self, operation: str, build: Callable[[State], list[log.Action]], *, write: bytes | None = None
+        self,
+        operation: str,
+        build: Callable[[State], list[log.Action]],
+        *,
+        write: bytes | None = None,
+        sections: dict[str, msgspec.Raw] | None = None,
     ) -> log.Entry:
         """Append one entry and return it.
 
@@ -128,6 +137,7 @@ class Log:
             build: returns the actions for a given state; called again after each lost race, so it must check its
                 expectations against the state it is handed and have no other effect.
             write: the write id (16 bytes); random by default.
+            sections: what else the entry says, for those who know of it.
 
         Raises:
             ConflictError: whatever ``build`` or the fold's own checks raise.
@@ -138,7 +148,7 @@ class Log:
             state = self.fold()
             actions = build(state)
             state.check(actions)
-            entry = self._entry(state, operation, actions, write)
+            entry = self._entry(state, operation, actions, write, sections or {})
             label = state.label or self._first_label()
             name = log.file_name(entry.number)
             blob = sealed.seal(
@@ -167,7 +177,14 @@ class Log:
             next="run the command again when fewer are at work",
         )
 
-    def _entry(self, state: State, operation: str, actions: list[log.Action], write: bytes) -> log.Entry:
+    def _entry(
+        self,
+        state: State,
+        operation: str,
+        actions: list[log.Action],
+        write: bytes,
+        sections: dict[str, msgspec.Raw],
+    ) -> log.Entry:
         number = state.number + 1
         has_checkpoint = any(isinstance(action, log.Checkpoint) for action in actions)
         return log.Entry(
@@ -181,6 +198,7 @@ class Log:
             operation=operation,
             checkpoint=number if has_checkpoint else state.checkpoint,
             actions=tuple(actions),
+            sections={**log.made_from(self.origin), **sections},
         )
 
     def _start(self) -> State:

@@ -90,6 +90,7 @@ class Session:
         self.store: Store = stores.open_local(
             place.store(), clock=context.clock, entropy=context.entropy, disk=context.disk
         )
+        self.store.log.origin = self.worktree.id
         self.trees = Trees(self.store)
         self._remembered = self._recall()
         self.lock_written = self._remembered.lock if self._remembered is not None else ""

@@ -84,6 +84,7 @@ CALLS = [
     ["tag", "-d", "v1"],
     ["config"],
     ["config", "user.name"],
+    ["undo"],
     ["oplog"],
     ["doctor"],
     ["add", "data"],

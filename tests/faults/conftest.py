@@ -74,6 +74,10 @@ def lose_some(base):
     shutil.rmtree(f"{base}/repo/data/sub")
 
 
+def take_back(base):
+    Repo.open(f"{base}/repo").undo()
+
+
 def leave_out(base):
     Repo.open(f"{base}/repo").drop(["data/sub"])
 
@@ -122,6 +126,7 @@ COMMANDS = {
     "branch -m": Command(lambda repo, _base, _context: repo.rename_branch("old", "aged"), again=(NotFoundError,)),
     "branch -d": Command(lambda repo, _base, _context: repo.delete_branch("old"), again=(NotFoundError,)),
     "tag": Command(lambda repo, _base, _context: repo.create_tag("v1", "old"), again=(ExistsError,)),
+    "undo": Command(lambda repo, _base, _context: repo.undo(redo=True), take_back, again=(NotFoundError,)),
     "drop": Command(lambda repo, _base, _context: repo.drop(["data/sub", "data/long.bin"])),
     "get": Command(lambda repo, _base, _context: repo.get(["data/sub"]), leave_out),
     "worktree add": Command(

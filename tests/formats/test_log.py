@@ -98,6 +98,25 @@ def test_unknown_sections_are_kept():
     assert log.encode(log.decode(log.encode(value))) == log.encode(value)
 
 
+def test_an_entry_says_which_one_it_takes_back():
+    assert log.undoes(entry(MOVE)) is None
+    assert log.undoes(read(entry(MOVE, sections=log.taking_back(6)))) == 6
+
+
+def test_an_entry_says_from_which_worktree_it_was_made():
+    assert log.origin(entry(MOVE)) == ""
+    assert log.made_from("") == {}
+    assert log.origin(read(entry(MOVE, sections=log.made_from("ab12")))) == "ab12"
+    with pytest.raises(FormatError):
+        log.origin(entry(MOVE, sections={log.ORIGIN: msgspec.Raw(codec.encode(7))}))
+
+
+@pytest.mark.parametrize("said", [0, -1, 7, 8, 2**63, "6", None, [6], b"6"])
+def test_what_takes_back_no_earlier_entry_is_refused(said):
+    with pytest.raises(FormatError):
+        log.undoes(read(entry(MOVE, sections={log.UNDOES: msgspec.Raw(codec.encode(said))})))
+
+
 # ------------------------------------------------------------------------------------------------ refs
 
 

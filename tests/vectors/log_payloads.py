@@ -77,6 +77,11 @@ def entries() -> Iterator[Vector]:
             (log.Erasure(erasure=ERASURE, phase=2, planned=planned, locator=b"sealed", wraps=(b"once", b"twice")),),
         ),
         ("checkpoint", "A checkpoint, with a table in nodes and one in place.", (checkpoint,)),
+        (
+            "undo",
+            "What entry 2 did to refs is taken back.",
+            (log.MoveRef(name="heads/main", old=identity("next"), new=identity("snapshot")),),
+        ),
     ]
     for number, (name, about, actions) in enumerate(cases, 1):
         value = log.Entry(
@@ -89,6 +94,7 @@ def entries() -> Iterator[Vector]:
             operation=name.split("-")[0],
             checkpoint=number if name == "checkpoint" else 0,
             actions=actions,
+            sections={**log.made_from("main"), **log.taking_back(2)} if name == "undo" else {},
         )
         data = log.encode(value)
         yield Vector(format="log", name=name, about=about, inputs={}, value=plain(value), data=data)

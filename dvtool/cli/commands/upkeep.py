@@ -1,4 +1,4 @@
-"""``dv config``, ``oplog``, ``doctor`` and ``completion``."""
+"""``dv config``, ``undo``, ``oplog``, ``doctor`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -50,6 +50,26 @@ def config_command(
         config.put(workspace, key, None if unset else value, Disk())
 
 
+@shared.command("undo", "dv undo", "dv undo --redo", "dv undo --json")
+@click.option("--redo", is_flag=True, help="Take back the last undo.")
+@shared.json_option
+@click.pass_obj
+def undo_command(settings: Settings, *, redo: bool, json: bool) -> None:
+    """Take back what the last operation did to branches, tags, HEAD and stage.
+
+    Files in the worktree stay as they are. Repeated, it goes further back; it cannot go back behind an erasure.
+    """
+    result = opening.open_repo(settings).undo(redo=redo)
+    if json:
+        output.as_json(result)
+        return
+    item = result.undone
+    output.say(f"taken back: operation {item.number}, {item.operation}, of {item.time}")
+    for move in item.refs:
+        output.say(f"    {move.ref}: {_short(move.after)} -> {_short(move.before)}")
+    output.say("files in the worktree are as they were: 'dv status' shows how they differ")
+
+
 @shared.command("oplog", "dv oplog", "dv oplog -n 10 --json")
 @click.option("-n", "limit", type=click.IntRange(min=0), metavar="N", help="Show at most N operations.")
 @shared.json_option
@@ -61,7 +81,8 @@ def oplog_command(settings: Settings, *, limit: int | None, json: bool) -> None:
         output.as_json(items)
         return
     for item in items:
-        output.say(f"{output.paint(str(item.number), 'id')} {item.time} {item.operation}")
+        takes_back = f", takes back {item.undoes}" if item.undoes is not None else ""
+        output.say(f"{output.paint(str(item.number), 'id')} {item.time} {item.operation}{takes_back}")
         for move in item.refs:
             output.say(f"    {move.ref}: {_short(move.before)} -> {_short(move.after)}")
 

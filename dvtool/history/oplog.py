@@ -1,0 +1,101 @@
+"""Entries of the log as operations: what they did to refs, and which of them can be taken back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool.formats import log
+from dvtool.history.describe import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+UNDO: Final = "undo"
+REDO: Final = "redo"
+UPKEEP: Final = frozenset({"checkpoint"})
+"""Operations that are the store's own affair and move no ref."""
+
+
+class RefMove(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
+    """A ref that moved: ids in hex, or the name of the ref it points to; None is "not there"."""
+
+    ref: str
+    before: str | None
+    after: str | None
+
+
+class OperationItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the log: number, time in RFC 3339 UTC, what command it was, refs moved, packs added.
+
+    ``undoes`` is the number of the operation that this one took back, or None.
+    """
+
+    number: int
+    time: str
+    operation: str
+    refs: tuple[RefMove, ...]
+    packs: int
+    undoes: int | None
+
+
+def describe(entry: log.Entry) -> OperationItem:
+    """Return an entry as it is shown."""
+    packs = sum(len(action.packs) for action in entry.actions if isinstance(action, log.AddPacks))
+    return OperationItem(
+        number=entry.number,
+        time=rfc3339(entry.time),
+        operation=entry.operation,
+        refs=tuple(RefMove(ref=move.name, before=_value(move.old), after=_value(move.new)) for move in moves(entry)),
+        packs=packs,
+        undoes=log.undoes(entry),
+    )
+
+
+def moves(entry: log.Entry) -> list[log.MoveRef]:
+    """Return how an entry moved refs."""
+    return [action for action in entry.actions if isinstance(action, log.MoveRef)]
+
+
+def latest(entries: Iterable[log.Entry], worktree: str, *, redo: bool) -> log.Entry | None:
+    """Return the operation to take back next, or None when there is none.
+
+    An operation that was taken back is passed over, and so is the one that did it, so that repeated undoing goes
+    further back; a redo takes back the last undo that was not itself taken back, unless something was done since.
+    What was done from another worktree is that one's affair.  Nothing can be taken back that came before an erasure.
+
+    Args:
+        entries: newest first.
+        worktree: id of the worktree that asks.
+        redo: whether to take back an undo.
+    """
+    void: set[int] = set()
+    for entry in entries:
+        if any(isinstance(action, log.Erasure | log.Supersede) for action in entry.actions):
+            return None
+        if not _is_of(entry, worktree):
+            continue
+        taken_back = log.undoes(entry)
+        if entry.number in void:
+            continue
+        if taken_back is None:
+            return None if redo else entry
+        if redo and entry.operation == UNDO:
+            return entry
+        void.add(taken_back)
+    return None
+
+
+def _is_of(entry: log.Entry, worktree: str) -> bool:
+    """Return whether an entry was made from a worktree, and moved refs that it may move back."""
+    tops = [move.name.partition("/")[::2] for move in moves(entry)]
+    others = any(top in {"worktrees", "stage"} and rest != worktree for top, rest in tops)
+    return log.origin(entry) == worktree and not others and any(top != "remotes" for top, _rest in tops)
+
+
+def _value(value: bytes | None) -> str | None:
+    name = log.symbolic(value)
+    if name is not None:
+        return name
+    return value.hex() if value is not None else None

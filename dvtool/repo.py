@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from dvtool.operations.add import AddResult
     from dvtool.operations.archive import ArchiveResult
     from dvtool.operations.checkout import CheckoutResult
-    from dvtool.operations.commit import CommitResult
     from dvtool.operations.config import Setting
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
     from dvtool.operations.ls import ListItem, Usage
+    from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
     from dvtool.operations.refs import RefItem
     from dvtool.operations.remove import RemoveResult
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dvtool.operations.status import Status
     from dvtool.operations.undo import UndoResult
     from dvtool.operations.worktrees import WorktreeItem
+    from dvtool.worktree.recording import CommitResult
 
 
 class Repo:
@@ -183,6 +184,29 @@ class Repo:
         return checkout.checkout(
             self._workspace, revision, new_branch=new_branch, from_lock=from_lock, only=only, force=force
         )
+
+    def merge(
+        self,
+        revision: str,
+        *,
+        prefer: str | None = None,
+        only: Sequence[str] = (),
+        manual: bool = False,
+        message: str | None = None,
+        author: str | None = None,
+    ) -> MergeResult:
+        """Merge a snapshot into HEAD's; see :func:`dvtool.operations.merge.merge`."""
+        from dvtool.operations import merge
+
+        return merge.merge(
+            self._workspace, revision, prefer=prefer, only=only, manual=manual, message=message, author=author
+        )
+
+    def abort_merge(self, *, force: bool = False) -> MergeResult:
+        """Drop a merge under way; see :func:`dvtool.operations.merge.abort`."""
+        from dvtool.operations import merge
+
+        return merge.abort(self._workspace, force=force)
 
     def restore(
         self,

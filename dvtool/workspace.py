@@ -213,6 +213,20 @@ class Workspace:
                     next="make a branch of your own with -b, or work there",
                 )
 
+    def refuse_merging(self) -> None:
+        """Refuse what a merge under way would be lost by.
+
+        Raises:
+            ConflictError: when there is one.
+        """
+        merging = self.session.stage().merging
+        if merging:
+            raise ConflictError(
+                "a merge is under way",
+                where=", ".join(parent.hex()[:12] for parent in merging),
+                next="record it with 'dv commit', or drop it with 'dv merge --abort'",
+            )
+
     def in_git(self) -> bool:
         """Return whether the repository lies in a Git worktree."""
         return beside.find(self.session.root) is not None

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "drop": "dvtool.cli.commands.switching",
     "branch": "dvtool.cli.commands.refs",
     "tag": "dvtool.cli.commands.refs",
+    "merge": "dvtool.cli.commands.merge",
     "undo": "dvtool.cli.commands.upkeep",
     "oplog": "dvtool.cli.commands.upkeep",
     "archive": "dvtool.cli.commands.reading",

@@ -21,11 +21,11 @@ from dvtool.history.describe import SnapshotItem
 from dvtool.history.oplog import OperationItem
 from dvtool.operations.add import AddResult
 from dvtool.operations.checkout import CheckoutResult
-from dvtool.operations.commit import CommitResult
 from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
 from dvtool.operations.ls import ListItem, Usage
+from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
 from dvtool.operations.refs import RefItem
 from dvtool.operations.remove import RemoveResult
@@ -35,6 +35,7 @@ from dvtool.operations.sparse import SparseResult
 from dvtool.operations.status import Status
 from dvtool.operations.undo import UndoResult
 from dvtool.operations.worktrees import WorktreeItem
+from dvtool.worktree.recording import CommitResult
 
 DIRECTORY: Final = os.path.join("docs", "json")
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -57,6 +58,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "drop": SparseResult,
     "branch": list[RefItem] | RefItem,
     "tag": list[RefItem] | RefItem,
+    "merge": MergeResult,
     "undo": UndoResult,
     "oplog": list[OperationItem],
     "worktree add": WorktreeItem,

@@ -126,3 +126,44 @@ def is_ancestor(
             seen.add(identity)
             pending += [current(parent) for parent in read(identity).parents]
     return False
+
+
+def merge_bases(
+    ours: bytes, theirs: bytes, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes]
+) -> list[bytes]:
+    """Return the best common ancestors of two snapshots, sorted: those from which no other common one descends.
+
+    Two histories that were merged both ways have several; two that never met have none.
+
+    The walk goes newest first from both ends and notes for each snapshot from which end it was reached; below one that
+    was reached from both, everything is a worse answer.  Dates only say in which order to read: it ends when nothing
+    but worse answers is left, and a candidate that another one descends from is taken out at last, so the result is
+    the same under any clock.
+    """
+    one, other, worse = 1, 2, 4
+    reached: dict[bytes, int] = {}
+    heap: list[tuple[int, bytes]] = []
+    snapshots: dict[bytes, Snapshot] = {}
+
+    def reach(identity: bytes, marks: int) -> None:
+        if reached.get(identity, 0) | marks != reached.get(identity, 0):
+            if identity not in snapshots:
+                snapshots[identity] = read(identity)
+            reached[identity] = reached.get(identity, 0) | marks
+            heapq.heappush(heap, (-snapshots[identity].time, identity))
+
+    reach(current(ours), one)
+    reach(current(theirs), other)
+    while any(not reached[identity] & worse for _time, identity in heap):
+        identity = heapq.heappop(heap)[1]
+        marks = reached[identity]
+        if marks & one and marks & other:
+            marks |= worse
+        for parent in snapshots[identity].parents:
+            reach(current(parent), marks)
+    common = [identity for identity, marks in reached.items() if marks == one | other]
+    return sorted(
+        identity
+        for identity in common
+        if not any(each != identity and is_ancestor(identity, each, read, current) for each in common)
+    )

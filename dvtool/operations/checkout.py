@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool import ids, paths
+from dvtool import paths
 from dvtool.errors import ExistsError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats import tree as tree_format
-from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import TreeDiff, diff_trees
-from dvtool.worktree import apply, room, staging
+from dvtool.worktree import apply, recording, room, staging, switching
 from dvtool.worktree.inspect import inspect
-from dvtool.worktree.layout import write_file
-from dvtool.worktree.materialise import Contents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +76,8 @@ def checkout(
     with workspace.changing():
         session.require_unlocked_refs()
         target = _target(workspace, revision, new_branch, from_lock=from_lock)
+        if not force and target.identity != session.head().snapshot:
+            workspace.refuse_merging()
         if target.branch is not None and not target.create:
             workspace.refuse_taken(session.state, target.branch)
         if target.identity is None:
@@ -110,7 +109,7 @@ def checkout(
             apply.clear_the_way(session, plan)
             apply.clear_the_way(session, confinement, everywhere=True)
         else:
-            _refuse_conflicts(workspace, confinement, everywhere=True)
+            switching.refuse_conflicts(session, confinement, everywhere=True)
             apply.require_stored(session, plan)
         with session.store.transaction() as transaction:
             tree, roots = _staged_tree(workspace, transaction, snapshot, switch, local)
@@ -119,7 +118,8 @@ def checkout(
         apply.record(session, plan, outcome)
         if only:
             _confine(workspace, confinement, only, outcome, force=force)
-        _restore_settings(workspace, snapshot, session.snapshot(previous) if previous else None)
+        if not workspace.in_git():
+            recording.bring_settings(session, snapshot, session.snapshot(previous) if previous else None)
         workspace.update_git_ignore(roots)
         workspace.after_change(moved=True)
     apply.raise_damage(outcome.damaged, done="HEAD has moved, and every other file has been written")
@@ -180,7 +180,7 @@ def _forced(workspace: Workspace, snapshot: Snapshot, switch: TreeDiff, changes:
     difference = switch
     if view.tree != session.head_tree():
         difference = diff_trees(session.trees, session.trees, view.tree, snapshot.root)
-    plan = _plan(difference)
+    plan = switching.plan_of(difference)
     unstorable = [path for path, _reason in changes.problems]  # a pipe in the place of a file, say
     for path in [*changes.modified, *changes.removed, *unstorable]:
         if path not in plan.writes and path not in plan.removals:
@@ -198,7 +198,7 @@ def _careful(
     workspace: Workspace, switch: TreeDiff, local: TreeDiff, changes: WorktreeChanges
 ) -> tuple[Plan, set[str]]:
     """Plan the switch alone, and refuse it when local changes are in its way; return what is kept beside the plan."""
-    plan = _plan(switch)
+    plan = switching.plan_of(switch)
     staged_otherwise = set()
     for path, (_old, new) in switch.files.items():
         if path not in local.files:
@@ -209,47 +209,8 @@ def _careful(
             plan.writes.pop(path, None)
         else:
             staged_otherwise.add(path)
-    _refuse_conflicts(workspace, plan, staged_otherwise)
+    switching.refuse_conflicts(workspace.session, plan, staged_otherwise)
     return plan, {*local.files, *changes.modified, *changes.removed} - switch.files.keys()
-
-
-def _refuse_conflicts(
-    workspace: Workspace, plan: Plan, conflicts: set[str] | None = None, *, everywhere: bool = False
-) -> None:
-    """Take out of a plan what is done already, and refuse it when it would destroy what is not stored.
-
-    Raises:
-        ConflictError: listing every path in the way; nothing has been touched.
-    """
-    index = workspace.session.index()
-    conflicts = conflicts or set()
-    for path, entry in apply.examine(workspace.session, plan, everywhere=everywhere).items():
-        if path in plan.writes and apply.same(entry, plan.writes[path]):
-            del plan.writes[path]
-        elif path in plan.obstacles or (entry is None and path in plan.gone_directories):
-            continue
-        elif not apply.same(entry, index.row(path)):
-            conflicts.add(path)
-    apply.refuse(
-        conflicts | plan.in_the_way,
-        what="local changes are in the way; nothing was changed",
-        advice="commit them, or drop them with 'dv restore --force', or overwrite them with --force",
-    )
-
-
-def _plan(difference: TreeDiff) -> Plan:
-    plan = apply.nothing()
-    for path, (_old, new) in difference.files.items():
-        if new is None:
-            plan.removals.add(path)
-        else:
-            plan.writes[path] = new
-    for path, (before, after) in difference.directories.items():
-        if before is None:
-            plan.new_directories.add(path)
-        elif after is None:
-            plan.gone_directories.add(path)
-    return plan
 
 
 def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: Sequence[str]) -> Plan:
@@ -358,22 +319,3 @@ def _move(
             return actions
 
         transaction.commit("checkout", build)
-
-
-def _restore_settings(workspace: Workspace, snapshot: Snapshot, previous: Snapshot | None) -> None:
-    """Bring ``dv.toml`` and ``.dvignore`` along where no Git does, unless they were edited."""
-    session = workspace.session
-    if workspace.in_git():
-        return
-    before = {name: identity for name, identity, _size in previous.settings} if previous else {}
-    for name, identity, size in snapshot.settings:
-        path = f"{session.root}/{name}"
-        if before.get(name) == identity or os.path.islink(path) or name not in paths.ROOT_FILES:
-            continue
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                held = session.store.hasher.id(ids.CHUNK, file.read())
-            if held != before.get(name):
-                continue
-        entry = Entry(tree_format.FILE, size, identity)
-        write_file(path, Contents(session.store).whole(entry), session.context.disk, mode=0o644)

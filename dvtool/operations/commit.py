@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from dvtool import ids
-from dvtool.errors import ChecksFailedError, UsageError
-from dvtool.formats import log, snapshot
+from dvtool.errors import ChecksFailedError, ConflictError
+from dvtool.history import merging
 from dvtool.store.editing import Editor
+from dvtool.store.treediff import diff_trees
 from dvtool.store.trees import Trees
-from dvtool.worktree import staging
+from dvtool.worktree import recording, staging
 
 if TYPE_CHECKING:
     from dvtool.store.transaction import Transaction
     from dvtool.workspace import Workspace
+    from dvtool.worktree.recording import CommitResult
     from dvtool.worktree.session import StageView
-
-SETTINGS = ("dv.toml", ".dvignore")
-
-
-class CommitResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The snapshot that was recorded: ids in hex, totals of files and bytes."""
-
-    snapshot: str
-    parents: tuple[str, ...]
-    root: str
-    files: int
-    bytes: int
 
 
 def commit(
@@ -48,10 +34,7 @@ def commit(
         UsageError: when the message is empty or nobody is named as the author.
     """
     session = workspace.session
-    if not message.strip():
-        raise UsageError("the message is empty", next="say what changed: dv commit -m MESSAGE")
-    if len(message) > snapshot.TEXT_LIMIT:
-        raise UsageError("the message is too long", why=f"it may have {snapshot.TEXT_LIMIT} characters")
+    recording.check_message(message)
     who = workspace.author(author)
     with workspace.changing():
         session.require_unlocked_refs()
@@ -71,38 +54,41 @@ def commit(
             if tree is None:
                 tree = Editor(transaction, session.store.secrets.split).empty()
             _refuse_nothing(workspace, tree, view, allow_empty=allow_empty)
-            totals = Trees(transaction).totals(tree)
-            value = snapshot.Snapshot(
-                root=tree,
+            _refuse_copies(workspace, transaction, tree, view)
+            identity, value = recording.make(
+                session,
+                transaction,
+                tree=tree,
                 roots=roots,
                 parents=tuple(parent for parent in (head.snapshot, *view.merging) if parent is not None),
                 author=who,
-                time=session.context.clock.now(),
                 message=message,
-                files=totals.files,
-                size=totals.size,
-                nonce=session.context.entropy.bytes(snapshot.NONCE_SIZE),
-                settings=() if workspace.in_git() else _settings(session.root, transaction),
+                with_settings=not workspace.in_git(),
             )
-            identity = transaction.put_object(ids.SNAPSHOT, snapshot.encode(value))
-            moves: list[log.Action] = []
-            if head.branch is not None:
-                moves.append(log.MoveRef(name=f"heads/{head.branch}", old=head.snapshot, new=identity))
-            else:
-                moves.append(log.MoveRef(name=session.head_ref, old=head.value, new=identity))
-            if view.value is not None:
-                moves.append(log.MoveRef(name=session.stage_ref, old=view.value, new=None))
+            moves = recording.moves(session, identity)
             transaction.commit("commit", lambda _state: moves)
         if staged is not None:
             staging.update_index(session, view, staged)
         workspace.after_change(moved=True)
-    return CommitResult(
-        snapshot=identity.hex(),
-        parents=tuple(parent.hex() for parent in value.parents),
-        root=tree.hex(),
-        files=totals.files,
-        bytes=totals.size,
-    )
+    return recording.describe(identity, value)
+
+
+def _refuse_copies(workspace: Workspace, transaction: Transaction, tree: bytes, view: StageView) -> None:
+    """Refuse to record the copies that a merge put beside files in conflict, to be looked at and removed."""
+    session = workspace.session
+    for other in [session.snapshot(parent).root for parent in view.merging]:
+        difference = diff_trees(session.trees, Trees(transaction), session.head_tree(), tree)
+        copies = []
+        for path, (old, _new) in difference.files.items():
+            stem = path.removesuffix(merging.COPY)
+            if old is None and stem != path and session.trees.resolve(other, path) is None:
+                copies += [path] if session.trees.resolve(other, stem) is not None else []
+        if copies:
+            raise ConflictError(
+                "the other side's copies of files in conflict are still there; nothing was recorded",
+                items=tuple(sorted(copies)),
+                next="decide what the files are to be, remove the copies (or 'dv rm' them), then commit again",
+            )
 
 
 def _refuse_nothing(workspace: Workspace, tree: bytes, view: StageView, *, allow_empty: bool) -> None:
@@ -122,15 +108,3 @@ def _refuse_nothing(workspace: Workspace, tree: bytes, view: StageView, *, allow
         why="the stage equals HEAD",
         next="stage changes with 'dv add PATH', take all of them with -a, or record anyway with --allow-empty",
     )
-
-
-def _settings(root: str, transaction: Transaction) -> tuple[tuple[str, bytes, int], ...]:
-    found = []
-    for name in SETTINGS:
-        path = os.path.join(root, name)
-        if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) < snapshot.TEXT_LIMIT:
-            with open(path, "rb") as file:
-                data = file.read()
-            if data:
-                found.append((name, transaction.put_chunk(data), len(data)))
-    return tuple(found)

@@ -85,6 +85,7 @@ CALLS = [
     ["config"],
     ["config", "user.name"],
     ["undo"],
+    ["merge", "side"],
     ["oplog"],
     ["doctor"],
     ["add", "data"],

@@ -74,6 +74,27 @@ def lose_some(base):
     shutil.rmtree(f"{base}/repo/data/sub")
 
 
+def go_apart(base):
+    repo = Repo.open(f"{base}/repo")
+    repo.checkout("old")
+    repo.checkout(new_branch="apart")
+    put(f"{base}/repo/data/b.bin", noise(4, 2500))
+    put(f"{base}/repo/data/here/g.txt", b"on this side\n")
+    os.unlink(f"{base}/repo/data/sub/c.txt")
+    repo.commit("apart", everything=True)
+
+
+def clash(base):
+    go_apart(base)
+    put(f"{base}/repo/data/a.txt", b"fourth words\n" * 30)
+    Repo.open(f"{base}/repo").commit("again", everything=True)
+
+
+def begin_merge(base):
+    clash(base)
+    Repo.open(f"{base}/repo").merge("v2", manual=True)
+
+
 def take_back(base):
     Repo.open(f"{base}/repo").undo()
 
@@ -126,6 +147,9 @@ COMMANDS = {
     "branch -m": Command(lambda repo, _base, _context: repo.rename_branch("old", "aged"), again=(NotFoundError,)),
     "branch -d": Command(lambda repo, _base, _context: repo.delete_branch("old"), again=(NotFoundError,)),
     "tag": Command(lambda repo, _base, _context: repo.create_tag("v1", "old"), again=(ExistsError,)),
+    "merge": Command(lambda repo, _base, _context: repo.merge("v2", prefer="theirs"), clash),
+    "merge --manual": Command(lambda repo, _base, _context: repo.merge("v2", manual=True), clash, (ConflictError,)),
+    "merge --abort": Command(lambda repo, _base, _context: repo.abort_merge(), begin_merge, (NotFoundError,)),
     "undo": Command(lambda repo, _base, _context: repo.undo(redo=True), take_back, again=(NotFoundError,)),
     "drop": Command(lambda repo, _base, _context: repo.drop(["data/sub", "data/long.bin"])),
     "get": Command(lambda repo, _base, _context: repo.get(["data/sub"]), leave_out),

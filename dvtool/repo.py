@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dvtool.operations.config import Setting
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
+    from dvtool.operations.fsck import Report
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
@@ -328,6 +329,18 @@ class Repo:
         from dvtool.operations import oplog
 
         return oplog.oplog(self._workspace, limit=limit)
+
+    @staticmethod
+    def fsck(
+        path: str = ".", context: Context | None = None, *, quick: bool = False, max_bytes: int | None = None
+    ) -> Report:
+        """Check the store of the repository that holds ``path``, which need not open for that.
+
+        See :func:`dvtool.operations.fsck.fsck`.
+        """
+        from dvtool.operations import fsck
+
+        return fsck.fsck(path, context or Context(), quick=quick, max_bytes=max_bytes)
 
     def doctor(self) -> Diagnosis:
         """Check this machine, repository and user; see :func:`dvtool.operations.doctor.doctor`."""

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "archive": "dvtool.cli.commands.reading",
     "worktree": "dvtool.cli.commands.worktree",
     "config": "dvtool.cli.commands.upkeep",
+    "fsck": "dvtool.cli.commands.fsck",
     "doctor": "dvtool.cli.commands.upkeep",
     "completion": "dvtool.cli.commands.upkeep",
     "demo": "dvtool.cli.demo",

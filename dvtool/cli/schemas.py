@@ -24,6 +24,7 @@ from dvtool.operations.checkout import CheckoutResult
 from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
+from dvtool.operations.fsck import Report
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
@@ -65,6 +66,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "worktree list": list[WorktreeItem],
     "worktree remove": WorktreeItem,
     "config": list[Setting] | Setting,
+    "fsck": Report,
     "doctor": Diagnosis,
 }
 """The type of the document that each command prints; a command that makes one and lists many has both."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import DvError, ExistsError, FormatError, IntegrityError, NotFoundError, StorageError
+from dvtool.errors import (
+    DvError,
+    ExistsError,
+    FormatError,
+    IntegrityError,
+    KeyAccessError,
+    NotFoundError,
+    StorageError,
+)
 from dvtool.formats import log, sealed
 from dvtool.store import keys
 from dvtool.store.state import State, TableReader
@@ -121,6 +129,28 @@ class Log:
                 return
             yield entry
             number -= 1
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Read every entry from the first to the head and yield (file, what is wrong with it)."""
+        head = self.fold().number
+        before: bytes | None = None
+        for number in range(1, head + 1):
+            name = log.file_name(number)
+            blob = self._read(number)
+            if blob is None:
+                yield name, "a log entry is missing"
+            elif log.is_stub(blob):
+                blob = None
+            else:
+                try:
+                    entry, _label = self._open(number, blob)
+                    if before is not None and entry.previous != log.chain(before):
+                        yield name, "it does not name the entry before it"
+                except _KeyGoneError:
+                    blob = None
+                except DvError as error:
+                    yield name, error.what
+            before = blob
 
     def append(
         self,
@@ -261,7 +291,7 @@ class Log:
             label = sealed.label_of(blob, sealed.LOG_ENTRY, what=what)
             context = self._store + name.encode()
             entry = log.decode(sealed.open_blob(sealed.LOG_ENTRY, self._key(label), context, blob, what=what))
-        except (IntegrityError, FormatError) as error:
+        except (IntegrityError, FormatError, KeyAccessError) as error:
             error.where = error.where or name
             error.next = error.next or "restore the file from a backup or another copy of the store"
             raise

@@ -166,11 +166,22 @@ class Segments:
         self._open = {segment.description.index: segment for segment in self._live}
 
     def find(self, identity: bytes) -> tuple[Segment, index.Location] | None:
-        """Return where ``identity`` lies, or None."""
+        """Return where ``identity`` lies, or None.
+
+        Raises:
+            IntegrityError: when it is in no sound index file, and one that might list it is damaged or missing.
+        """
+        failed: IntegrityError | None = None
         for segment in self._live:
-            location = segment.find(identity)
+            try:
+                location = segment.find(identity)
+            except IntegrityError as error:
+                failed = failed or error
+                continue
             if location is not None:
                 return segment, location
+        if failed is not None:
+            raise failed
         return None
 
     def is_empty(self) -> bool:

@@ -228,14 +228,17 @@ def _gather(
 ) -> int | None:
     """Take all answers in; stop at the first that is no result, and return whose it is."""
     waiting = set(children)
+    poll = select.poll()  # select() takes no descriptor above 1,023, and this process may have many files open
+    for descriptor in waiting:
+        poll.register(descriptor, select.POLLIN)
     while waiting:
-        ready, _w, _x = select.select(list(waiting), [], [], 0.1)
-        for descriptor in ready:
+        for descriptor, _event in poll.poll(100):
             piece = os.read(descriptor, 1 << 20)
             if piece:
                 children[descriptor][1].extend(piece)
             else:
                 waiting.discard(descriptor)
+                poll.unregister(descriptor)
                 if not children[descriptor][1].startswith(b"R"):
                     return descriptor
         progress.advance(files=sum(shared[0 : 2 * parts : 2]), size=sum(shared[1 : 2 * parts : 2]))

@@ -85,6 +85,7 @@ CALLS = [
     ["config"],
     ["config", "user.name"],
     ["undo"],
+    ["fsck"],
     ["merge", "side"],
     ["oplog"],
     ["doctor"],

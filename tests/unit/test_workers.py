@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -140,6 +141,20 @@ def test_progress_of_workers_adds_up():
 
     assert workers.run([[1, 2], [3], [4, 5, 6]], work, int, heard, clean=lambda _process: None) == [2, 1, 3]
     assert (heard.files, heard.size) == (6, 21)
+
+
+def test_a_process_with_many_open_files_can_share_work():
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(limit, 1200), most), most))
+    held: list[int] = []
+    try:
+        while not held or held[-1] < 1030:  # select() goes up to 1,023
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        assert workers.run([1, 2], lambda part, _counter: part, int, Silence(), clean=lambda _process: None) == [1, 2]
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 
 
 def test_turns_are_given_to_one_process_each():

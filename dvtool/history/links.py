@@ -1,0 +1,198 @@
+"""Follows every link of a store from its refs: what is missing, what does not add up, and which paths that hits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids, paths
+from dvtool.errors import DvError
+from dvtool.formats import log, pack, snapshot, stage, tree
+from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.store import manifests
+from dvtool.store.trees import DEPTH_LIMIT, Trees
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+    from dvtool.store.store import Store
+
+
+LISTED: Final = 10_000
+"""Damaged paths that are listed of one tree: a crafted one can have more of them than fit into memory."""
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that is missing, damaged, or not what the one that names it says: kind, id, and why."""
+
+    kind: str
+    id: bytes
+    why: str
+
+
+class Links:
+    """One walk over everything that the refs of a store reach, each object once."""
+
+    def __init__(self, store: Store, lost: AbstractSet[bytes] = frozenset()) -> None:
+        """Prepare a walk; ``lost`` are ids whose frames are known to be damaged."""
+        self._store = store
+        self._lost = lost
+        self._trees = Trees(store)
+        self._contents: dict[bytes, str] = {}
+        self._below: dict[bytes, list[tuple[str, bytes]]] = {}
+        self._hits: dict[bytes, list[tuple[str, str]]] = {}
+        self._roots: dict[bytes, bytes] = {}
+        self.broken: dict[bytes, Broken] = {}
+        self.snapshots = 0
+
+    def follow(self) -> None:
+        """Walk from all refs: snapshots and stages, their trees, and the contents these name."""
+        state = self._store.refresh()
+        pending = [value for _name, value in state.ref_names("") if log.symbolic(value) is None]
+        seen: set[bytes] = set()
+        while pending:
+            identity = pending.pop()
+            if identity in seen:
+                continue
+            seen.add(identity)
+            pending += self._parents(identity)
+
+    def damage(self) -> dict[str, list[tuple[bytes, str]]]:
+        """Return, by path, (snapshot or stage, reason) of each in which it is damaged; the root is ``""``."""
+        found: dict[str, list[tuple[bytes, str]]] = {}
+        memo: dict[bytes, list[tuple[str, str]]] = {}
+        for identity, root in self._roots.items():
+            for path, why in self._damage_below(root, memo):
+                found.setdefault(path, []).append((identity, why))
+        return {path: sorted(found[path]) for path in sorted(found)}
+
+    def _parents(self, identity: bytes) -> Iterator[bytes]:
+        """Check one snapshot or stage, and yield those it leads to."""
+        try:
+            found = self._store.segments.find(identity)
+            kind = found[1].flags & pack.KIND_MASK if found is not None else ids.SNAPSHOT
+            data = self._store.read_object(kind, identity)
+            if kind == ids.STAGE:
+                staged = stage.decode(data)
+                self._roots[identity] = staged.tree
+                self._tree(staged.tree)
+                yield from staged.merging
+                return
+            recorded = snapshot.decode(data)
+        except DvError as error:
+            self._break("snapshot", identity, error)
+            return
+        self.snapshots += 1
+        self._roots[identity] = recorded.root
+        self._tree(recorded.root)
+        for name, content, size in recorded.settings:
+            why = self._chunk(content, size)
+            if why:
+                self.broken[content] = Broken(kind=f"settings ({name})", id=content, why=why)
+        self._add_up(identity, recorded)
+        yield from (self._store.state.superseded.get(parent) or parent for parent in recorded.parents)
+
+    def _add_up(self, identity: bytes, recorded: snapshot.Snapshot) -> None:
+        if recorded.root in self.broken:
+            return
+        totals = self._trees.totals(recorded.root)
+        if (totals.files, totals.size) != (recorded.files, recorded.size):
+            why = f"its tree has {totals.files:,} files of {totals.size:,} bytes, not {recorded.files:,} of "
+            self.broken[identity] = Broken(kind="snapshot", id=identity, why=f"{why}{recorded.size:,}")
+
+    def _tree(self, root: bytes) -> None:
+        """Check a tree and all below that was not checked before."""
+        pending: list[tuple[bytes, int]] = [(root, 0)]
+        while pending:
+            identity, depth = pending.pop()
+            if identity in self._below:
+                continue
+            below = self._below[identity] = []
+            hits = self._hits[identity] = []
+            if depth > DEPTH_LIMIT:
+                self.broken[identity] = Broken(kind="tree", id=identity, why="directories are nested too deep")
+                hits.append(("", "directories are nested too deep"))
+                continue
+            try:
+                for name, entry in self._trees.entries(identity):
+                    if entry.kind == DIRECTORY:
+                        below.append((name, entry.id))
+                        pending.append((entry.id, depth + 1))
+                        self._entry_of(name, entry, hits)
+                    elif entry.kind != tree.ERASED and (why := self._content(entry)):
+                        hits.append((name, why))
+            except DvError as error:
+                self._break("tree", identity, error)
+                hits.append(("", error.what))
+
+    def _entry_of(self, name: str, entry: Entry, hits: list[tuple[str, str]]) -> None:
+        """Hold a directory against its entry above; one that cannot be read is reported when its turn comes."""
+        try:
+            totals = self._trees.totals(entry.id)
+        except DvError:
+            return
+        if (totals.files, totals.size, totals.erased) != (entry.files, entry.size, entry.erased):
+            why = "a directory does not hold what the directory above it says"
+            self.broken[entry.id] = Broken(kind="tree", id=entry.id, why=why)
+            hits.append((name, why))
+
+    def _content(self, entry: Entry) -> str:
+        """Return what is wrong with the content of a file or link, or nothing; each content is checked once."""
+        if not entry.size:
+            return ""
+        why = self._contents.get(entry.id)
+        if why is None:
+            why = self._long(entry) if entry.kind in tree.LONG else self._chunk(entry.id, entry.size)
+            self._contents[entry.id] = why
+            if why:
+                kind = "manifest" if entry.kind in tree.LONG else "chunk"
+                self.broken[entry.id] = Broken(kind=kind, id=entry.id, why=why)
+        return why
+
+    def _long(self, entry: Entry) -> str:
+        try:
+            reasons = [
+                self._chunk(identity, length)
+                for identity, length in manifests.chunks_of(self._store, entry.id, entry.size)
+            ]
+        except DvError as error:
+            return error.what
+        bad = [why for why in reasons if why]
+        return f"{len(bad):,} of its {len(reasons):,} chunks: {bad[0]}" if bad else ""
+
+    def _chunk(self, identity: bytes, length: int) -> str:
+        if identity in self._lost:
+            return "its content is damaged or gone"
+        try:
+            found = self._store.segments.find(identity)
+        except DvError as error:
+            return error.what
+        if found is None:
+            return "its content is missing from the store"
+        if found[1].flags & pack.KIND_MASK != ids.CHUNK or found[1].raw != length:
+            return "its content is not what its directory says"
+        return ""
+
+    def _break(self, kind: str, identity: bytes, error: DvError) -> None:
+        self.broken[identity] = Broken(kind=kind, id=identity, why=error.what)
+
+    def _damage_below(self, root: bytes, memo: dict[bytes, list[tuple[str, str]]]) -> list[tuple[str, str]]:
+        """Return (path, why) of everything damaged in a tree; each tree is put together once."""
+        pending = [root]
+        while pending:
+            identity = pending[-1]
+            if identity in memo:
+                pending.pop()
+                continue
+            waiting = [child for _name, child in self._below.get(identity, ()) if child not in memo]
+            if waiting:
+                pending += waiting
+                continue
+            found = list(self._hits.get(identity, ()))
+            for name, child in self._below.get(identity, ()):
+                found += [(paths.join(name, path) if path else name, why) for path, why in memo[child]]
+            memo[identity] = found[:LISTED]
+            pending.pop()
+        return memo[root]

@@ -1,0 +1,197 @@
+"""Reads the files of a store and says what is wrong with them; changes nothing.
+
+What lies outside packs is sealed with a checksum, and packs have one too, so that accidents are found without any key.
+With keys each frame is opened, and its content held against its id.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import digest, ids
+from dvtool.errors import DvError
+from dvtool.formats import index, log, pack, sealed, storeformat
+from dvtool.formats.index import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.storage.backend import Backend
+    from dvtool.store.segments import Segment
+    from dvtool.store.store import Store
+
+PIECE: Final = 8 * 1024 * 1024
+"""Bytes of a pack that are read at once where no key is needed."""
+_NUMBER: Final = re.compile("[0-9a-f]{16}")
+_PACK: Final = re.compile("[0-9a-f]{64}")
+_RANDOM: Final = re.compile("[0-9a-f]{32}")
+_KEY: Final = re.compile("(log-)?[0-9a-f]{32}|repo")
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What is wrong with one file of a store: its name, what, why, and the ids of the objects lost by it."""
+
+    file: str
+    what: str
+    why: str = ""
+    ids: tuple[bytes, ...] = ()
+
+
+class Scrubbed(msgspec.Struct, kw_only=True, array_like=True):
+    """What was found in some packs: damages, the names of the packs read, how many bytes and frames they held."""
+
+    damages: list[Damage]
+    packs: list[bytes]
+    size: int = 0
+    frames: int = 0
+
+
+def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
+    """Read every file of a store but its packs, without any key, and yield (bytes read, what is wrong with it)."""
+    yield _format(backend)
+    numbers = []
+    for name in sorted(backend.names("log")):
+        if not _NUMBER.fullmatch(name):
+            yield 0, Damage(file=f"log/{name}", what="this is no file of a store")
+            continue
+        numbers.append(int(name, 16))
+        yield _blob(backend, f"log/{name}", sealed.LOG_ENTRY)
+    for missing in sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers)):
+        yield 0, Damage(file=log.file_name(missing), what="a log entry is missing", why="there are later ones")
+    for name in sorted(backend.names("keys")):
+        if not _KEY.fullmatch(name):
+            yield 0, Damage(file=f"keys/{name}", what="this is no file of a store")
+        elif name != "repo":
+            yield _blob(backend, f"keys/{name}", sealed.LOG_KEY if name.startswith("log-") else sealed.KEY_FILE)
+    for name in sorted(backend.names("index")):
+        if not _RANDOM.fullmatch(name):
+            yield 0, Damage(file=f"index/{name}", what="this is no file of a store")
+        else:
+            yield _index(backend, f"index/{name}")
+
+
+def pack_names(backend: Backend) -> tuple[list[bytes], list[Damage]]:
+    """Return the names of all packs that are there, sorted, and what else lies among them."""
+    found, other = [], []
+    for name in sorted(backend.names("packs")):
+        if _PACK.fullmatch(name):
+            found.append(bytes.fromhex(name))
+        else:
+            other.append(Damage(file=f"packs/{name}", what="this is no file of a store"))
+    return found, other
+
+
+def pack_file(backend: Backend, name: bytes) -> tuple[int, Damage | None]:
+    """Hold a pack against its checksum and its name, without any key; return its size and what is wrong with it."""
+    file = pack.file_name(name)
+    try:
+        view = backend.view(file)
+        size = len(view)
+        if size < pack.HEADER_SIZE + pack.TAIL_SIZE:
+            return size, Damage(file=file, what="a pack is truncated", why=f"it has {size:,} bytes")
+        hasher = digest.SealedHasher()
+        end = size - pack.TRAILER_SIZE
+        for at in range(0, end, PIECE):
+            hasher.update(view[at : min(end, at + PIECE)])
+        trailer = bytes(view[end:size])
+        hasher.name_only(trailer)
+        if hasher.accident() != trailer:
+            return size, Damage(file=file, what="a pack is damaged", why="its checksum does not match")
+        if hasher.name() != name:
+            return size, Damage(file=file, what="a pack is damaged", why="its bytes do not have its name")
+    except DvError as error:
+        return 0, _of(error, file)
+    return size, None
+
+
+def frames(store: Store, segment: Segment, position: int) -> tuple[int, int, Damage | None]:
+    """Read a pack and open every frame of it; return (bytes, frames, what is wrong).
+
+    It is held against the size on record, its checksum and its name, and its footer against the records of the index
+    file.  A frame that does not open, or whose content has another id, is lost.
+    """
+    entry = segment.index.directory.packs[position]
+    file = pack.file_name(entry.name)
+    try:
+        reader = segment.pack(position)
+        size, damage = pack_file(store.backend, entry.name)
+        footer = reader.footer()
+        view = store.backend.view(file)
+    except DvError as error:
+        return 0, 0, msgspec.structs.replace(_of(error, file), ids=_recorded(segment, position))
+    lost = []
+    strays = len(footer) != entry.frames or size != entry.size
+    offset = pack.HEADER_SIZE
+    for number, (flags, stored, raw) in enumerate(zip(footer.flags, footer.stored, footer.raw, strict=True)):
+        identity = footer.ids[number * ids.ID_SIZE : (number + 1) * ids.ID_SIZE]
+        location = Location(position, number, offset, stored, index.pack_raw_flags(raw, flags))
+        try:
+            content = reader.open(identity, location, view[offset : offset + stored])
+            if store.hasher.id(flags & pack.KIND_MASK, content) != identity:
+                lost.append(identity)
+            strays = strays or not _is_recorded(segment, identity, location)
+        except DvError:
+            lost.append(identity)
+        offset += stored
+    if lost:
+        why = f"{len(lost):,} of {len(footer):,} objects in it are damaged"
+        damage = Damage(file=file, what="a pack is damaged", why=why, ids=tuple(sorted(lost)))
+    elif strays and damage is None:
+        why = "its size, or what its footer lists, is not what its index file says"
+        damage = Damage(file=file, what="a pack is damaged", why=why)
+    return size, len(footer), damage
+
+
+def _is_recorded(segment: Segment, identity: bytes, location: Location) -> bool:
+    """Return whether the index file says of a frame what the pack's footer does."""
+    if segment.index.find(identity) == location:
+        return True
+    # Two packs of one segment may hold the same object.
+    return any(found == location for _id, found in segment.index.between(identity, identity))
+
+
+def _recorded(segment: Segment, position: int) -> tuple[bytes, ...]:
+    """Return the ids that the index file places in a pack."""
+    try:
+        found = (index.unpack(record) for record in segment.index.records())
+        return tuple(identity for identity, location in found if location.pack == position)
+    except DvError:
+        return ()
+
+
+def _format(backend: Backend) -> tuple[int, Damage | None]:
+    try:
+        data = backend.read("format")
+        storeformat.decode(data)
+    except DvError as error:
+        return 0, _of(error, "format")
+    return len(data), None
+
+
+def _blob(backend: Backend, name: str, kind: int) -> tuple[int, Damage | None]:
+    try:
+        blob = backend.read(name)
+        if not (kind == sealed.LOG_ENTRY and log.is_stub(blob)):
+            sealed.label_of(blob, kind, what="a file of the store")
+    except DvError as error:
+        return 0, _of(error, name)
+    return len(blob), None
+
+
+def _index(backend: Backend, name: str) -> tuple[int, Damage | None]:
+    try:
+        data = backend.read(name)
+    except DvError as error:
+        return 0, _of(error, name)
+    if len(data) < index.HEADER_SIZE + index.TAIL_SIZE or not data.startswith(index.MAGIC):
+        return len(data), Damage(file=name, what="an index file does not begin as one, or is truncated")
+    if digest.accident(memoryview(data)[: -index.TRAILER_SIZE]) != data[-index.TRAILER_SIZE :]:
+        return len(data), Damage(file=name, what="an index file is damaged", why="its checksum does not match")
+    return len(data), None
+
+
+def _of(error: DvError, file: str) -> Damage:
+    return Damage(file=file, what=error.what, why=error.why)

@@ -1,0 +1,61 @@
+"""``dv fsck`` on the command line."""
+
+import os
+
+from dvtool.testing import damage
+
+
+def packs(dv):
+    place = dv.root / ".dv/store/packs"
+    return sorted(place.iterdir(), key=lambda path: path.stat().st_size)
+
+
+def test_a_sound_store(data):
+    assert data("fsck").text.splitlines()[-1] == "no damage found"
+    assert "followed 1 snapshot" in data("fsck", "--full").text
+    assert data("fsck", "--quick").text.splitlines()[-1] == "no damage found"
+
+
+def test_damage_is_20_and_the_report_is_on_stdout(data):
+    damage.flip(str(packs(data)[0]), -20)
+    done = data("fsck", "--json", code=20)
+    assert not done.json["clean"]
+    assert done.err == b""
+    text = data("fsck", code=20).text
+    assert packs(data)[0].name in text
+    assert "nothing was changed" in text
+
+
+def test_files_that_are_hit_are_named_and_others_still_come_out(data):
+    for path in packs(data):
+        whole = path.read_bytes()
+        os.unlink(path)
+        hit = {each["path"] for each in data("fsck", "--json", code=20).json["paths"]}
+        path.write_bytes(whole)
+        if hit >= {"data/a.txt", "data/b.txt"}:
+            return
+    raise AssertionError("no pack held the files")
+
+
+def test_it_runs_where_nothing_else_does(data):
+    damage.empty(str(data.root / ".dv/store/log/0000000000000001"))
+    assert "log/0000000000000001" in data("fsck", code=20).text
+    data("status", code=20)
+
+
+def test_without_a_key(data):
+    os.unlink(data.root / ".dv/store/keys/repo")
+    assert data("fsck", "--json", code=40).error["kind"] == "keys"
+    data("fsck", "--quick")
+
+
+def test_a_budget(data):
+    found = data("fsck", "--max-bytes", "1", "--json").json
+    assert found["left"] == found["checked"]["packs"] * (len(packs(data)) - 1)
+    assert "left for another time" in data("fsck", "--max-bytes", "1").text
+
+
+def test_wrong_calls(data, empty, tmp_path):
+    data("fsck", "--quick", "--full", code=2)
+    data("fsck", "--max-bytes", "-1", code=2)
+    data("-C", str(tmp_path), "fsck", code=10)

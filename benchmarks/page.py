@@ -39,9 +39,19 @@ random bytes, the table is text. What checkouts and diffs of small files bring i
 stored."""
 
 
+AGAIN = """\
+This page is made from the values in `benchmarks/results` by
+
+```sh
+python -m benchmarks --from benchmarks/results/*.json --page docs/benchmarks.md
+```
+
+and the commands below measure them again. `benchmarks/install-peers` installs the tools to compare with."""
+
+
 def page(records: Sequence[Record]) -> str:
     """Compose the page."""
-    parts = ["# Benchmarks", "", "This page is generated; the commands below print it again.", "", HOW, ""]
+    parts = ["# Benchmarks", "", AGAIN, "", HOW, ""]
     parts += ["## Requirements", "", *_verdicts(records), ""]
     for record in records:
         parts += _section(record)

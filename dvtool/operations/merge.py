@@ -80,11 +80,11 @@ def merge(
         recording.check_message(message)
     with workspace.changing():
         session.require_unlocked_refs()
+        ours = _head(workspace)
+        theirs = workspace.resolve(revision).id
         workspace.require_lock()
         workspace.refuse_merging()
         _refuse_staged(workspace)
-        ours = _head(workspace)
-        theirs = workspace.resolve(revision).id
         bases = graph.merge_bases(ours, theirs, session.snapshot, session.resolve_superseded)
         if bases == [theirs]:
             return _result("up-to-date", ours, session.snapshot(ours))

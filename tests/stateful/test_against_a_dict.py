@@ -66,8 +66,10 @@ class Machine(RuleBasedStateMachine):
         self.stored = {b"keep"}
         first = self.repo.commit("start").snapshot
         self.trees = {first: dict(self.work)}
+        self.parents: dict[str, tuple[str, ...]] = {first: ()}
         self.tips = {"main": first}
         self.branch = "main"
+        self.states: dict[int, tuple[dict[str, str], str, Tree]] = {}
 
     def teardown(self):
         if hasattr(self, "root"):
@@ -147,7 +149,92 @@ class Machine(RuleBasedStateMachine):
         if everything:
             self.take("data")
         self.trees[snapshot] = dict(self.stage)
+        self.parents[snapshot] = (self.tips[self.branch],)
         self.tips[self.branch] = snapshot
+
+    # ---------------------------------------------------------------------------------- bringing together
+
+    def history(self, snapshot):
+        """A snapshot and everything before it."""
+        found, pending = set(), [snapshot]
+        while pending:
+            current = pending.pop()
+            if current not in found:
+                found.add(current)
+                pending += self.parents[current]
+        return found
+
+    def merged(self, ours, theirs, prefer):
+        """(what merging two snapshots comes to, the paths that both sides changed)."""
+        common = self.history(ours) & self.history(theirs)
+        bases = [
+            self.trees[each]
+            for each in common
+            if not any(each in self.history(other) for other in common if other != each)
+        ]
+        mine, other = self.trees[ours], self.trees[theirs]
+        result, conflicts = dict(mine), set()
+        for path in differing(mine, other):
+            before = {base.get(path) for base in bases}
+            if before == {mine.get(path)}:
+                takes = True
+            elif before == {other.get(path)}:
+                takes = False
+            else:
+                conflicts.add(path)
+                takes = prefer == "theirs"
+            if takes:
+                result.pop(path, None)
+                result |= {path: other[path]} if path in other else {}
+        return result, conflicts
+
+    @rule(name=branches, prefer=st.sampled_from([None, "ours", "theirs"]))
+    def merge(self, name, prefer):
+        if name not in self.tips:
+            with pytest.raises(NotFoundError):
+                self.repo.merge(name, prefer=prefer)
+            return
+        ours, theirs = self.tips[self.branch], self.tips[name]
+        expected, conflicts = self.merged(ours, theirs, prefer)
+        changed = differing(self.head, expected)
+        try:
+            found = self.repo.merge(name, prefer=prefer)
+        except ConflictError:
+            in_the_way = any(self.work.get(path) != self.head.get(path) for path in changed)
+            assert in_the_way or (conflicts and prefer is None) or not self.repo.status().staged.is_empty
+            return
+        assert not conflicts or prefer is not None
+        if found.result == "up-to-date":
+            assert theirs in self.history(ours)
+            return
+        if found.result == "fast-forward":
+            assert found.snapshot == theirs
+            expected = self.trees[theirs]
+        else:
+            self.trees[found.snapshot] = expected
+            self.parents[found.snapshot] = (ours, theirs)
+        assert self.stage == self.head
+        self.stage = dict(expected)
+        self.tips[self.branch] = found.snapshot
+        for path in changed:
+            lost = self.work.pop(path, None)
+            assert lost in {None, self.trees[ours].get(path), expected.get(path)}
+            self.work |= {path: expected[path]} if path in expected else {}
+
+    @rule(redo=st.booleans())
+    def undo(self, redo):
+        try:
+            number = self.repo.undo(redo=redo).undone.number
+        except NotFoundError:
+            return
+        earlier = [each for each in self.states if each < number]
+        if not earlier:  # what came before the model began
+            assert not redo
+            self.repo.undo(redo=True)
+            return
+        # Whatever came after that operation was taken back before it, so all is as it was right before it.
+        tips, self.branch, stage = self.states[max(earlier)]
+        self.tips, self.stage = dict(tips), dict(stage)
 
     # ---------------------------------------------------------------------------------- moving about
 
@@ -289,6 +376,12 @@ class Machine(RuleBasedStateMachine):
         checkpoints.write(self.repo.workspace.session.store)
 
     # ---------------------------------------------------------------------------------- what must hold
+
+    @invariant()
+    def every_operation_leaves_a_state(self):
+        if hasattr(self, "root"):
+            number = self.repo.oplog(limit=1)[0].number
+            self.states[number] = (dict(self.tips), self.branch, dict(self.stage))
 
     @invariant()
     def the_worktree_is_as_it_should_be(self):

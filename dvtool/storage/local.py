@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from dvtool.effects import Entropy
 
 
+READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""How files are opened; without the last, a pipe under the name of a file would keep dv waiting for ever."""
 WHOLE_LIMIT: Final = 2**30
 """No file is read whole that has more bytes: a key file with the keys of a petabyte of packs still fits."""
 
@@ -31,7 +33,7 @@ class FileView:
         """Open the file; it stays readable when its name goes."""
         self._path = path
         self._descriptor = -1
-        self._descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        self._descriptor = attempt(path, lambda: os.open(path, READING))
         self._length = attempt(path, lambda: os.fstat(self._descriptor)).st_size
 
     def __len__(self) -> int:
@@ -85,7 +87,7 @@ class LocalBackend:
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``; see :class:`~dvtool.storage.backend.Backend`."""
         path = self.path(name)
-        descriptor = attempt(path, lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        descriptor = attempt(path, lambda: os.open(path, READING))
         try:
             if length is None:
                 length = attempt(path, lambda: os.fstat(descriptor)).st_size - offset

@@ -6,6 +6,7 @@ With keys each frame is opened, and its content held against its id.
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from dvtool.formats.index import Location
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dvtool.effects import View
     from dvtool.storage.backend import Backend
     from dvtool.store.segments import Segment
     from dvtool.store.store import Store
@@ -59,8 +61,10 @@ def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
             continue
         numbers.append(int(name, 16))
         yield _blob(backend, f"log/{name}", sealed.LOG_ENTRY)
-    for missing in sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers)):
-        yield 0, Damage(file=log.file_name(missing), what="a log entry is missing", why="there are later ones")
+    for before, after in itertools.pairwise([0, *sorted(numbers)]):
+        if after > before + 1:
+            why = f"{after - before - 1:,} before entry {after:,}, which is there"
+            yield 0, Damage(file=log.file_name(before + 1), what="log entries are missing", why=why)
     for name in sorted(backend.names("keys")):
         if not _KEY.fullmatch(name):
             yield 0, Damage(file=f"keys/{name}", what="this is no file of a store")
@@ -93,10 +97,7 @@ def pack_file(backend: Backend, name: bytes) -> tuple[int, Damage | None]:
         if size < pack.HEADER_SIZE + pack.TAIL_SIZE:
             return size, Damage(file=file, what="a pack is truncated", why=f"it has {size:,} bytes")
         hasher = digest.SealedHasher()
-        end = size - pack.TRAILER_SIZE
-        for at in range(0, end, PIECE):
-            hasher.update(view[at : min(end, at + PIECE)])
-        trailer = bytes(view[end:size])
+        trailer = _read(view, hasher)
         hasher.name_only(trailer)
         if hasher.accident() != trailer:
             return size, Damage(file=file, what="a pack is damaged", why="its checksum does not match")
@@ -183,14 +184,25 @@ def _blob(backend: Backend, name: str, kind: int) -> tuple[int, Damage | None]:
 
 def _index(backend: Backend, name: str) -> tuple[int, Damage | None]:
     try:
-        data = backend.read(name)
+        view = backend.view(name)
+        size = len(view)
+        if size < index.HEADER_SIZE + index.TAIL_SIZE or bytes(view[: len(index.MAGIC)]) != index.MAGIC:
+            return size, Damage(file=name, what="an index file does not begin as one, or is truncated")
+        hasher = digest.SealedHasher()
+        trailer = _read(view, hasher)
     except DvError as error:
         return 0, _of(error, name)
-    if len(data) < index.HEADER_SIZE + index.TAIL_SIZE or not data.startswith(index.MAGIC):
-        return len(data), Damage(file=name, what="an index file does not begin as one, or is truncated")
-    if digest.accident(memoryview(data)[: -index.TRAILER_SIZE]) != data[-index.TRAILER_SIZE :]:
-        return len(data), Damage(file=name, what="an index file is damaged", why="its checksum does not match")
-    return len(data), None
+    if hasher.accident() != trailer:
+        return size, Damage(file=name, what="an index file is damaged", why="its checksum does not match")
+    return size, None
+
+
+def _read(view: View, hasher: digest.SealedHasher) -> bytes:
+    """Take a file into a hasher, piece by piece, up to its trailer, and return that (16 bytes, as packs have it)."""
+    end = len(view) - pack.TRAILER_SIZE
+    for at in range(0, end, PIECE):
+        hasher.update(view[at : min(end, at + PIECE)])
+    return bytes(view[end : len(view)])
 
 
 def _of(error: DvError, file: str) -> Damage:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -124,6 +125,31 @@ def test_what_is_no_file_of_a_store_is_named(sample, tmp_path, directory, quick)
     root = sample.copy(tmp_path)
     Path(f"{root}/.dv/store/{directory}/notes.txt").write_text("mine", encoding="utf-8")
     named(root, f".dv/store/{directory}/notes.txt", quick=quick)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_log_entry_of_a_giant_number_takes_no_memory(sample, tmp_path, quick):
+    root = sample.copy(tmp_path)
+    last = Path(f"{root}/{sample.kinds['log entry'][-1]}")
+    last.with_name("f" * 16).write_bytes(last.read_bytes())
+    tracemalloc.start()
+    try:
+        found = check(root, quick=quick)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+    assert "log entries are missing" in {problem.what for problem in found.problems}
+
+
+@pytest.mark.parametrize("kind", ["log entry", "key file", "index file", "data pack", "metadata pack"])
+def test_a_pipe_under_the_name_of_a_file_keeps_nobody_waiting(sample, tmp_path, kind):
+    root = sample.copy(tmp_path)
+    path = sample.kinds[kind][-1]
+    os.unlink(f"{root}/{path}")
+    os.mkfifo(f"{root}/{path}")
+    for quick in (True, False):
+        named(root, path, quick=quick)
+    assert isinstance(sample.outcome(root), DvError)
 
 
 def test_garbage_is_counted_and_no_damage(sample, tmp_path):

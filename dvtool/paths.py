@@ -40,9 +40,15 @@ def is_partial(name: str) -> bool:
 
 
 def is_reserved(name: str) -> bool:
-    """Return whether ``name`` is, or could be taken by some file system for, ``.git`` or ``.dv``."""
+    """Return whether ``name`` is, or could be taken by some file system for, ``.git`` or ``.dv``, or a way there.
+
+    Where a backslash separates names it could lead out of its directory as well, and what follows a colon names a
+    stream of the file before it (NTFS).
+    """
+    if "\\" in name:
+        return any(part in {".", ".."} or is_reserved(part) for part in name.split("\\"))
     visible = name if name.isascii() else name.translate(_IGNORABLE)
-    lowered = visible.lower().rstrip(" .")
+    lowered = visible.lower().partition(":")[0].rstrip(" .")
     # "git~1" is the short name that FAT and NTFS give to ".git".
     return lowered in RESERVED or lowered in {"git~1", "dv~1"}
 
@@ -75,12 +81,13 @@ def check_names(names: Sequence[str], joined: str) -> None:
         and ".git" not in lowered
         and ".dv" not in lowered
         and "~1" not in lowered
+        and "\\" not in joined
         and max(map(len, names), default=0) <= NAME_LIMIT
     )
     if harmless:
         return
     for name in names:
-        if name in {"", ".", ".."} or "/" in name or is_reserved(name) or _too_long(name):
+        if name in {"", ".", ".."} or "/" in name or is_reserved(name) or is_partial(name) or _too_long(name):
             raise FormatError(f"a directory holds the forbidden name {name!r}")
 
 

@@ -83,7 +83,33 @@ class Workspace:
                 f"not {found.files:,} of {found.size:,}",
                 next="the store was not written by dv, or badly: take another copy of it",
             )
+        self._refuse_strays(identity, found)
         return found
+
+    def _refuse_strays(self, identity: bytes, found: Snapshot) -> None:
+        """Refuse a snapshot with files outside its tracked roots: a checkout would write where nobody asked for it.
+
+        Only directories that lead to roots are looked into; empty ones may be left where a root once was.
+
+        Raises:
+            IntegrityError: when there are any.
+        """
+        leading = {parent for root in found.roots for parent in paths.parents(root)} if found.roots else {""}
+        pending = [] if "" in found.roots else [("", found.root)]
+        while pending:
+            above, directory = pending.pop()
+            for name, entry in self.session.trees.entries(directory):
+                path = paths.join(above, name)
+                if paths.covered(path, found.roots):
+                    continue
+                if entry.kind == tree.DIRECTORY and path in leading:
+                    pending.append((path, entry.id))
+                elif entry.kind != tree.DIRECTORY or entry.files:
+                    raise IntegrityError(
+                        "a snapshot holds files outside its tracked roots",
+                        where=f"{identity.hex()}, {path}",
+                        next="the store was not written by dv, or badly: take another copy of it",
+                    )
 
     def place(self, revision: str) -> tuple[bytes, str, Entry]:
         """Return (snapshot id, path, entry) of ``REV`` or ``REV:PATH``.
@@ -193,8 +219,8 @@ class Workspace:
         data = msgspec.json.encode({**self.worktree_places(), identity: place}) + b"\n"
         layout.write_file(path, data, session.context.disk)
 
-    def refuse_taken(self, state: State, branch: str) -> None:
-        """Refuse a branch that another worktree is on; one that was removed by hand holds nothing.
+    def refuse_taken(self, state: State, branch: str, *, here: bool = False) -> None:
+        """Refuse a branch that another worktree (with ``here``: or this one) is on; one removed by hand holds nothing.
 
         Raises:
             ConflictError: when there is such a worktree.
@@ -202,7 +228,7 @@ class Workspace:
         wanted = log.to_symbolic(f"heads/{branch}")
         places: dict[str, str] | None = None
         for name, value in state.ref_names("worktrees/"):
-            if value != wanted or name == self.session.head_ref:
+            if value != wanted or (name == self.session.head_ref and not here):
                 continue
             places = places if places is not None else self.worktree_places()
             place = places.get(name.removeprefix("worktrees/"))

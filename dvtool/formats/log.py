@@ -23,6 +23,9 @@ ERASING: Final = 1
 ERASED: Final = 2
 ABORTED: Final = 3
 FINISHED: Final = 4
+PHASES: Final = (ERASING, ERASED, ABORTED, FINISHED)
+TABLES: Final = ("refs", "packs", "superseded", "condemned", "dropped", "erasures", "locators")
+"""The fields of a checkpoint that are tables."""
 
 UNDOES: Final = "undoes"
 """Section of an entry that takes back what another one did to refs: the number of that entry."""
@@ -196,20 +199,12 @@ def _check_action(action: Action) -> None:
 
 def _check_erasure(action: Erasure) -> None:
     _check_lengths(ids.SHORT_SIZE, action.erasure, action.planned)
-    if action.phase not in {ERASING, ERASED, ABORTED, FINISHED}:
+    if action.phase not in PHASES:
         raise FormatError(f"the log holds an erasure in the unknown phase {action.phase}", next="upgrade dv")
 
 
 def _check_checkpoint(action: Checkpoint) -> None:
-    for table in (
-        action.refs,
-        action.packs,
-        action.superseded,
-        action.condemned,
-        action.dropped,
-        action.erasures,
-        action.locators,
-    ):
+    for table in (getattr(action, name) for name in TABLES):
         keys = [key for key, _value in table.pairs]
         if table.root:
             _check_lengths(ids.ID_SIZE, table.root)
@@ -217,9 +212,9 @@ def _check_checkpoint(action: Checkpoint) -> None:
             raise FormatError("a table of a checkpoint does not add up")
         if keys != sorted(set(keys)):
             raise FormatError("a table of a checkpoint is not sorted and distinct")
-    for key, value in action.refs.pairs:
-        check_ref(key.decode(errors="surrogateescape"))
-        check_value(value)
+    for name in TABLES:
+        for key, value in getattr(action, name).pairs:
+            check_row(name, key, value)
     for segment in action.segments:
         _check_segment(segment.keys, segment.index, min(segment.records, segment.packs))
     _check_lengths(WRITE_ID_SIZE, *filter(None, [action.lock]), *(write for _number, write in action.writes))
@@ -235,6 +230,44 @@ def _check_segment(keys: str, index: str, count: int) -> None:
 def _check_lengths(length: int, *values: bytes) -> None:
     if any(len(value) != length for value in values):
         raise FormatError("a log entry holds an id of the wrong length")
+
+
+def check_row(table: str, key: bytes, value: bytes) -> None:
+    """Check a pair of a checkpoint's table, wherever it was read: its names will be trusted, and files destroyed.
+
+    Args:
+        table: the name of the table in :class:`Checkpoint`.
+        key: the key.
+        value: the value.
+
+    Raises:
+        FormatError: when no writer puts such a pair into this table.
+    """
+    try:
+        match table:
+            case "refs":
+                check_ref(key.decode())
+                check_value(value)
+                good = True
+            case "packs":
+                good = len(key) == ids.ID_SIZE and not value
+            case "superseded":
+                good = len(key) == len(value) == ids.ID_SIZE
+            case "condemned":
+                check_files((key.decode(),))
+                good = len(value) == 8  # noqa: PLR2004 - a time of 64 bits
+            case "dropped":
+                check_files((key.decode(),))
+                good = not value
+            case "erasures":
+                good = len(key) == ids.SHORT_SIZE and value in {bytes([phase]) for phase in PHASES}
+            case _:
+                codec.decode(tuple[bytes, tuple[bytes, ...]], value, what="locator of an erasure")
+                good = len(key) == ids.SHORT_SIZE
+    except UnicodeDecodeError:
+        good = False
+    if not good:
+        raise FormatError(f"the table of {table} in a checkpoint holds an impossible pair", where=key[:40].hex())
 
 
 def check_files(names: tuple[str, ...]) -> None:
@@ -270,9 +303,12 @@ def check_value(value: bytes) -> None:
     """
     if value.startswith(SYMBOLIC) and len(value) != ids.ID_SIZE:
         try:
-            check_ref(value[1:].decode().rstrip("/"))
+            name = value[1:].decode()
         except UnicodeDecodeError:
             raise FormatError("a ref points to a name that is not UTF-8") from None
+        check_ref(name.rstrip("/"))
+        if to_symbolic(name.rstrip("/")) != value:
+            raise FormatError("a ref points to a name that ends as no name does")
     elif len(value) != ids.ID_SIZE:
         raise FormatError("a ref points to something that is not an id")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -22,7 +22,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     level: int
     ids: bytes
-    lengths: list[int]
+    lengths: Annotated[list[int], msgspec.Meta(max_length=nodes.MANIFEST_SHAPE.maximum)]
     size: int
     sections: dict[str, msgspec.Raw] = {}
 

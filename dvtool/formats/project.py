@@ -29,7 +29,9 @@ SUBJECT: Final = "{subject}"
 """Stands in a pattern of paths for the part that names the person."""
 
 # Option names of the file systems that fsspec knows by which secrets are handed over.
-_CREDENTIAL: Final = re.compile(r"key|.*(secret|token|passw(or)?d|passphrase|access_key|access_key_id|account_key)")
+_CREDENTIAL: Final = re.compile(
+    r"key|pwd|.*(secret|token|passw(or)?d|passphrase|credential|connection_string).*|.*(access|account|api|private|shared)_?key.*"
+)
 
 
 class Remote(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,18 +145,24 @@ def _remote(name: str, value: object) -> Remote:
             raise _wrong(
                 f"{where}.{key}", "it is empty or holds control characters", next="write the URL of a directory"
             )
-        if url is not None and re.match(r"[a-z0-9+.-]+://[^/@]*:[^/@]*@", url):
+        if url is not None and re.match(r"[a-z0-9+.-]+://[^@]*:[^@]*@", url, re.IGNORECASE):
             raise _credential(f"{where}.{key}")
     _refuse_credentials(remote.options, f"{where}.options")
     return remote
 
 
 def _refuse_credentials(options: dict[str, Any], where: str) -> None:
-    for name, value in options.items():
-        if _CREDENTIAL.fullmatch(name.lower()):
-            raise _credential(f"{where}.{name}")
-        if isinstance(value, dict):
-            _refuse_credentials(value, f"{where}.{name}")
+    """Look for credentials at any depth, without a call for each level: TOML nests as deep as it likes."""
+    pending: list[tuple[str, object]] = [(where, options)]
+    while pending:
+        place, value = pending.pop()
+        if isinstance(value, list):
+            pending += [(place, item) for item in value]
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                if _CREDENTIAL.fullmatch(name.lower()):
+                    raise _credential(f"{place[:200]}.{name}")
+                pending.append((f"{place[:200]}.{name}", item))
 
 
 def _credential(where: str) -> FormatError:

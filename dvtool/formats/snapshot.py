@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -16,6 +16,10 @@ TEXT_LIMIT: Final = 2**20
 SETTINGS: Final = frozenset({"dv.toml", ".dvignore"})
 
 
+_FEW: Final = msgspec.Meta(max_length=1024)
+"""More parents or settings than any snapshot has; checked before they are read."""
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One state of the data, for ever.
 
@@ -26,14 +30,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     root: bytes
     roots: tuple[str, ...]
-    parents: tuple[bytes, ...]
+    parents: Annotated[tuple[bytes, ...], _FEW]
     author: str
     time: int
     message: str
     files: int
     size: int
     nonce: bytes
-    settings: tuple[tuple[str, bytes, int], ...] = ()
+    settings: Annotated[tuple[tuple[str, bytes, int], ...], _FEW] = ()
     sections: dict[str, msgspec.Raw] = {}
 
 

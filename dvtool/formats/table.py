@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_MOST: Final = msgspec.Meta(max_length=nodes.TABLE_SHAPE.maximum)
+"""Checked when the length of a list is read, before its items are."""
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A run of pairs (level 0), or of nodes one level below: the last key in each, and its id as the value."""
 
     level: int
-    keys: list[bytes]
-    values: list[bytes]
+    keys: Annotated[list[bytes], _MOST]
+    values: Annotated[list[bytes], _MOST]
     sections: dict[str, msgspec.Raw] = {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -58,6 +58,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     erased: Tally = ()
 
 
+_MOST: Final = msgspec.Meta(max_length=nodes.TREE_SHAPE.maximum)
+"""Checked when the length of a list is read, before its items are."""
+
+
 class Leaf(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=0):
     """A run of a directory's entries, as columns.
 
@@ -68,10 +72,10 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=0):
 
     names: str
     kinds: bytes
-    sizes: list[int]
+    sizes: Annotated[list[int], _MOST]
     ids: bytes
-    counts: list[int]
-    tallies: list[tuple[int, Tally]]
+    counts: Annotated[list[int], _MOST]
+    tallies: Annotated[list[tuple[int, Tally]], _MOST]
     here: Tally
     totals: Totals
     sections: dict[str, msgspec.Raw] = {}
@@ -83,7 +87,7 @@ class Inner(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=1):
     level: int
     names: str
     ids: bytes
-    children: list[Totals]
+    children: Annotated[list[Totals], _MOST]
     totals: Totals
     sections: dict[str, msgspec.Raw] = {}
 

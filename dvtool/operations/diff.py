@@ -347,7 +347,7 @@ def _erased(before: Side, after: Side, found: TreeDiff) -> tuple[ErasedItem, ...
 def _tally(trees: Trees, identity: bytes | None) -> tree.Tally:
     if identity is None or not trees.totals(identity).erased:
         return ()
-    return trees.leaf(trees.leaves(identity)[0][1]).here
+    return trees.leaf_at(identity, 0).here
 
 
 def _hex(identity: bytes | None) -> str | None:

@@ -244,7 +244,9 @@ class _Check:
             with open(f"{self.place.cache}/{MEMORY}", "rb") as file:
                 blob = file.read()
             cache = self.session.store.secrets.cache
-            payload = sealed.open_blob(sealed.CACHE, cache, MEMORY.encode(), blob, what="cache")
+            payload = sealed.open_blob(
+                sealed.CACHE, cache, self.session.store.format.store + MEMORY.encode(), blob, what="cache"
+            )
             found = codec.decode(dict[str, int], payload, what="cache")
             return {bytes.fromhex(name): when for name, when in found.items()}
         except (OSError, DvError, ValueError):
@@ -261,7 +263,7 @@ class _Check:
             self.session.store.secrets.cache,
             bytes(sealed.LABEL_SIZE),
             entropy.bytes(sealed.SALT_SIZE),
-            MEMORY.encode(),
+            self.session.store.format.store + MEMORY.encode(),
             codec.encode({name.hex(): when for name, when in known.items()}),
         )
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, ExistsError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
@@ -87,11 +87,12 @@ def add_worktree(
     elif resolved.branch is not None:
         value = log.to_symbolic(f"heads/{resolved.branch}")
         branch_wanted = resolved.branch
-        workspace.refuse_taken(session.state, branch_wanted)
+        workspace.refuse_taken(session.state, branch_wanted, here=True)
     identity = context.entropy.bytes(16).hex()
     context.disk.make_directory(target)
     fresh = f"{target}/{paths.PARTIAL}{temporary_name()}"
     control = f"{target}/{layout.DIRECTORY}"
+    ours = False
     # Files first, entry second: a worktree without its ref refuses to work and can be removed, while a ref without
     # its worktree would hold the branch for ever.
     try:
@@ -102,7 +103,10 @@ def add_worktree(
         file = layout.WorktreeFile(version=layout.VERSION, id=identity)
         layout.write_file(f"{fresh}/worktree", file.encode(), context.disk)
         context.disk.sync_directory(fresh)
+        if os.path.lexists(control):
+            raise ExistsError("there is a repository already", where=target, next="choose another place")
         context.disk.rename(fresh, control)
+        ours = True
         context.disk.sync_directory(target)
         context.disk.sync_directory(os.path.dirname(target))
         workspace.remember_worktree_place(identity, target)
@@ -110,13 +114,13 @@ def add_worktree(
 
         def build(state: State) -> list[log.Action]:
             if branch_wanted:
-                workspace.refuse_taken(state, branch_wanted)
+                workspace.refuse_taken(state, branch_wanted, here=True)
             return [*moves, head]
 
         session.store.log.append("worktree", build)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
-        if session.store.refresh().ref(f"worktrees/{identity}") is None:
+        if ours and session.store.refresh().ref(f"worktrees/{identity}") is None:
             shutil.rmtree(control, ignore_errors=True)
         raise
     session.store.refresh()
@@ -134,9 +138,11 @@ def add_worktree(
 
 def _free_place(directory: str) -> str:
     """Return the absolute path of a directory in which a worktree may be made."""
+    if not directory:
+        raise UsageError("the path is empty", next="name a directory for the worktree")
     target = os.path.realpath(directory)
     sweep_directory(target, paths.PARTIAL)
-    free_target(directory, what=f"{directory!r}")
+    free_target(target, what=f"{directory!r}")
     try:
         target.encode()
     except UnicodeEncodeError:

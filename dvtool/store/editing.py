@@ -142,8 +142,8 @@ class Editor:
                 out.append(leaves[i])
                 continue
             entries = carry
-            if leaves:
-                leaf = self.trees.leaf(leaves[i][1])
+            if leaves and base is not None:
+                leaf = self.trees.leaf_at(base, i)
                 if i == 0:
                     here, sections = leaf.here, leaf.sections
                 entries = {**carry, **dict(zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True))}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvtool import digest
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import KeyAccessError, NotFoundError, StorageError
+from dvtool.errors import FormatError, KeyAccessError, NotFoundError, StorageError
 from dvtool.formats import keyfile, repokey, sealed
 
 if TYPE_CHECKING:
@@ -111,6 +111,10 @@ def read_log_key(backend: Backend, store: bytes, wrap: bytes, label: bytes) -> b
 
     Raises:
         NotFoundError: when it was destroyed (entries under it count as stubs).
+        FormatError: when it is no key.
     """
     name = log_key_name(label)
-    return sealed.open_blob(sealed.LOG_KEY, wrap, store + name.encode(), backend.read(name), what=f"log key {name}")
+    key = sealed.open_blob(sealed.LOG_KEY, wrap, store + name.encode(), backend.read(name), what=f"log key {name}")
+    if len(key) != KEY_SIZE:
+        raise FormatError("a log key has the wrong length", where=name, why=f"{len(key)} bytes, not {KEY_SIZE}")
+    return key

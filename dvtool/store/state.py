@@ -39,10 +39,11 @@ EMPTY = log.Table(count=0)
 class Overlay:
     """A checkpoint's table with the changes made since."""
 
-    __slots__ = ("changes", "reader", "table")
+    __slots__ = ("changes", "name", "reader", "table")
 
-    def __init__(self, table: log.Table, reader: TableReader) -> None:
-        """Start from a table without changes."""
+    def __init__(self, name: str, table: log.Table, reader: TableReader) -> None:
+        """Start from a table without changes; ``name`` says which of a checkpoint's it is."""
+        self.name = name
         self.table = table
         self.reader = reader
         self.changes: dict[bytes, bytes | None] = {}
@@ -51,7 +52,10 @@ class Overlay:
         """Return the value of ``key``, or None."""
         if key in self.changes:
             return self.changes[key]
-        return self.reader.get(self.table, key) if self.table.count else None
+        value = self.reader.get(self.table, key) if self.table.count else None
+        if value is not None and self.table.root:
+            log.check_row(self.name, key, value)
+        return value
 
     def set(self, key: bytes, value: bytes | None) -> None:
         """Change one pair; None removes it."""
@@ -60,6 +64,9 @@ class Overlay:
     def items(self, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Return the pairs whose key begins with ``prefix``, in order of key."""
         found = dict(self.reader.items(self.table, prefix)) if self.table.count else {}
+        if self.table.root:
+            for key, row in found.items():
+                log.check_row(self.name, key, row)
         for key, value in self.changes.items():
             if key.startswith(prefix):
                 if value is None:
@@ -100,13 +107,13 @@ class State:
         )
 
     def _load(self, checkpoint: log.Checkpoint) -> None:
-        self.refs = Overlay(checkpoint.refs, self._reader)
-        self.packs = Overlay(checkpoint.packs, self._reader)
-        self.superseded = Overlay(checkpoint.superseded, self._reader)
-        self.condemned = Overlay(checkpoint.condemned, self._reader)
-        self.dropped = Overlay(checkpoint.dropped, self._reader)
-        self.erasures = Overlay(checkpoint.erasures, self._reader)
-        self.locators = Overlay(checkpoint.locators, self._reader)
+        self.refs = Overlay("refs", checkpoint.refs, self._reader)
+        self.packs = Overlay("packs", checkpoint.packs, self._reader)
+        self.superseded = Overlay("superseded", checkpoint.superseded, self._reader)
+        self.condemned = Overlay("condemned", checkpoint.condemned, self._reader)
+        self.dropped = Overlay("dropped", checkpoint.dropped, self._reader)
+        self.erasures = Overlay("erasures", checkpoint.erasures, self._reader)
+        self.locators = Overlay("locators", checkpoint.locators, self._reader)
         self.segments = list(checkpoint.segments)
         self.lock = checkpoint.lock
         self.writes = list(checkpoint.writes)
@@ -225,6 +232,8 @@ class State:
         for action in actions:
             if isinstance(action, log.AddPacks):
                 self.check_addable(action)
+            if isinstance(action, log.Erasure):
+                self._check_phase(action)
         for move in actions:
             if isinstance(move, log.MoveRef) and self.ref(move.name) != move.old:
                 raise ConflictError(
@@ -234,6 +243,24 @@ class State:
                     next="look at 'dv status', then run the command again",
                 )
         self._check_names([action for action in actions if isinstance(action, log.MoveRef)])
+
+    def _check_phase(self, action: log.Erasure) -> None:
+        """Check that a step of an erasure follows from the one before (rules 6 and 9 of the protocol).
+
+        Raises:
+            ConflictError: when it was not announced, was announced anew by another, is over, or another is not.
+        """
+        known = self.erasures.get(action.erasure)
+        phase = known[0] if known else 0
+        before = {log.ERASING: (0, log.ABORTED), log.ERASED: (log.ERASING,), log.ABORTED: (log.ERASING,)}
+        announced = b"" if action.phase == log.ERASING else action.planned
+        if phase not in before.get(action.phase, (log.ERASED,)) or self.lock != announced:
+            raise ConflictError(
+                "an erasure is not where this step of it begins",
+                where=action.erasure.hex(),
+                why="it was not announced, was aborted, or was announced again by another dv; or another is under way",
+                next="look at what is pending, then begin again",
+            )
 
     def _check_names(self, moves: list[log.MoveRef]) -> None:
         """Check the names that an entry brings: its new refs, and branches that a HEAD will make when it commits."""

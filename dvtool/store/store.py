@@ -89,7 +89,7 @@ class Store:
         """Return the pack that holds ``identity`` for good, or None.
 
         This is what deduplication relies on, so a pack that is missing, has another size than recorded, or is
-        condemned (rule 3 of the protocol) does not count; the content is then stored anew.
+        condemned or dropped (rule 3 of the protocol) does not count; the content is then stored anew.
         """
         state = self.state
         if self._sound_at != state.number:
@@ -103,7 +103,8 @@ class Store:
         name = pack.file_name(entry.name)
         if name not in self._sound:
             whole = self.backend.exists(name) and self.backend.size(name) == entry.size
-            self._sound[name] = whole and state.condemned.get(name.encode()) is None
+            doomed = state.condemned.get(name.encode()) is not None or state.dropped.get(name.encode()) is not None
+            self._sound[name] = whole and not doomed
         return name if self._sound[name] else None
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:

@@ -115,8 +115,8 @@ def changed_entries(
     old_leaves = before.leaves(a) if a is not None else []
     new_leaves = after.leaves(b) if b is not None else []
     shared = {leaf[1] for leaf in old_leaves} & {leaf[1] for leaf in new_leaves}
-    old = _Side([before.leaf(identity) for _last, identity, _totals in old_leaves if identity not in shared])
-    new = _Side([after.leaf(identity) for _last, identity, _totals in new_leaves if identity not in shared])
+    old = _Side([before.leaf_at(a, at) for at, leaf in enumerate(old_leaves) if a and leaf[1] not in shared])
+    new = _Side([after.leaf_at(b, at) for at, leaf in enumerate(new_leaves) if b and leaf[1] not in shared])
     if not new.rows:
         yield from ((name, entry, None) for name, entry in old.all())
         return

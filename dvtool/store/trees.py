@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +80,8 @@ class Trees:
             found.append((names[-1] if names else "", identity, node.totals))
         else:
             self._gather(node, node.level, found)
+            if any(before[0] >= after[0] for before, after in itertools.pairwise(found)):
+                raise _unsaid()
         self._leaves[identity] = found
         return found
 
@@ -100,6 +103,8 @@ class Trees:
             child = self.node(identity)
             if not isinstance(child, tree.Inner):
                 raise FormatError("a tree node stands on the wrong level")
+            if child.totals != totals or tree.names_of(child)[-1] != name:
+                raise _unsaid()
             self._gather(child, level - 1, found)
 
     def leaf(self, identity: bytes) -> tree.Leaf:
@@ -115,14 +120,25 @@ class Trees:
 
     def entries(self, identity: bytes) -> Iterator[tuple[str, Entry]]:
         """Yield (name, entry) of one directory, sorted by name."""
-        previous = ""
-        for last, leaf_id, totals in self.leaves(identity):
-            leaf = self.leaf(leaf_id)
-            names = tree.names_of(leaf)
-            if leaf.totals != totals or (names and (names[0] <= previous or names[-1] != last)):
-                raise IntegrityError("a tree node is not what the node above it says")
-            previous = last
-            yield from zip(names, tree.entries_of(leaf), strict=True)
+        for at in range(len(self.leaves(identity))):
+            leaf = self.leaf_at(identity, at)
+            yield from zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True)
+
+    def leaf_at(self, identity: bytes, at: int) -> tree.Leaf:
+        """Return a leaf of the directory ``identity``, by its position among them, held against the nodes above it.
+
+        Raises:
+            IntegrityError: when its totals are not those that stand above it, it does not end with the name that does,
+                or it does not begin after the leaf before it ends.
+        """
+        leaves = self.leaves(identity)
+        last, leaf_id, totals = leaves[at]
+        leaf = self.leaf(leaf_id)
+        if len(leaves) > 1:
+            names = self._names_of(leaf_id, leaf)
+            if leaf.totals != totals or not names or names[-1] != last or (at and names[0] <= leaves[at - 1][0]):
+                raise _unsaid()
+        return leaf
 
     def get(self, identity: bytes, name: str) -> Entry | None:
         """Return the entry of ``name`` in one directory, or None."""
@@ -130,7 +146,7 @@ class Trees:
         at = bisect_left(leaves, name, key=lambda leaf: leaf[0])
         if at == len(leaves):
             return None
-        leaf = self.leaf(leaves[at][1])
+        leaf = self.leaf_at(identity, at)
         names = self._names_of(leaves[at][1], leaf)
         i = bisect_left(names, name)
         return tree.entry_at(leaf, i) if i < len(names) and names[i] == name else None
@@ -167,3 +183,10 @@ class Trees:
                     raise FormatError("directories are nested deeper than the format allows", where=path[:80])
                 self.require(entry, path)
                 stack.append((path, self.entries(entry.id)))
+
+
+def _unsaid() -> IntegrityError:
+    return IntegrityError(
+        "a tree node is not what the node above it says",
+        next="the store was not written by dv, or badly: take another copy of it",
+    )

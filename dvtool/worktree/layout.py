@@ -124,7 +124,7 @@ class Layout:
             with open(self.worktree, "rb") as file:
                 data = file.read()
             value = msgspec.json.decode(data, type=WorktreeFile)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FormatError("the worktree file cannot be read", where=self.worktree, why=str(error)) from None
         if value.version > VERSION:
             raise FormatError("a newer dv made this worktree", where=self.worktree, next="upgrade dv")

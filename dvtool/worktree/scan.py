@@ -320,7 +320,8 @@ class Scanner:
         joined = "\0".join(names)
         lowered = joined.lower()
         # One search of all names together: names that need a closer look are rare.
-        if path and joined.isascii() and ".git" not in lowered and ".dv" not in lowered and "~1" not in lowered:
+        rare = (".git", ".dv", "~1", "\\")
+        if path and joined.isascii() and not any(part in lowered for part in rare):
             return []
         return [name for name in names if self._is_foreign(path, name)]
 

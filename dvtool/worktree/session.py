@@ -274,7 +274,7 @@ class Session:
             self.store.secrets.cache,
             bytes(sealed.LABEL_SIZE),
             self.context.entropy.bytes(sealed.SALT_SIZE),
-            b"head" + self.worktree.id.encode(),
+            self._cache_context(),
             codec.encode(value),
         )
         if not os.path.isdir(self.layout.cache):
@@ -286,11 +286,15 @@ class Session:
         try:
             with open(f"{self.layout.cache}/head", "rb") as file:
                 blob = file.read()
-            context = b"head" + self.worktree.id.encode()
+            context = self._cache_context()
             payload = sealed.open_blob(sealed.CACHE, self.store.secrets.cache, context, blob, what="cache")
             return codec.decode(_Remembered, payload, what="cache")
         except (OSError, DvError):
             return None
+
+    def _cache_context(self) -> bytes:
+        """Return what binds the cache to its store, its name and this worktree."""
+        return self.store.format.store + b"head" + self.worktree.id.encode()
 
     def _check_not_rolled_back(self) -> None:
         known = self._remembered

@@ -211,3 +211,12 @@ def test_stages_are_per_worktree(other):
 def test_a_worktree_whose_store_is_gone_says_so(other):
     (other.root / ".dv" / "store").rename(other.root / "elsewhere")
     assert "next:" in other("status", at="../other", code=10).told
+
+
+def test_a_worktree_without_a_name_costs_nothing(data):
+    data("worktree", "add", "", code=2)
+    assert data.status()["clean"]
+
+
+def test_the_branch_that_we_are_on_is_not_given_to_another_worktree(data):
+    assert "checked out in another worktree" in data("worktree", "add", "../w", "main", code=12).told

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, ExistsError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
@@ -92,7 +92,6 @@ def add_worktree(
     context.disk.make_directory(target)
     fresh = f"{target}/{paths.PARTIAL}{temporary_name()}"
     control = f"{target}/{layout.DIRECTORY}"
-    ours = False
     # Files first, entry second: a worktree without its ref refuses to work and can be removed, while a ref without
     # its worktree would hold the branch for ever.
     try:
@@ -103,10 +102,7 @@ def add_worktree(
         file = layout.WorktreeFile(version=layout.VERSION, id=identity)
         layout.write_file(f"{fresh}/worktree", file.encode(), context.disk)
         context.disk.sync_directory(fresh)
-        if os.path.lexists(control):
-            raise ExistsError("there is a repository already", where=target, next="choose another place")
         context.disk.rename(fresh, control)
-        ours = True
         context.disk.sync_directory(target)
         context.disk.sync_directory(os.path.dirname(target))
         workspace.remember_worktree_place(identity, target)
@@ -119,6 +115,7 @@ def add_worktree(
 
         session.store.log.append("worktree", build)
     except BaseException:
+        ours = not os.path.lexists(fresh)  # else whatever is at its place was there before
         shutil.rmtree(fresh, ignore_errors=True)
         if ours and session.store.refresh().ref(f"worktrees/{identity}") is None:
             shutil.rmtree(control, ignore_errors=True)

@@ -33,6 +33,7 @@ STAGE: Final = 5
 RUN: Final = 6
 ERASURE: Final = 7
 TABLE: Final = 8
+CLONE: Final = 9
 
 KIND_NAMES: Final = {
     CHUNK: "chunk",
@@ -43,6 +44,7 @@ KIND_NAMES: Final = {
     RUN: "run",
     ERASURE: "erasure record",
     TABLE: "table",
+    CLONE: "clone record",
 }
 
 

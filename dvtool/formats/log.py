@@ -32,6 +32,13 @@ UNDOES: Final = "undoes"
 ORIGIN: Final = "origin"
 """Section that says from which worktree an entry was made: its id."""
 
+LOCAL: Final = frozenset({UNDOES, ORIGIN})
+"""Sections that belong to their entry alone; of a checkpoint's entry all others go on to the next checkpoint."""
+ERASURES: Final = "erasures"
+"""Refs below this name are those of erasure records, by the hexadecimal id of the erasure."""
+CLONES: Final = "clones"
+"""Refs below this name are those of registered clones, by the hexadecimal id of the clone; nil forgets one."""
+
 SYMBOLIC: Final = b"@"
 """First byte of a ref's value that names another ref; any other value is a 32-byte id."""
 
@@ -75,7 +82,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=6)
     """A step of an erasure: announced, committed, aborted or finished.
 
     ``planned`` is the write id of the announcing entry; ``locator`` is sealed, ``wraps`` hold its key once per
-    superseded snapshot.
+    superseded snapshot.  The record of an erasure is an object, which the ref ``erasures/ID`` names.
     """
 
     erasure: bytes
@@ -141,6 +148,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 _ENTRY: Any = Entry
+_TOPS: Final = frozenset({"heads", "tags", "runs", "remotes", "stage", "worktrees", ERASURES, CLONES})
+_NUMBERED: Final = re.compile(f"(?:{ERASURES}|{CLONES})/[0-9a-f]{{32}}")
 _FILE: Final = re.compile("packs/[0-9a-f]{64}|index/[0-9a-f]{32}|keys/(?:log-)?[0-9a-f]{32}")
 
 
@@ -260,7 +269,8 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
                 check_files((key.decode(),))
                 good = not value
             case "erasures":
-                good = len(key) == ids.SHORT_SIZE and value in {bytes([phase]) for phase in PHASES}
+                good = len(key) == ids.SHORT_SIZE
+                step(value)
             case _:
                 codec.decode(tuple[bytes, tuple[bytes, ...]], value, what="locator of an erasure")
                 good = len(key) == ids.SHORT_SIZE
@@ -268,6 +278,27 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
         good = False
     if not good:
         raise FormatError(f"the table of {table} in a checkpoint holds an impossible pair", where=key[:40].hex())
+
+
+def to_step(phase: int, planned: bytes) -> bytes:
+    """Return the value of a row of the table of erasures."""
+    return bytes([phase]) + planned
+
+
+def step(value: bytes) -> tuple[int, bytes]:
+    """Return the phase of an erasure and the write id of the entry that announced it, from a row of the table.
+
+    Raises:
+        FormatError: when no writer puts such a value there.
+    """
+    if len(value) != 1 + WRITE_ID_SIZE or value[0] not in PHASES:
+        raise FormatError("the log holds an erasure in an unknown phase", next="upgrade dv")
+    return value[0], value[1:]
+
+
+def carried(entry: Entry) -> dict[str, msgspec.Raw]:
+    """Return the sections of a checkpoint's entry that the next checkpoint must hold as well."""
+    return {name: value for name, value in entry.sections.items() if name not in LOCAL}
 
 
 def check_files(names: tuple[str, ...]) -> None:
@@ -286,10 +317,13 @@ def check_ref(name: str) -> None:
     """Check the name of a ref as read from a store.
 
     Raises:
-        FormatError: when it is not ``heads/…``, ``tags/…`` and so on, or could act as a path elsewhere.
+        FormatError: when it is not ``heads/…``, ``tags/…`` and so on, could act as a path elsewhere, or is that of an
+            erasure record or clone without being named by its id.
     """
     top, _, rest = name.partition("/")
-    if top not in {"heads", "tags", "runs", "remotes", "stage", "worktrees"} or not rest or len(name) > 1024:  # noqa: PLR2004
+    if top not in _TOPS or not rest or len(name) > 1024:  # noqa: PLR2004
+        raise FormatError(f"the log holds the impossible ref {name!r}")
+    if top in {ERASURES, CLONES} and not _NUMBERED.fullmatch(name):
         raise FormatError(f"the log holds the impossible ref {name!r}")
     if not name.isprintable() or any(part in {"", ".", ".."} or paths.is_reserved(part) for part in rest.split("/")):
         raise FormatError(f"the log holds the impossible ref {name!r}")

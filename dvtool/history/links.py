@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LISTED: Final = 10_000
 """Damaged paths that are listed of one tree: a crafted one can have more of them than fit into memory."""
 
+RECORDS: Final = {log.ERASURES: ids.ERASURE, log.CLONES: ids.CLONE}
+"""What the refs name that lead to no tree, by the first part of their names."""
+
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
     """An object that is missing, damaged, or not what the one that names it says: kind, id, and why."""
@@ -50,7 +53,13 @@ class Links:
     def follow(self) -> None:
         """Walk from all refs: snapshots and stages, their trees, and the contents these name."""
         state = self._store.refresh()
-        pending = [value for _name, value in state.ref_names("") if log.symbolic(value) is None]
+        pending: list[bytes] = []
+        for name, value in state.ref_names(""):
+            kind = RECORDS.get(name.partition("/")[0])
+            if kind is not None:
+                self._record(kind, value)
+            elif log.symbolic(value) is None:
+                pending.append(value)
         seen: set[bytes] = set()
         while pending:
             identity = pending.pop()
@@ -58,6 +67,13 @@ class Links:
                 continue
             seen.add(identity)
             pending += self._parents(identity)
+
+    def _record(self, kind: int, identity: bytes) -> None:
+        """Check an object that leads nowhere."""
+        try:
+            self._store.read_object(kind, identity)
+        except DvError as error:
+            self._break(ids.KIND_NAMES[kind], identity, error)
 
     def damage(self) -> dict[str, list[tuple[bytes, str]]]:
         """Return, by path, (snapshot or stage, reason) of each in which it is damaged; the root is ``""``."""

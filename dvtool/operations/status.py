@@ -8,7 +8,6 @@ import msgspec
 
 from dvtool import paths
 from dvtool.errors import ConflictError, FormatError
-from dvtool.formats import log
 from dvtool.store.treediff import diff_trees
 from dvtool.worktree.inspect import inspect
 
@@ -94,7 +93,7 @@ def status(workspace: Workspace) -> Status:
         directories_removed=_untold(changes.gone_directories, changes.removed),
     )
     _save(workspace)
-    pending = [key.hex() for key, phase in session.state.erasures.items() if phase[0] in {log.ERASING, log.ERASED}]
+    pending = [erasure.hex() for erasure, _phase, _planned in session.state.pending()]
     return Status(
         snapshot=head.snapshot.hex() if head.snapshot else None,
         branch=head.branch,

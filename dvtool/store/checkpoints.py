@@ -38,10 +38,7 @@ def write(store: Store) -> None:
                 return overlay.table
             return tables.build(overlay.items(), store.secrets.split, transaction)
 
-        checkpoint = {
-            name: table(getattr(state, name))
-            for name in ("refs", "packs", "superseded", "condemned", "dropped", "erasures", "locators")
-        }
+        checkpoint = {name: table(getattr(state, name)) for name in log.TABLES}
         segments = list(store.segments.live())[::-1]
         keep = first_to_merge([segment.description.records for segment in segments])
         tail = segments[keep:]
@@ -72,7 +69,7 @@ def write(store: Store) -> None:
             ]
 
         try:
-            store.log.append("checkpoint", build)
+            store.log.append("checkpoint", build, sections=state.sections)
         except ConflictError:
             return
     store.refresh()

@@ -91,6 +91,8 @@ class State:
         self.segments: list[log.Segment] = []
         self.writes: list[tuple[int, bytes]] = []
         self.lock = b""
+        self.sections: dict[str, msgspec.Raw] = {}
+        """What the newest checkpoint says besides, for those who know of it; the next one says it again."""
         self._load(
             log.Checkpoint(
                 refs=EMPTY,
@@ -160,6 +162,7 @@ class State:
         if any(isinstance(action, log.Checkpoint) for action in entry.actions):
             self.checkpoint = entry.number
             self.since_checkpoint = 0
+            self.sections = log.carried(entry)
 
     def _act(self, action: log.Action, entry: log.Entry) -> None:
         match action:
@@ -178,8 +181,8 @@ class State:
                 for old, new in action.pairs:
                     self.superseded.set(old, new)
             case log.Erasure():
-                self.lock = action.planned if action.phase in {log.ERASING, log.ERASED} else b""
-                self.erasures.set(action.erasure, bytes([action.phase]))
+                self.lock = action.planned if action.phase == log.ERASING else b""
+                self.erasures.set(action.erasure, log.to_step(action.phase, action.planned))
                 if action.locator:
                     self.locators.set(action.erasure, msgspec.msgpack.encode((action.locator, action.wraps)))
             case log.Checkpoint():
@@ -192,6 +195,8 @@ class State:
             self.dropped.set(name.encode(), b"")
             if name.startswith("packs/"):
                 self.packs.set(bytes.fromhex(name[6:]), None)
+        gone = set(names)
+        self.segments = [each for each in self.segments if each.keys not in gone and each.index not in gone]
 
     def _condemn(self, names: tuple[str, ...], time: int) -> None:
         for name in names:
@@ -244,6 +249,11 @@ class State:
                 )
         self._check_names([action for action in actions if isinstance(action, log.MoveRef)])
 
+    def pending(self) -> list[tuple[bytes, int, bytes]]:
+        """Return (id, phase, announcing write id) of the erasures that were announced and are not over, by id."""
+        steps = [(key, *log.step(value)) for key, value in self.erasures.items()]
+        return [each for each in steps if each[1] in {log.ERASING, log.ERASED}]
+
     def _check_phase(self, action: log.Erasure) -> None:
         """Check that a step of an erasure follows from the one before (rules 6 and 9 of the protocol).
 
@@ -251,10 +261,13 @@ class State:
             ConflictError: when it was not announced, was announced anew by another, is over, or another is not.
         """
         known = self.erasures.get(action.erasure)
-        phase = known[0] if known else 0
-        before = {log.ERASING: (0, log.ABORTED), log.ERASED: (log.ERASING,), log.ABORTED: (log.ERASING,)}
-        announced = b"" if action.phase == log.ERASING else action.planned
-        if phase not in before.get(action.phase, (log.ERASED,)) or self.lock != announced:
+        phase, planned = log.step(known) if known is not None else (0, b"")
+        if action.phase == log.ERASING:
+            follows = phase in {0, log.ABORTED} and not self.pending()
+        else:
+            before = log.ERASED if action.phase == log.FINISHED else log.ERASING
+            follows = phase == before and planned == action.planned
+        if not follows:
             raise ConflictError(
                 "an erasure is not where this step of it begins",
                 where=action.erasure.hex(),

@@ -101,7 +101,9 @@ BAD_ROWS = [
     ("condemned", b"../../precious", bytes(8)),
     ("condemned", b"keys/repo", bytes(8)),
     ("dropped", b"keys/repo", b""),
-    ("erasures", SHORT, b"\x09"),
+    ("erasures", SHORT, b"\x09" + SHORT),
+    ("erasures", SHORT, b"\x01"),
+    ("erasures", SHORT, b"\x01" + SHORT + b"x"),
     ("locators", SHORT, b"\xc1"),
 ]
 
@@ -144,6 +146,7 @@ def erasure(phase, planned=SHORT):
         ([log.ERASING], log.FINISHED),
         ([log.ERASING], log.ERASING),
         ([log.ERASING, log.ERASED], log.ABORTED),
+        ([log.ERASING, log.ERASED], log.ERASING),
         ([log.ERASING, log.ERASED, log.FINISHED], log.ERASING),
     ],
 )

@@ -166,6 +166,11 @@ def test_an_id_that_begins_like_a_symbolic_value_is_an_id():
         "heads/\u202eabc",
         "heads/\u200b",
         "heads/" + "x" * 1024,
+        "erasures/x",
+        "erasures/" + "A" * 32,
+        "erasures/" + "a" * 33,
+        "erasures/" + "a" * 32 + "/b",
+        "clones/" + "g" * 32,
     ],
 )
 def test_an_impossible_ref_is_refused(name):

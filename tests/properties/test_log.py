@@ -6,6 +6,7 @@ numbers have no gaps, and every reader adds the log up to the same state from wh
 
 import functools
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -372,6 +373,64 @@ def test_after_an_aborted_erasure_everybody_writes(backend):
     eraser.log.append("erase", lambda _state: [aborted])
     move("heads/a", None, value_of(1))(attach(backend, "w"))
     assert counters(attach(backend, "r"))["heads/a"] == 1
+
+
+def step(erasure, phase):
+    return log.Erasure(erasure=erasure * 16, phase=phase, planned=erasure.upper() * 16)
+
+
+def test_after_the_commit_of_an_erasure_everybody_writes_and_the_next_erasure_waits(backend):
+    # Rules 5 and 9: refs stand still until the commit, a second erasure until the end; also behind a checkpoint.
+    eraser, writer = attach(backend, "e"), attach(backend, "w")
+    for phase in (log.ERASING, log.ERASED):
+        eraser.log.append("erase", lambda _state, phase=phase: [step(b"e", phase)])
+    move("heads/a", None, value_of(1))(writer)
+    checkpoints.write(writer)
+    assert writer.state.checkpoint == writer.state.number
+    late = attach(backend, "late")
+    assert late.refresh().pending() == [(b"e" * 16, log.ERASED, b"E" * 16)]
+    with pytest.raises(ConflictError):
+        late.log.append("erase", lambda _state: [step(b"f", log.ERASING)])
+    forged = log.Erasure(erasure=b"e" * 16, phase=log.FINISHED, planned=b"F" * 16)
+    with pytest.raises(ConflictError):
+        late.log.append("erase", lambda _state: [forged])
+    late.log.append("erase", lambda _state: [step(b"e", log.FINISHED)])
+    late.log.append("erase", lambda _state: [step(b"f", log.ERASING)])
+    assert attach(backend, "r").refresh().lock == b"F" * 16
+
+
+@pytest.mark.parametrize("which", ["keys", "index"])
+def test_a_dropped_key_or_index_file_ends_its_segment(backend, which):
+    store = attach(backend, "w")
+    with store.transaction() as transaction:
+        identity = transaction.put_object(ids.STAGE, b"gone with its segment")
+        transaction.commit("add", lambda _state: [])
+    segment = store.state.segments[-1]
+    store.log.append("gc", lambda _state: [log.Drop(names=(getattr(segment, which),))])
+    for reader in (store, attach(backend, "r")):
+        assert segment not in reader.refresh().segments
+        assert not reader.has(identity)
+
+
+def test_what_a_checkpoint_says_besides_survives_those_who_do_not_know_of_it(backend):
+    newer = attach(backend, "newer")
+    newer.refresh()
+    newer.log.origin = "there"
+    said = {"from-the-future": msgspec.Raw(msgspec.msgpack.encode({"some": ["thing"]}))}
+    append = newer.log.append
+    newer.log.append = lambda operation, build, **options: append(
+        operation, build, sections=(options.get("sections") or {}) | said
+    )
+    checkpoints.write(newer)
+    older = attach(backend, "older")
+    for _ in range(2):
+        move("heads/a", older.refresh().ref("heads/a"), value_of(1))(older)
+        checkpoints.write(older)
+    last = attach(backend, "r")
+    assert {name: bytes(value) for name, value in last.refresh().sections.items()} == {
+        name: bytes(value) for name, value in said.items()
+    }
+    assert log.origin(next(last.log.entries())) == ""
 
 
 @pytest.mark.parametrize("kind", [log.Condemn, log.Drop])

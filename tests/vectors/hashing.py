@@ -24,7 +24,14 @@ def digests() -> Iterator[Vector]:
         name="ids",
         about="One content under the key of each kind has one id for each kind.",
         inputs={"id_key": KEY.hex(), "content": content.hex()},
-        value={name: hasher.id(kind, content).hex() for kind, name in ids.KIND_NAMES.items()},
+        value={name: hasher.id(kind, content).hex() for kind, name in ids.KIND_NAMES.items() if kind <= ids.TABLE},
+    )
+    yield Vector(
+        format="digest",
+        name="id-of-a-clone",
+        about="The same content as a clone record.",
+        inputs={"id_key": KEY.hex(), "content": content.hex()},
+        value={ids.KIND_NAMES[ids.CLONE]: hasher.id(ids.CLONE, content).hex()},
     )
     secrets = Secrets(KEY)
     yield Vector(

@@ -162,9 +162,14 @@ def put_stage(
     roots: tuple[str, ...],
     merging: tuple[bytes, ...] = (),
 ) -> bytes:
-    """Store a stage and return its id; a nonce makes each one new."""
+    """Store a stage and return its id; a nonce makes each one new.
+
+    What the stage before it says in sections that this dv does not know, it says as well.
+    """
+    before = session.stage().value
+    sections = stage.decode(session.store.read_object(ids.STAGE, before)).sections if before is not None else {}
     nonce = session.context.entropy.bytes(stage.NONCE_SIZE)
-    value = stage.Stage(tree=tree, roots=roots, merging=merging, nonce=nonce)
+    value = stage.Stage(tree=tree, roots=roots, merging=merging, nonce=nonce, sections=sections)
     return transaction.put_object(ids.STAGE, stage.encode(value))
 
 

@@ -6,7 +6,12 @@ import socket
 import tarfile
 import unicodedata
 
+import msgspec
 import pytest
+
+from dvtool import ids
+from dvtool.formats import log, stage
+from dvtool.repo import Repo
 
 NFC = unicodedata.normalize("NFC", "é")
 NFD = unicodedata.normalize("NFD", "é")
@@ -319,3 +324,25 @@ def test_nothing_in_the_store_is_in_the_clear(data):
                 stored = file.read()
             assert b"nobody else" not in stored, name
             assert b"secret-name" not in stored, name
+
+
+def test_what_a_newer_dv_says_in_a_stage_survives_an_older_one(data):
+    repo = Repo.open(str(data.root))
+    (data.root / "data/new").write_bytes(b"new")
+    repo.add(["data"])
+    session = Repo.open(str(data.root)).workspace.session
+    store, ref = session.store, session.stage_ref
+    before = session.state.ref(ref)
+    said = {"from-the-future": msgspec.Raw(msgspec.msgpack.encode([1, "two"]))}
+    with store.transaction() as transaction:
+        newer = msgspec.structs.replace(stage.decode(store.read_object(ids.STAGE, before or b"")), sections=said)
+        value = transaction.put_object(ids.STAGE, stage.encode(newer))
+        transaction.commit("test", lambda _state: [log.MoveRef(name=ref, old=before, new=value)])
+    (data.root / "data/newer").write_bytes(b"newer")
+    data("add", "data")
+    session = Repo.open(str(data.root)).workspace.session
+    after = stage.decode(session.store.read_object(ids.STAGE, session.stage().value or b""))
+    assert after.tree != newer.tree
+    assert {name: bytes(section) for name, section in after.sections.items()} == {
+        name: bytes(section) for name, section in said.items()
+    }

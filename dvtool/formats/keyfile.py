@@ -35,9 +35,11 @@ def decode(data: bytes) -> KeyFile:
     """Return the keys that an opened key file holds.
 
     Raises:
-        FormatError: when it is malformed.
+        FormatError: when it is malformed, or not written as :func:`encode` does: packs in order, each once.
     """
-    keys = codec.decode(KeyFile, data, what="key file")
+    keys = codec.decode(KeyFile, data, what="key file", exact=False)
+    if encode(keys) != data:
+        raise FormatError("malformed key file", why="it is not the one way in which its value is written")
     if any(len(key) != KEY_SIZE for key in (*keys.packs.values(), keys.index)):
         raise FormatError("a key file holds a key of the wrong length")
     if any(len(name) != ids.ID_SIZE for name in keys.packs):

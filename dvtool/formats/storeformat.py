@@ -58,7 +58,7 @@ def decode(data: bytes) -> StoreFormat:
     body = data[:-TRAILER_SIZE]
     if digest.accident(body) != data[-TRAILER_SIZE:]:
         raise IntegrityError("the file 'format' of the store is damaged", why="its checksum does not match")
-    claimed = codec.decode(_Version, body[len(MAGIC) :], what="store format")
+    claimed = codec.decode(_Version, body[len(MAGIC) :], what="store format", exact=False)
     unknown = sorted(set(claimed.flags) - KNOWN_FLAGS)
     if claimed.version > VERSION or unknown:
         raise FormatError(

@@ -112,7 +112,7 @@ def decode(data: bytes) -> tuple[bytes, dict[str, tuple[int, int]]]:
     at = len(data) - TAIL_SIZE - length
     if at < HEADER_SIZE:
         raise FormatError("the worktree index does not add up")
-    table = codec.decode(Table, view[at:-TAIL_SIZE], what="worktree index")
+    table = codec.decode(Table, view[at:-TAIL_SIZE], what="worktree index", exact=False)
     names = table.paths.split("\0") if table.offsets else []
     if not len(names) == len(table.offsets) == len(table.lengths):
         raise FormatError("the worktree index does not add up")
@@ -128,7 +128,7 @@ def decode_record(data: memoryview) -> Record:
     Raises:
         FormatError: when its columns differ in length.
     """
-    record = codec.decode(Record, data, what="worktree index record")
+    record = codec.decode(Record, data, what="worktree index record", exact=False)
     count = _count(record)
     if len(record.ids) != count * 32 or len(record.sizes) != count:
         raise FormatError("the columns of a worktree index record differ in length")
@@ -141,7 +141,7 @@ def decode_glance(data: memoryview) -> Glance:
     Raises:
         FormatError: when the columns that are looked at differ in length.
     """
-    record = codec.decode(Glance, data, what="worktree index record")
+    record = codec.decode(Glance, data, what="worktree index record", exact=False)
     _count(record)
     return record
 

@@ -247,7 +247,7 @@ def _gather(
 
 def _result(data: bytes, kind: type[R], child: int) -> R:
     if data[:1] == b"R":
-        return codec.decode(kind, memoryview(data)[1:], what="answer of a worker")
+        return codec.decode(kind, memoryview(data)[1:], what="answer of a worker", exact=False)
     if data[:1] == b"F":
         raise codec.decode(Voices, data[1:], what="answer of a worker").error()
     if data[:1] == b"B":

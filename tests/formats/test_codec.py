@@ -50,6 +50,25 @@ def test_what_is_not_the_value_is_refused_with_its_name(data):
         codec.decode(Thing, data, what="thing")
 
 
-def test_a_longer_form_of_a_number_is_read_and_written_short():
-    long_form = b"\x91\xcf" + (5).to_bytes(8, "big")
-    assert codec.encode(codec.decode(Thing, long_form, what="thing")) == b"\x92\x05\x80"
+@pytest.mark.parametrize(
+    "second",
+    [
+        b"\x92\xcf" + (5).to_bytes(8, "big") + b"\x80",
+        b"\xdc\x00\x02\x05\x80",
+        b"\x91\x05",
+        b"\x93\x05\x80\x00",
+        b"\x92\x05\xde\x00\x00",
+    ],
+    ids=["a long number", "a long array", "too few columns", "too many columns", "a long map"],
+)
+def test_a_second_encoding_of_a_value_is_refused(second):
+    assert codec.decode(Thing, codec.encode(Thing(number=5)), what="thing").number == 5
+    assert codec.decode(Thing, second, what="thing", exact=False).number == 5
+    with pytest.raises(FormatError, match="the one way"):
+        codec.decode(Thing, second, what="thing")
+
+
+@pytest.mark.parametrize("sections", [b"\x82\xa1a\x01\xa1a\x01", b"\x82\xa1a\x01\xa1a\x02", b"\x82\xa1b\x01\xa1a\x01"])
+def test_keys_that_come_twice_or_out_of_order_are_refused(sections):
+    with pytest.raises(FormatError, match="the one way"):
+        codec.decode(Thing, b"\x92\x05" + sections, what="thing")

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,6 +157,55 @@ def test_no_part_of_an_object_is_an_object(form, golden, generator):
                 OBJECTS[form](data[:length])
         with pytest.raises(DvError):
             OBJECTS[form](data + b"\0")
+
+
+def packed(value, long, counter):
+    """MessagePack of ``value`` in shortest forms, but for element number ``long``, which is in the longest."""
+    counter[0] += 1
+    widest = counter[0] - 1 == long
+    match value:
+        case int() if widest:
+            return b"\xd3" + value.to_bytes(8, "big", signed=True) if value < 0 else b"\xcf" + value.to_bytes(8, "big")
+        case bytes() | str():
+            data = value.encode() if isinstance(value, str) else value
+            head = (b"\xdb" if isinstance(value, str) else b"\xc6") + len(data).to_bytes(4, "big")
+            return head + data if widest else msgspec.msgpack.encode(value)
+        case list():
+            head = b"\xdd" + len(value).to_bytes(4, "big") if widest else msgspec.msgpack.encode([0] * len(value))
+            head = head if widest else head[: len(head) - len(value)]
+            return head + b"".join(packed(each, long, counter) for each in value)
+        case dict():
+            head = b"\xdf" + len(value).to_bytes(4, "big") if widest else bytes([0x80 + len(value)])
+            pairs = [(packed(key, long, counter), packed(each, long, counter)) for key, each in value.items()]
+            return head + b"".join(key + each for key, each in pairs)
+    return msgspec.msgpack.encode(value)
+
+
+@pytest.mark.parametrize("form", OBJECTS)
+def test_no_value_has_a_second_encoding(form, golden, generator):
+    whole = [path for path in generator.expected() if path.parts[-3] == form and path.suffix == ".bin"]
+    assert whole
+    for path in whole:
+        data = golden(form, path.stem).data
+        if data == log.STUB:
+            continue
+        value = msgspec.msgpack.decode(data)
+        counter = [0]
+        assert packed(value, -1, counter) == data
+        EVERYTHING[form](data)
+        # What stands in sections, which come last, is kept as it is, in whatever form.
+        known = [*value[:-1], {}]
+        first = packed(known, -1, counter := [0])
+        for element in range(counter[0]):
+            second = packed(known, element, [0])
+            assert msgspec.msgpack.decode(second) == known
+            if second == first:
+                continue  # a number so great that its longest form is its shortest
+            with pytest.raises(DvError):
+                OBJECTS[form](second)
+        for columns in (value[:-1], [*value, 0], [*value, {}]):
+            with pytest.raises(DvError):
+                OBJECTS[form](msgspec.msgpack.encode(columns))
 
 
 @pytest.mark.parametrize("form", OBJECTS)

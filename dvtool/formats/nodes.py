@@ -78,3 +78,8 @@ def name_marks(key: bytes, names: Sequence[str], level: int) -> Callable[[int], 
         return digest.keyed(key, prefix + names[i].encode())
 
     return mark
+
+
+def is_one(count: int, shape: Shape, mark: Callable[[int], bytes], *, last: bool) -> bool:
+    """Return whether ``count`` entries with these marks are one node, ``last`` of its level, by the rule of cuts."""
+    return cut(count, shape, mark) == [count] and (last or is_natural(count, shape, mark(count - 1)))

@@ -8,7 +8,7 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.errors import FormatError
-from dvtool.formats import codec, nodes
+from dvtool.formats import codec, manifest, nodes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,11 @@ _TALLIED: Final = frozenset({DIRECTORY, ERASED})
 
 SYMLINK_LIMIT: Final = 4096
 SIZE_LIMIT: Final = 2**63 - 1
+
+_LIMITS: Final = {FILE: manifest.CHUNK_LIMIT, EXECUTABLE: manifest.CHUNK_LIMIT, SYMLINK: SYMLINK_LIMIT}
+"""The greatest sizes of what is one chunk."""
+_NO_ID: Final = bytes(ids.ID_SIZE)
+"""Stands for the id of what was erased."""
 
 Tally = tuple[tuple[bytes, int], ...]
 """Erased files by erasure id (16 bytes), sorted: ``((id, files), …)``."""
@@ -278,6 +283,7 @@ def _check_leaf(leaf: Leaf) -> None:
         raise FormatError("a tree node holds an impossible size")
     if min(leaf.counts, default=0) < 0 or sum(leaf.counts) > SIZE_LIMIT:
         raise FormatError("a tree node holds an impossible number of files")
+    _check_lengths(leaf)
     _check_tallies(leaf)
     files = count - leaf.kinds.count(DIRECTORY) - leaf.kinds.count(ERASED) + sum(leaf.counts)
     claimed = leaf.totals
@@ -291,11 +297,19 @@ def _check_leaf(leaf: Leaf) -> None:
         raise FormatError("the totals of a tree node do not add up")
 
 
-def _check_tallies(leaf: Leaf) -> None:
-    if 0 in leaf.sizes and any(
-        not size and kind in {SYMLINK, *LONG} for kind, size in zip(leaf.kinds, leaf.sizes, strict=True)
-    ):
+def _check_lengths(leaf: Leaf) -> None:
+    """Check sizes against kinds; the loops run only where something could be wrong."""
+    pairs = zip(leaf.kinds, leaf.sizes, strict=True)
+    if 0 in leaf.sizes and any(not size and kind in {SYMLINK, *LONG} for kind, size in pairs):
         raise FormatError("a tree node holds a link or long file without content")
+    for kind, limit in _LIMITS.items():
+        if kind in leaf.kinds and max(leaf.sizes) > limit:
+            pairs = zip(leaf.kinds, leaf.sizes, strict=True)
+            if any(size > limit for found, size in pairs if found == kind):
+                raise FormatError("a tree node holds a link or short file longer than the format allows")
+
+
+def _check_tallies(leaf: Leaf) -> None:
     tallied = [position for position, _tally in leaf.tallies]
     if tallied != sorted(set(tallied)) or (tallied and not 0 <= tallied[0] <= tallied[-1] < len(leaf.kinds)):
         raise FormatError("the tallies of a tree node name entries it does not have")
@@ -303,6 +317,16 @@ def _check_tallies(leaf: Leaf) -> None:
         raise FormatError("a tree node tallies an entry that is neither a directory nor erased")
     for tally in (leaf.here, *(tally for _position, tally in leaf.tallies)):
         _check_tally(tally)
+    if not all(tally for _position, tally in leaf.tallies):
+        raise FormatError("a tree node says of an entry that nothing was erased")
+    if ERASED in leaf.kinds:
+        known = set(tallied)
+        for position, kind in enumerate(leaf.kinds):
+            start = position * ids.ID_SIZE
+            if kind == ERASED and (
+                position not in known or leaf.sizes[position] or leaf.ids[start : start + ids.ID_SIZE] != _NO_ID
+            ):
+                raise FormatError("a tree node keeps something of an erased entry, or does not say what erased it")
 
 
 def _check_inner(node: Inner) -> None:
@@ -315,6 +339,11 @@ def _check_inner(node: Inner) -> None:
     paths.check_names(names, node.names)
     for child in node.children:
         _check_tally(child.erased)
+    # Only the last node of a whole level is cut off by the end of the directory.
+    most = nodes.TREE_SHAPE.maximum**node.level
+    sizes = [child.entries for child in node.children]
+    if min(sizes) < 1 or max(sizes) > most or min(sizes[:-1], default=most) < nodes.TREE_SHAPE.minimum**node.level:
+        raise FormatError("a tree node was cut where the format does not cut")
     if min(min(c.entries, c.files, c.size) for c in node.children) < 0 or node.totals != sum_totals(node.children):
         raise FormatError("the totals of a tree node do not add up")
     if max(node.totals.files, node.totals.size) > SIZE_LIMIT:

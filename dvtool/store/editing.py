@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 from dvtool import ids, paths
 from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.store.trees import Trees
+from dvtool.store.trees import Trees, TreeSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import msgspec
 
+    from dvtool.digest import IdHasher
     from dvtool.store.tables import ObjectSource
 
 Sections = dict[str, "msgspec.Raw"]
@@ -27,12 +28,8 @@ their parents; those that are to go have None there.
 """
 
 
-class ObjectStore(Protocol):
+class ObjectStore(TreeSource, Protocol):
     """Reads and stores objects."""
-
-    def read_object(self, kind: int, identity: bytes) -> bytes:
-        """Return the verified bytes of an object."""
-        ...
 
     def put_object(self, kind: int, data: bytes) -> bytes:
         """Store an object and return its id."""
@@ -42,10 +39,10 @@ class ObjectStore(Protocol):
 class Scratch:
     """An object store in memory over a real one: for trees that are looked at and never kept."""
 
-    def __init__(self, source: ObjectSource, identify: object) -> None:
-        """Read what is not here from ``source``; ``identify`` is the repository's id hasher."""
+    def __init__(self, source: ObjectSource, hasher: IdHasher) -> None:
+        """Read what is not here from ``source``; ``hasher`` is the repository's."""
         self._source = source
-        self._hasher = identify
+        self.hasher = hasher
         self._objects: dict[bytes, bytes] = {}
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
@@ -55,7 +52,7 @@ class Scratch:
 
     def put_object(self, kind: int, data: bytes) -> bytes:
         """Keep an object in memory."""
-        identity: bytes = self._hasher.id(kind, data)  # type: ignore[attr-defined]
+        identity = self.hasher.id(kind, data)
         self._objects[identity] = data
         return identity
 

@@ -37,17 +37,36 @@ def chunks_of(source: ObjectSource, identity: bytes, size: int) -> Iterator[tupl
     """Yield (chunk id, length) of a file of ``size`` bytes, in order.
 
     Raises:
-        FormatError: when the nodes do not add up to ``size`` or stand on wrong levels.
+        FormatError: when the nodes do not add up to ``size``, stand on wrong levels, or are cut otherwise than
+            :func:`build` cuts: the same chunks would then have two manifests.
     """
-    yield from _below(source, identity, size, None)
+    node = _node(source, identity, size, last=True)
+    if len(node.lengths) == 1:
+        raise FormatError("a manifest lists a single chunk or node, which says the same", where=identity.hex()[:16])
+    yield from _below(source, node, last=True)
 
 
-def _below(source: ObjectSource, identity: bytes, size: int, level: int | None) -> Iterator[tuple[bytes, int]]:
-    node = manifest.decode(source.read_object(ids.MANIFEST, identity))
-    if node.size != size or (level is not None and node.level != level):
-        raise FormatError("a manifest does not describe the file that names it", where=identity.hex()[:16])
-    for child, length in zip(manifest.ids_of(node), node.lengths, strict=True):
-        if node.level:
-            yield from _below(source, child, length, node.level - 1)
-        else:
+def _below(source: ObjectSource, node: manifest.Node, *, last: bool) -> Iterator[tuple[bytes, int]]:
+    end = len(node.lengths) - 1
+    for i, (child, length) in enumerate(zip(manifest.ids_of(node), node.lengths, strict=True)):
+        if not node.level:
             yield child, length
+            continue
+        below = _node(source, child, length, last=last and i == end)
+        if below.level != node.level - 1:
+            raise _other(child)
+        yield from _below(source, below, last=last and i == end)
+
+
+def _node(source: ObjectSource, identity: bytes, size: int, *, last: bool) -> manifest.Node:
+    node = manifest.decode(source.read_object(ids.MANIFEST, identity))
+    if node.size != size:
+        raise _other(identity)
+    marks = manifest.ids_of(node)
+    if not nodes.is_one(len(marks), nodes.MANIFEST_SHAPE, marks.__getitem__, last=last):
+        raise FormatError("a manifest was cut where the format does not cut", where=identity.hex()[:16])
+    return node
+
+
+def _other(identity: bytes) -> FormatError:
+    return FormatError("a manifest does not describe the file that names it", where=identity.hex()[:16])

@@ -54,40 +54,84 @@ class Tables:
         if not which.root:
             at = bisect_left(which.pairs, (key,))
             return which.pairs[at][1] if at < len(which.pairs) and which.pairs[at][0] == key else None
-        node = self._node(which.root, None)
-        while node.level:
+        node, low, last = self._root(which), None, True
+        while True:
             at = bisect_left(node.keys, key)
             if at == len(node.keys):
                 return None
-            node = self._node(node.values[at], node.level - 1)
-        at = bisect_left(node.keys, key)
-        return node.values[at] if at < len(node.keys) and node.keys[at] == key else None
+            if not node.level:
+                return node.values[at] if node.keys[at] == key else None
+            node, low, last = self._child(node, at, low, last=last)
 
     def items(self, which: log.Table, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the pairs whose key begins with ``prefix``, in order of key."""
-        if which.root:
-            yield from self._below(self._node(which.root, None), prefix)
-        else:
+        """Yield the pairs whose key begins with ``prefix``, in order of key; all of them are counted."""
+        if not which.root:
             yield from ((key, value) for key, value in which.pairs if key.startswith(prefix))
+            return
+        found = 0
+        for pair in self._below(self._root(which), prefix, None, last=True):
+            found += 1
+            yield pair
+        if not prefix and found != which.count:
+            raise FormatError("a table does not hold as many pairs as the checkpoint says")
 
-    def _below(self, node: table.Node, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        at = bisect_left(node.keys, prefix)
-        for key, value in zip(node.keys[at:], node.values[at:], strict=True):
+    def _below(
+        self, node: table.Node, prefix: bytes, low: bytes | None, *, last: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        for at in range(bisect_left(node.keys, prefix), len(node.keys)):
+            key = node.keys[at]
             if not node.level:
                 if not key.startswith(prefix):
                     return
-                yield key, value
+                yield key, node.values[at]
             else:
-                yield from self._below(self._node(value, node.level - 1), prefix)
+                child, before, is_last = self._child(node, at, low, last=last)
+                yield from self._below(child, prefix, before, last=is_last)
                 if key > prefix and not key.startswith(prefix):
                     return
 
-    def _node(self, identity: bytes, level: int | None) -> table.Node:
+    def _root(self, which: log.Table) -> table.Node:
+        """Return the root of a table.
+
+        Raises:
+            FormatError: when a writer would have made none for so many pairs.
+        """
+        node = self._node(which.root)
+        most = nodes.TABLE_SHAPE.maximum ** (node.level + 1)
+        if (
+            not log.INLINE_LIMIT < which.count <= most
+            or (not node.level and len(node.keys) != which.count)
+            or len(node.keys) == 1
+        ):
+            raise FormatError("a table does not hold as many pairs as the checkpoint says")
+        return node
+
+    def _child(
+        self, node: table.Node, at: int, low: bytes | None, *, last: bool
+    ) -> tuple[table.Node, bytes | None, bool]:
+        """Return a node below ``node``, held against it, the key that it follows, and whether it is last of its level.
+
+        Args:
+            node: an inner node.
+            at: the position of the child.
+            low: the key that ``node`` follows.
+            last: whether ``node`` is the last of its level; only such a node may be shorter than cuts make it.
+        """
+        child = self._node(node.values[at])
+        low = node.keys[at - 1] if at else low
+        last = last and at == len(node.keys) - 1
+        if child.level != node.level - 1:
+            raise FormatError("a table node stands on the wrong level")
+        if not child.keys or child.keys[-1] != node.keys[at] or (low is not None and child.keys[0] <= low):
+            raise FormatError("a table node is not what the node above it says")
+        if not last and len(child.keys) < nodes.TABLE_SHAPE.minimum:
+            raise FormatError("a table node was cut where the format does not cut")
+        return child, low, last
+
+    def _node(self, identity: bytes) -> table.Node:
         node = self._nodes.get(identity)
         if node is None:
             node = self._nodes[identity] = table.decode(self._source.read_object(ids.TABLE, identity))
-        if level is not None and node.level != level:
-            raise FormatError("a table node stands on the wrong level")
         return node
 
 

@@ -17,6 +17,7 @@ from dvtool.store import keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dvtool.digest import IdHasher
     from dvtool.store.claims import Claims
     from dvtool.store.packs import FinishedPack, PackWriter
     from dvtool.store.state import State
@@ -47,6 +48,11 @@ class Transaction:
     def __exit__(self, *_failure: object) -> None:
         """Remove unfinished files; after :meth:`commit` there are none."""
         self.abandon()
+
+    @property
+    def hasher(self) -> IdHasher:
+        """What makes the ids of this repository."""
+        return self.store.hasher
 
     def put_object(self, kind: int, data: bytes) -> bytes:
         """Store a metadata object unless it is there already, and return its id."""

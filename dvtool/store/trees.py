@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dvtool import ids, paths
 from dvtool.errors import FormatError, IntegrityError
-from dvtool.formats import tree
+from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dvtool.store.tables import ObjectSource
+    from dvtool.digest import IdHasher
 
 DEPTH_LIMIT: Final = 2048
 """Directories nest no deeper; Linux itself refuses paths of more than 4,096 bytes, so 2,048 names."""
@@ -22,12 +22,26 @@ DEPTH_LIMIT: Final = 2048
 _NODES_KEPT: Final = 256
 
 
+class TreeSource(Protocol):
+    """Reads objects, and knows how ids are made."""
+
+    @property
+    def hasher(self) -> IdHasher:
+        """What makes ids of contents."""
+        ...
+
+    def read_object(self, kind: int, identity: bytes) -> bytes:
+        """Return the verified bytes of an object."""
+        ...
+
+
 class Trees:
     """Reads trees from a source of objects."""
 
-    def __init__(self, source: ObjectSource) -> None:
+    def __init__(self, source: TreeSource) -> None:
         """Remember the source; decoded nodes are kept, up to a number."""
         self._source = source
+        self._nothing = source.hasher.id(ids.CHUNK, b"")
         self._nodes: dict[bytes, tree.Leaf | tree.Inner] = {}
         self._names: dict[bytes, list[str]] = {}
         self._leaves: dict[bytes, list[tuple[str, bytes, tree.Totals]]] = {}
@@ -37,12 +51,20 @@ class Trees:
         node = self._nodes.get(identity)
         if node is None:
             node = tree.decode(self._source.read_object(ids.TREE, identity))
+            if isinstance(node, tree.Leaf) and 0 in node.sizes:
+                self._require_nothing(node)
             if len(self._nodes) >= _NODES_KEPT:
                 self._nodes.clear()
                 self._names.clear()
                 self._leaves.clear()
             self._nodes[identity] = node
         return node
+
+    def _require_nothing(self, leaf: tree.Leaf) -> None:
+        """Check that every empty file has the one id that an empty file has, so that it has no second form."""
+        for i, (kind, size) in enumerate(zip(leaf.kinds, leaf.sizes, strict=True)):
+            if not size and kind in tree.REGULAR and leaf.ids[i * ids.ID_SIZE : (i + 1) * ids.ID_SIZE] != self._nothing:
+                raise FormatError("a tree node names an empty file by another id than that of no bytes")
 
     def totals(self, identity: bytes) -> tree.Totals:
         """Return what lies in and below a directory."""
@@ -79,7 +101,9 @@ class Trees:
             names = self._names_of(identity, node)
             found.append((names[-1] if names else "", identity, node.totals))
         else:
-            self._gather(node, node.level, found)
+            if len(node.children) == 1:
+                raise FormatError("a tree node stands over a single other one, which says the same")
+            self._gather(node, node.level, found, last=True)
             if any(before[0] >= after[0] for before, after in itertools.pairwise(found)):
                 raise _unsaid()
         self._leaves[identity] = found
@@ -91,9 +115,12 @@ class Trees:
             names = self._names[identity] = tree.names_of(leaf)
         return names
 
-    def _gather(self, node: tree.Inner, level: int, found: list[tuple[str, bytes, tree.Totals]]) -> None:
+    def _gather(self, node: tree.Inner, level: int, found: list[tuple[str, bytes, tree.Totals]], *, last: bool) -> None:
         if node.level != level:
             raise FormatError("a tree node stands on the wrong level")
+        least = nodes.TREE_SHAPE.minimum
+        if not last and (len(node.children) < least or node.children[-1].entries < least**level):
+            raise FormatError("a tree node was cut where the format does not cut")
         names = tree.names_of(node)
         for i, (name, totals) in enumerate(zip(names, node.children, strict=True)):
             identity = node.ids[i * ids.ID_SIZE : (i + 1) * ids.ID_SIZE]
@@ -105,7 +132,7 @@ class Trees:
                 raise FormatError("a tree node stands on the wrong level")
             if child.totals != totals or tree.names_of(child)[-1] != name:
                 raise _unsaid()
-            self._gather(child, level - 1, found)
+            self._gather(child, level - 1, found, last=last and i == len(names) - 1)
 
     def leaf(self, identity: bytes) -> tree.Leaf:
         """Return a leaf.

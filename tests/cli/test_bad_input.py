@@ -311,7 +311,7 @@ def test_41_erased_content_says_that_it_was_erased(data):
     assert root is not None
     entry = session.trees.resolve(root, "data/a.txt")
     assert entry is not None
-    gone = tree.Entry(tree.ERASED, entry.size, entry.id, 0, ((bytes(16), 1),))
+    gone = tree.Entry(tree.ERASED, 0, bytes(32), 0, ((bytes(16), 1),))
     with session.lock(), session.store.transaction() as transaction:
         editor = Editor(transaction, session.store.secrets.split)
         changed = editor.apply(session.stage().tree, {"data": {"a.txt": gone}})

@@ -7,8 +7,10 @@ import pytest
 
 from dvtool import ids, paths
 from dvtool.errors import ConflictError, DvError, FormatError, IntegrityError
-from dvtool.formats import log, project, snapshot, table, tree
+from dvtool.formats import log, manifest, nodes, project, snapshot, table, tree
 from dvtool.repo import Repo
+from dvtool.store import manifests, tables
+from dvtool.store.editing import Editor
 from dvtool.store.state import EMPTY, State
 from dvtool.store.treediff import diff_trees
 from dvtool.store.trees import Trees
@@ -17,6 +19,14 @@ from dvtool.testing.objects import RememberedObjects
 ONE = bytes(31) + b"\1"
 SHORT = bytes(15) + b"\1"
 FILE = tree.Entry(tree.FILE, 1, ONE)
+SMALL = nodes.Shape(minimum=2, spread=3, maximum=8)
+
+
+@pytest.fixture
+def small_nodes(monkeypatch):
+    """Let nodes be so small that two names make one."""
+    for shape in ("TREE_SHAPE", "MANIFEST_SHAPE", "TABLE_SHAPE"):
+        monkeypatch.setattr(nodes, shape, SMALL)
 
 
 def leaf(objects, *names):
@@ -24,10 +34,17 @@ def leaf(objects, *names):
     return objects.put_object(ids.TREE, data), totals
 
 
-def directory(objects, lasts, leaves):
+def directory(objects, lasts, below, level=1):
     return objects.put_object(
-        ids.TREE, tree.encode_inner(1, lasts, [identity for identity, _totals in leaves], [t for _id, t in leaves])
+        ids.TREE, tree.encode_inner(level, lasts, [identity for identity, _totals in below], [t for _id, t in below])
     )
+
+
+def middle(objects, *leaves):
+    """A node over leaves of these names, and its totals."""
+    made = [leaf(objects, *names) for names in leaves]
+    identity = directory(objects, [names[-1] for names in leaves], made)
+    return identity, tree.sum_totals([totals for _id, totals in made])
 
 
 @pytest.mark.parametrize(
@@ -35,6 +52,7 @@ def directory(objects, lasts, leaves):
     [(("b", "c"), (("a", "b"), ("a", "c"))), (("b", "d"), (("a", "b"), ("c",))), (("a", "b"), (("a", "b"), ("b",)))],
     ids=["overlapping", "another last name", "beyond its last name"],
 )
+@pytest.mark.usefixtures("small_nodes")
 def test_nodes_that_do_not_follow_each_other_are_refused_by_every_reader(lasts, names):
     objects = RememberedObjects()
     crafted = directory(objects, lasts, [leaf(objects, *each) for each in names])
@@ -47,14 +65,165 @@ def test_nodes_that_do_not_follow_each_other_are_refused_by_every_reader(lasts, 
         [trees.get(crafted, name) for name in "abcd"]
 
 
+def refused_by_every_reader(objects, crafted, match, names):
+    trees = Trees(objects)
+    for read in (
+        lambda: list(trees.entries(crafted)),
+        lambda: list(trees.walk(crafted)),
+        lambda: diff_trees(trees, trees, None, crafted),
+        lambda: [trees.get(crafted, name) for name in names],
+        lambda: Editor(objects, ONE).edit(crafted, {names[0]: None}),
+    ):
+        with pytest.raises(DvError, match=match):
+            read()
+
+
+@pytest.mark.usefixtures("small_nodes")
 def test_totals_of_a_high_node_are_held_against_those_below():
     objects = RememberedObjects()
-    low = [leaf(objects, "a"), leaf(objects, "b")]
-    middle = directory(objects, ("a", "b"), low)
-    lie = tree.Totals(entries=2, files=10**6, size=10**9)
-    top = objects.put_object(ids.TREE, tree.encode_inner(2, ("b",), [middle], [lie]))
-    with pytest.raises(DvError):
-        list(Trees(objects).entries(top))
+    below = [middle(objects, ("a", "b"), ("c", "d")), middle(objects, ("e", "f"), ("g",))]
+    good = directory(objects, ("d", "g"), below, 2)
+    assert len(list(Trees(objects).entries(good))) == 7
+    below[0] = (below[0][0], msgspec.structs.replace(below[0][1], files=10**6, size=10**9))
+    refused_by_every_reader(objects, directory(objects, ("d", "g"), below, 2), "not what the node above", "abcdefg")
+
+
+@pytest.mark.usefixtures("small_nodes")
+@pytest.mark.parametrize(
+    "below",
+    [
+        ([("a", "b")], [("c", "d"), ("e", "f")]),
+        ([("a", "b"), ("c",)], [("d", "e"), ("f",)]),
+    ],
+    ids=["one node in the first", "a short leaf at the end of the first"],
+)
+def test_a_tree_that_is_cut_where_none_is_cut_is_refused(below):
+    objects = RememberedObjects()
+    made = [middle(objects, *leaves) for leaves in below]
+    made[0] = (made[0][0], msgspec.structs.replace(made[0][1], entries=max(4, made[0][1].entries)))
+    crafted = directory(objects, [leaves[-1][-1] for leaves in below], made, 2)
+    refused_by_every_reader(objects, crafted, "cut|not what the node above", "abcdef")
+
+
+def test_a_node_over_a_single_other_one_is_refused():
+    objects = RememberedObjects()
+    refused_by_every_reader(objects, directory(objects, ("b",), [leaf(objects, "a", "b")]), "a single other", "ab")
+
+
+@pytest.mark.parametrize("kind", [tree.FILE, tree.EXECUTABLE])
+@pytest.mark.parametrize("identity", [ONE, bytes(32)])
+def test_an_empty_file_has_one_form_only(kind, identity):
+    objects = RememberedObjects()
+    empty = tree.Entry(kind, 0, objects.hasher.id(ids.CHUNK, b""))
+    good = objects.put_object(ids.TREE, tree.encode_leaf(["a", "b"], [FILE, empty])[0])
+    assert dict(Trees(objects).entries(good)) == {"a": FILE, "b": empty}
+    crafted = objects.put_object(ids.TREE, tree.encode_leaf(["a", "b"], [FILE, empty._replace(id=identity)])[0])
+    refused_by_every_reader(objects, crafted, "empty file", "ab")
+
+
+def test_dv_itself_stores_empty_files_in_that_form(tmp_path):
+    os.makedirs(f"{tmp_path}/repo/data")
+    (tmp_path / "repo/data/empty").write_bytes(b"")
+    repo = Repo.init(f"{tmp_path}/repo")
+    repo.add(["data"])
+    session = repo.workspace.session
+    staged = session.stage().tree
+    assert staged is not None
+    entry = session.trees.resolve(staged, "data/empty")
+    assert entry == tree.Entry(tree.FILE, 0, session.store.hasher.id(ids.CHUNK, b""))
+
+
+LOW, HIGH = bytes(32), b"\xff" * 32
+"""Ids of chunks: a node may end with the first and not with the second."""
+
+
+def listed(objects, level, identities, length=1):
+    lengths = [length] * len(identities)
+    return objects.put_object(ids.MANIFEST, manifest.encode(level, identities, lengths))
+
+
+@pytest.mark.usefixtures("small_nodes")
+@pytest.mark.parametrize(
+    ("pieces", "fault"),
+    [
+        ([[LOW]], "single"),
+        ([[HIGH, LOW, HIGH]], "cut"),
+        ([[HIGH] * 8, [HIGH]], None),
+        ([[HIGH, LOW], [HIGH]], None),
+        ([[HIGH, HIGH], [HIGH, HIGH]], "cut"),
+        ([[LOW], [LOW, LOW]], "cut"),
+    ],
+    ids=["one chunk", "too late", "the longest", "as dv does", "too early", "too short"],
+)
+def test_a_manifest_has_one_form_only(pieces, fault):
+    objects = RememberedObjects()
+    below = [listed(objects, 0, piece) for piece in pieces]
+    lengths = [len(piece) for piece in pieces]
+    root = below[0]
+    if len(below) > 1:
+        root = objects.put_object(ids.MANIFEST, manifest.encode(1, below, lengths))
+    chunks = [chunk for piece in pieces for chunk in piece]
+    if fault is None:
+        assert [chunk for chunk, _length in manifests.chunks_of(objects, root, sum(lengths))] == chunks
+        assert manifests.build(chunks, [1] * len(chunks), objects) == root
+    else:
+        with pytest.raises(FormatError, match=fault):
+            list(manifests.chunks_of(objects, root, sum(lengths)))
+
+
+def test_a_manifest_over_a_single_node_is_refused():
+    objects = RememberedObjects()
+    root = listed(objects, 1, [listed(objects, 0, [HIGH, HIGH])], length=2)
+    with pytest.raises(FormatError, match="single"):
+        list(manifests.chunks_of(objects, root, 2))
+
+
+PAIRS = [(f"runs/{number:04}".encode(), ONE) for number in range(log.INLINE_LIMIT + 64)]
+
+
+MANY = len(PAIRS)
+
+
+def table_of(objects, runs, *, lasts=None, count=MANY):
+    """A table in two levels, its nodes of these pairs."""
+    below = [objects.put_object(ids.TABLE, table.encode(0, [k for k, _ in run], [v for _, v in run])) for run in runs]
+    lasts = lasts or [run[-1][0] for run in runs]
+    return log.Table(count=count, root=objects.put_object(ids.TABLE, table.encode(1, lasts, below)))
+
+
+class Followed(RememberedObjects):
+    def follow(self, _segments):
+        pass
+
+
+HALVES = (PAIRS[:100], PAIRS[100:])
+LAST = PAIRS[-1][0]
+BAD_TABLES = {
+    "more pairs than it has": lambda o: table_of(o, HALVES, count=MANY + 1),
+    "fewer pairs than it has": lambda o: table_of(o, HALVES, count=MANY - 1),
+    "so few that there is no root": lambda o: table_of(o, HALVES, count=1),
+    "more than two levels hold": lambda o: table_of(o, HALVES, count=2**21),
+    "a root over a single node": lambda o: table_of(o, [PAIRS]),
+    "an empty node": lambda o: table_of(o, [HALVES[0], [], HALVES[1]], lasts=[PAIRS[99][0], b"runs/00999", LAST]),
+    "a node below the minimum": lambda o: table_of(o, [PAIRS[:63], PAIRS[63:]]),
+    "another last key": lambda o: table_of(o, HALVES, lasts=[b"runs/00995", LAST]),
+    "nodes that overlap": lambda o: table_of(o, [PAIRS[:100], PAIRS[90:]], count=MANY + 10),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_table_that_is_not_what_its_root_says_is_refused(name):
+    objects = Followed()
+    good = table_of(objects, [PAIRS[:100], PAIRS[100:]])
+    reader = tables.Tables(objects)
+    assert list(reader.items(good, b"")) == PAIRS
+    assert all(reader.get(good, key) == value for key, value in PAIRS)
+    crafted = BAD_TABLES[name](objects)
+    with pytest.raises(FormatError):
+        list(reader.items(crafted, b""))
+    if "pairs than it has" not in name:
+        with pytest.raises(FormatError):
+            [reader.get(crafted, key) for key in (*dict(PAIRS), b"runs/00995")]
 
 
 def test_a_list_that_is_longer_than_any_node_takes_no_memory():
@@ -78,8 +247,6 @@ def test_a_snapshot_with_files_outside_its_roots_is_not_checked_out(tmp_path):
     good = session.snapshot(head)
     entry = session.trees.resolve(good.root, "data/a")
     with session.store.transaction() as transaction:
-        from dvtool.store.editing import Editor
-
         editor = Editor(transaction, session.store.secrets.split)
         root = editor.apply(good.root, {"": {"conftest.py": entry}})
         totals = editor.trees.totals(root)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from dvtool import paths
 from dvtool.errors import FormatError
-from dvtool.formats import codec, nodes, tree
+from dvtool.formats import codec, manifest, nodes, tree
 
 ONE = bytes(31) + b"\1"
 ERASURE = bytes(15) + b"\1"
@@ -20,20 +20,23 @@ tallies = st.dictionaries(st.binary(min_size=16, max_size=16), st.integers(1, 10
 identities = st.binary(min_size=32, max_size=32)
 sizes = st.integers(0, 2**50)
 short_files = st.builds(
-    tree.Entry, st.sampled_from([tree.FILE, tree.EXECUTABLE]), sizes, identities, st.just(1), st.just(())
-)
-# Links and long files always have content.
-with_content = st.builds(
     tree.Entry,
-    st.sampled_from(sorted({tree.SYMLINK, *tree.LONG})),
-    st.integers(1, 2**50),
+    st.sampled_from([tree.FILE, tree.EXECUTABLE]),
+    st.integers(0, manifest.CHUNK_LIMIT),
     identities,
     st.just(1),
     st.just(()),
 )
-files = short_files | with_content
+# Links and long files always have content.
+long_files = st.builds(
+    tree.Entry, st.sampled_from(sorted(tree.LONG)), st.integers(1, 2**50), identities, st.just(1), st.just(())
+)
+links = st.builds(
+    tree.Entry, st.just(tree.SYMLINK), st.integers(1, tree.SYMLINK_LIMIT), identities, st.just(1), st.just(())
+)
+files = short_files | long_files | links
 directories = st.builds(tree.Entry, st.just(tree.DIRECTORY), sizes, identities, st.integers(0, 2**40), tallies)
-erased = st.builds(tree.Entry, st.just(tree.ERASED), sizes, identities, st.just(0), tallies)
+erased = st.builds(tree.Entry, st.just(tree.ERASED), st.just(0), st.just(bytes(32)), st.just(0), tallies.filter(bool))
 contents = st.dictionaries(names, files | directories | erased, max_size=30)
 
 
@@ -75,12 +78,15 @@ def test_a_leaf_comes_back_as_it_went_in(contents, here):
 
 
 @given(
-    children=st.lists(
-        st.builds(tree.Totals, entries=sizes, files=sizes, size=sizes, erased=tallies), min_size=1, max_size=6
-    ),
-    level=st.integers(1, nodes.MAX_LEVEL),
+    children=st.lists(st.builds(tree.Totals, files=sizes, size=sizes, erased=tallies), min_size=1, max_size=6),
+    level=st.integers(1, 7),
+    extra=st.integers(0, 1000),
 )
-def test_an_inner_node_comes_back_as_it_went_in(children, level):
+def test_an_inner_node_comes_back_as_it_went_in(children, level, extra):
+    least = nodes.TREE_SHAPE.minimum**level
+    children = [msgspec.structs.replace(each, entries=least + extra) for each in children[1:]] + [
+        msgspec.structs.replace(children[0], entries=1 + extra)
+    ]
     lasts = [f"name {i}" for i in range(len(children))]
     node = tree.decode(tree.encode_inner(level, lasts, [ONE] * len(children), children))
     assert isinstance(node, tree.Inner)
@@ -239,6 +245,52 @@ def test_an_impossible_tally_is_refused(tally):
         tree.decode(tree.encode_leaf([], [], tally)[0])
     with pytest.raises(FormatError):
         tree.decode(tree.encode_inner(1, ["a"], [ONE], [tree.Totals(erased=tally)]))
+
+
+GONE = tree.Entry(tree.ERASED, 0, bytes(32), 0, ((ERASURE, 1),))
+
+
+@pytest.mark.parametrize("change", [{"size": 1}, {"id": ONE}, {"erased": ()}], ids=["size", "id", "no tally"])
+def test_an_erased_entry_that_keeps_something_or_names_no_erasure_is_refused(change):
+    tree.decode(tree.encode_leaf(["a", "b"], [GONE, GONE])[0])
+    for entries in ([GONE._replace(**change), GONE], [GONE, GONE._replace(**change)]):
+        with pytest.raises(FormatError, match="erased"):
+            tree.decode(tree.encode_leaf(["a", "b"], entries)[0])
+
+
+def test_a_tally_of_nothing_is_no_second_form_of_none():
+    totals = tree.Totals(entries=1, files=0, size=1)
+    tree.decode(leaf(kinds=b"d", counts=[0], totals=totals))
+    with pytest.raises(FormatError, match="nothing was erased"):
+        tree.decode(leaf(kinds=b"d", counts=[0], tallies=[(0, ())], totals=totals))
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        (tree.SYMLINK, tree.SYMLINK_LIMIT),
+        (tree.FILE, manifest.CHUNK_LIMIT),
+        (tree.EXECUTABLE, manifest.CHUNK_LIMIT),
+    ],
+)
+def test_what_is_one_chunk_is_not_longer_than_a_chunk(kind, limit):
+    other = tree.Entry(tree.LONG_FILE, 2**40, ONE)
+    tree.decode(tree.encode_leaf(["a", "b"], [tree.Entry(kind, limit, ONE), other])[0])
+    with pytest.raises(FormatError, match="longer"):
+        tree.decode(tree.encode_leaf(["a", "b"], [tree.Entry(kind, limit + 1, ONE), other])[0])
+
+
+@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("level", [1, 2])
+def test_children_of_impossible_length_are_refused(position, level):
+    least, most = nodes.TREE_SHAPE.minimum**level, nodes.TREE_SHAPE.maximum**level
+    good = [tree.Totals(entries=least), tree.Totals(entries=1)]
+    tree.decode(tree.encode_inner(level, ["m", "z"], [ONE, ONE], good))
+    for impossible in (0, most + 1, *([least - 1] if position == 0 else [])):
+        children = list(good)
+        children[position] = tree.Totals(entries=impossible)
+        with pytest.raises(FormatError, match="does not cut"):
+            tree.decode(tree.encode_inner(level, ["m", "z"], [ONE, ONE], children))
 
 
 @pytest.mark.parametrize("positions", [[1], [-1], [0, 0], [2**40]])

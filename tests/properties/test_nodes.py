@@ -42,7 +42,7 @@ def real_sizes():
 
 
 def file(number):
-    return tree.Entry(tree.FILE, number % 100, digest.sealed_name(str(number).encode()))
+    return tree.Entry(tree.FILE, number % 100 + 1, digest.sealed_name(str(number).encode()))
 
 
 def build(objects, files):

@@ -19,7 +19,7 @@ def trees() -> Iterator[Vector]:
     every_kind = {
         "data": tree.Entry(tree.DIRECTORY, 3000, identity("tree"), 7, erased),
         "empty": tree.Entry(tree.FILE, 0, identity("nothing")),
-        "gone": tree.Entry(tree.ERASED, 40, bytes(32), 0, ((ERASURE, 1),)),
+        "gone": tree.Entry(tree.ERASED, 0, bytes(32), 0, ((ERASURE, 1),)),
         "huge.bin": tree.Entry(tree.LONG_FILE, 5 << 30, identity("manifest")),
         "link": tree.Entry(tree.SYMLINK, 6, identity("target")),
         "long-tool": tree.Entry(tree.LONG_EXECUTABLE, 1 << 20, identity("long tool")),

@@ -6,6 +6,7 @@ import importlib
 from typing import Any, Final
 
 from dvtool.errors import FormatError, IntegrityError
+from dvtool.formats import pack
 
 LEVEL: Final = 1
 SAMPLE: Final = 2048
@@ -46,22 +47,24 @@ def decompress(data: bytes, raw: int) -> bytes:
     """Return the content of a compressed frame.
 
     Args:
-        data: one zstd frame.
+        data: one zstd frame and nothing after it.
         raw: the length that the sealed footer claims; checked against the frame's own header before any memory
             is taken for the content.
 
     Raises:
         IntegrityError: when the lengths differ.
-        FormatError: when it is not a zstd frame.
+        FormatError: when it claims more than a frame may hold, or is not exactly one zstd frame.
     """
     global _decompressor  # noqa: PLW0603 - one context a process; making it costs more than a small frame
+    if raw > pack.FRAME_LIMIT:
+        raise FormatError("a frame claims more than the format allows", why=f"{raw:,} bytes")
     zstandard = importlib.import_module("zstandard")
     try:
         if zstandard.frame_content_size(data) != raw:
             raise IntegrityError("a frame claims another length than its footer", why="it was not written by dv")
         if _decompressor is None:
             _decompressor = zstandard.ZstdDecompressor()
-        plain: bytes = _decompressor.decompress(data, max_output_size=raw)
+        plain: bytes = _decompressor.decompress(data, max_output_size=raw, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise FormatError("a frame does not decompress", why=str(error)) from None
     if len(plain) != raw:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import operator
 import struct
+import sys
+from array import array
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +21,7 @@ from dvtool.errors import FormatError, IntegrityError
 from dvtool.formats import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dvtool.effects import View
 
@@ -59,6 +61,8 @@ class Location(NamedTuple):
         return (top & 0x0F) | (0x80 if top & 0x10 else 0)
 
 
+_PACK_WORD: Final = ids.ID_SIZE // 4
+_RECORD_WORDS: Final = RECORD_SIZE // 4
 _FLAG_BITS: Final = [((flags & 0x0F) | (0x10 if flags & 0x80 else 0)) << 27 for flags in range(256)]
 
 
@@ -77,7 +81,7 @@ class PackEntry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     raw: int
 
 
-class Directory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class _Directory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What the pages hold: the packs, how many records, and the first id (8 bytes of it) of each page."""
 
     packs: tuple[PackEntry, ...]
@@ -85,7 +89,20 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     prefixes: bytes
 
 
-def encode(store: bytes, key: bytes, salt: bytes, packs: Sequence[PackEntry], records: Sequence[bytes]) -> bytes:
+class Directory(_Directory, frozen=True, kw_only=True, array_like=True):
+    """The same with optional sections, a position that is left out when there are none."""
+
+    sections: dict[str, msgspec.Raw] = {}
+
+
+def encode(
+    store: bytes,
+    key: bytes,
+    salt: bytes,
+    packs: Sequence[PackEntry],
+    records: Sequence[bytes],
+    sections: Mapping[str, msgspec.Raw] | None = None,
+) -> bytes:
     """Return an index file.
 
     Args:
@@ -94,21 +111,56 @@ def encode(store: bytes, key: bytes, salt: bytes, packs: Sequence[PackEntry], re
         salt: 32 random bytes.
         packs: the packs covered.
         records: 52 bytes each, ``id | location``; sorted here in place of the caller.
+        sections: optional additions.
+    """
+    return b"".join(pieces(store, key, salt, packs, paged([sorted(records)]), sections))
+
+
+def paged(runs: Iterable[Sequence[bytes]]) -> Iterator[bytes]:
+    """Yield the pages that sorted records make, which come in runs of any length."""
+    rest: list[bytes] = []
+    for run in runs:
+        rest += run
+        whole = len(rest) - len(rest) % PAGE_RECORDS
+        for at in range(0, whole, PAGE_RECORDS):
+            yield b"".join(rest[at : at + PAGE_RECORDS])
+        del rest[:whole]
+    if rest:
+        yield b"".join(rest)
+
+
+def pieces(
+    store: bytes,
+    key: bytes,
+    salt: bytes,
+    packs: Sequence[PackEntry],
+    pages: Iterable[bytes],
+    sections: Mapping[str, msgspec.Raw] | None = None,
+) -> Iterator[bytes]:
+    """Yield an index file piece by piece, so that nobody has to hold all of it; arguments as for :func:`encode`.
+
+    ``pages`` are the records as :func:`paged` makes them.
     """
     header = _HEADER.pack(MAGIC, VERSION, 0, 0, store, salt)
     sealer = Sealer(key)
-    ordered = sorted(records)
-    parts = [header]
+    hasher = digest.SealedHasher()
     prefixes = []
-    for number, at in enumerate(range(0, len(ordered), PAGE_RECORDS)):
-        prefixes.append(ordered[at][:PREFIX_SIZE])
-        page = b"".join(ordered[at : at + PAGE_RECORDS])
-        parts.append(sealer.seal(number, page, header + number.to_bytes(4, "little")))
-    directory = codec.encode(Directory(packs=tuple(packs), records=len(ordered), prefixes=b"".join(prefixes)))
+    count = 0
+    hasher.update(header)
+    yield header
+    for number, page in enumerate(pages):
+        prefixes.append(page[:PREFIX_SIZE])
+        count += len(page) // RECORD_SIZE
+        sealed = sealer.seal(number, page, header + number.to_bytes(4, "little"))
+        hasher.update(sealed)
+        yield sealed
+    directory = encode_directory(
+        Directory(packs=tuple(packs), records=count, prefixes=b"".join(prefixes), sections=dict(sections or {}))
+    )
     sealed = sealer.seal(DIRECTORY_NUMBER, directory, header + DIRECTORY_NUMBER.to_bytes(4, "little"))
-    parts += [sealed, len(sealed).to_bytes(4, "little")]
-    body = b"".join(parts)
-    return body + digest.accident(body)
+    end = sealed + len(sealed).to_bytes(4, "little")
+    hasher.update(end)
+    yield end + hasher.accident()
 
 
 class Reader:
@@ -138,9 +190,11 @@ class Reader:
         if length > DIRECTORY_LIMIT:
             raise FormatError("an index file claims a longer directory than the format allows")
         plain = self._open(DIRECTORY_NUMBER, at, length)
-        self.directory = codec.decode(Directory, plain, what="index directory")
+        self.directory = _decode_directory(plain)
         prefixes = self.directory.prefixes
         self._firsts = [prefixes[i : i + PREFIX_SIZE] for i in range(0, len(prefixes), PREFIX_SIZE)]
+        if any(map(operator.gt, self._firsts, self._firsts[1:])):
+            raise FormatError("the pages of an index file are not in order")
         full = PAGE_RECORDS * RECORD_SIZE + TAG_SIZE
         pages = len(self._firsts)
         last = self.directory.records - (pages - 1) * PAGE_RECORDS if pages else 0
@@ -199,20 +253,31 @@ class Reader:
         """Return the records of a page, joined."""
         page = self._pages.get(number)
         if page is None:
-            full = PAGE_RECORDS * RECORD_SIZE + TAG_SIZE
-            records = self._last if number == len(self._firsts) - 1 else PAGE_RECORDS
-            page = self._open(number, HEADER_SIZE + number * full, records * RECORD_SIZE + TAG_SIZE)
+            page = self._read(number)
             if len(self._pages) >= _PAGES_KEPT:
                 self._pages.clear()
             self._pages[number] = page
         return page
 
-    def records(self) -> Iterator[bytes]:
-        """Yield every record, in order of id."""
+    def pages(self) -> Iterator[bytes]:
+        """Yield the records of every page, joined; none of them is kept.
+
+        Raises:
+            FormatError: when records are not in order.
+        """
+        last = b""
         for number in range(len(self._firsts)):
-            page = self.page(number)
-            for at in range(0, len(page), RECORD_SIZE):
-                yield page[at : at + RECORD_SIZE]
+            page = self._read(number)
+            found = split(page)
+            if last > found[0] or any(map(operator.gt, found, found[1:])):
+                raise FormatError("the records of an index file are not in order")
+            last = found[-1]
+            yield page
+
+    def records(self) -> Iterator[bytes]:
+        """Yield every record, in order of id; raises as :meth:`pages`."""
+        for page in self.pages():
+            yield from split(page)
 
     def verify(self) -> None:
         """Check the trailer over the whole file.
@@ -223,8 +288,31 @@ class Reader:
         if digest.accident(self._data[:-TRAILER_SIZE]) != bytes(self._data[-TRAILER_SIZE:]):
             raise IntegrityError("an index file is damaged", why="its checksum does not match")
 
+    def _read(self, number: int) -> bytes:
+        full = PAGE_RECORDS * RECORD_SIZE + TAG_SIZE
+        records = self._last if number == len(self._firsts) - 1 else PAGE_RECORDS
+        page = self._open(number, HEADER_SIZE + number * full, records * RECORD_SIZE + TAG_SIZE)
+        if page[:PREFIX_SIZE] != self._firsts[number]:
+            raise IntegrityError("a page of an index file does not begin as its directory says")
+        return page
+
     def _open(self, number: int, at: int, length: int) -> bytes:
         return self._sealer.open(number, self._data[at : at + length], self._header + number.to_bytes(4, "little"))
+
+
+def encode_directory(directory: Directory) -> bytes:
+    """Return the bytes of a directory before they are sealed."""
+    if directory.sections:
+        return codec.encode(directory)
+    return codec.encode(_Directory(packs=directory.packs, records=directory.records, prefixes=directory.prefixes))
+
+
+def _decode_directory(plain: bytes) -> Directory:
+    """Return a directory; one without sections is written without their position, and in no other way."""
+    directory = codec.decode(Directory, plain, what="index directory", exact=False)
+    if encode_directory(directory) != plain:
+        raise FormatError("malformed index directory", why="it is not the one way in which its value is written")
+    return directory
 
 
 _PAGES_KEPT = 2048
@@ -244,3 +332,26 @@ def records(identities: Iterable[bytes], *locations: Iterable[int]) -> list[byte
 def unpack(data: bytes) -> tuple[bytes, Location]:
     """Return (id, location) of a record."""
     return data[: ids.ID_SIZE], Location(*_LOCATION.unpack_from(data, ids.ID_SIZE))
+
+
+def split(page: bytes) -> list[bytes]:
+    """Return the records of a page."""
+    return [page[at : at + RECORD_SIZE] for at in range(0, len(page), RECORD_SIZE)]
+
+
+def renumbered(page: bytes, base: int, count: int) -> bytes:
+    """Return a page whose packs come behind ``base`` others.
+
+    Raises:
+        FormatError: when a record names a pack that is not among ``count``.
+    """
+    words = array("I", page)
+    if sys.byteorder == "big":
+        words.byteswap()
+    packs = words[_PACK_WORD::_RECORD_WORDS]
+    if max(packs) >= count:
+        raise FormatError("an index file points outside its packs")
+    words[_PACK_WORD::_RECORD_WORDS] = array("I", [base + pack for pack in packs])
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words.tobytes()

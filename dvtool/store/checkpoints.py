@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
+from dvtool.crypto import KEY_SIZE
 from dvtool.errors import ConflictError
-from dvtool.formats import log
-from dvtool.store import tables
-from dvtool.store.segments import merge
-from dvtool.store.transaction import Transaction, write_segment
+from dvtool.formats import index, keyfile, log
+from dvtool.storage.disk import temporary_name
+from dvtool.store import joining, keys, tables
+from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dvtool.store.segments import Segment
     from dvtool.store.state import Overlay, State
     from dvtool.store.store import Store
+
+_WRITE_SIZE: Final = 1024 * 1024
 
 
 def is_due(state: State) -> bool:
@@ -44,10 +51,9 @@ def write(store: Store) -> None:
         tail = segments[keep:]
         kept = [segment.description for segment in segments[:keep]]
         condemned: list[str] = []
-        if len(tail) > 1:
-            packs, records, pack_keys = merge(tail)
-            added = write_segment(store, packs, records, pack_keys)
-            kept.append(log.Segment(keys=added.keys, index=added.index, records=len(records), packs=len(packs)))
+        joined = _join(store, tail) if len(tail) > 1 else None
+        if joined is not None:
+            kept.append(joined)
             for segment in tail:
                 condemned += [segment.description.keys, segment.description.index]
         else:
@@ -88,3 +94,57 @@ def first_to_merge(records: list[int]) -> int:
         total += records[i]
         start = i
     return start
+
+
+def _join(store: Store, segments: Sequence[Segment]) -> log.Segment | None:
+    """Put one index file and one key file, not yet durable, that say what those of ``segments`` do.
+
+    Returns:
+        what the log is to say of them, or None when the segments hold different sections of one name, which only a
+        program that knows these could bring together; nothing is written then.
+
+    Raises:
+        IntegrityError: when an index or key file is damaged, or what it says cannot be.
+        StorageError: when the disk refuses.
+    """
+    of_index = joining.together([segment.index.directory.sections for segment in segments])
+    of_keys = joining.together([segment.keys.sections for segment in segments])
+    if of_index is None or of_keys is None:
+        return None
+    packs: list[index.PackEntry] = []
+    pack_keys: dict[bytes, bytes] = {}
+    for segment in segments:
+        packs.extend(segment.index.directory.packs)
+        pack_keys.update(segment.keys.packs)
+    entropy = store.entropy
+    key = entropy.bytes(KEY_SIZE)
+    key_name = f"keys/{entropy.bytes(16).hex()}"
+    index_name = f"index/{entropy.bytes(16).hex()}"
+    key_file = keyfile.KeyFile(packs=pack_keys, index=key, sections=of_keys)
+    keys.write_key_file(store.backend, store.format.store, store.secrets.wrap, key_name, key_file, entropy)
+    salt = entropy.bytes(32)
+    pages = index.paged(joining.merged(segments))
+    _put(store, index_name, index.pieces(store.format.store, key, salt, packs, pages, of_index))
+    count = sum(len(segment.index) for segment in segments)
+    return log.Segment(keys=key_name, index=index_name, records=count, packs=len(packs))
+
+
+def _put(store: Store, name: str, pieces: Iterable[bytes]) -> None:
+    """Write a file of the store piece by piece."""
+    path = f"{store.backend.workspace()}/{temporary_name()}"
+    descriptor = store.disk.open_new(path)
+    try:
+        try:
+            waiting = bytearray()
+            for piece in pieces:
+                waiting += piece
+                if len(waiting) >= _WRITE_SIZE:
+                    store.disk.append(descriptor, path, bytes(waiting))
+                    waiting = bytearray()
+            store.disk.append(descriptor, path, bytes(waiting))
+        finally:
+            os.close(descriptor)
+        store.backend.adopt(path, name)
+    except BaseException:
+        store.disk.unlink(path)
+        raise

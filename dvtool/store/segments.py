@@ -199,22 +199,3 @@ class Segments:
             return ("", 0, 0)
         segment, location = found
         return segment.description.index, location.pack, location.offset
-
-
-def merge(segments: Sequence[Segment]) -> tuple[list[index.PackEntry], list[bytes], dict[bytes, bytes]]:
-    """Return packs, records and pack keys of several segments as one."""
-    packs: list[index.PackEntry] = []
-    records: list[bytes] = []
-    pack_keys: dict[bytes, bytes] = {}
-    for segment in segments:
-        base = len(packs)
-        packs.extend(segment.index.directory.packs)
-        pack_keys.update(segment.keys.packs)
-        for record in segment.index.records():
-            identity, location = index.unpack(record)
-            if location.pack >= len(packs) - base:
-                raise IntegrityError(
-                    "an index file points outside its packs", where=segment.description.index, next=RESTORE
-                )
-            records.append(index.record(identity, location._replace(pack=location.pack + base)))
-    return packs, records, pack_keys

@@ -50,7 +50,8 @@ def with_directory(directory, pages=b""):
     """An index file with these pages and this directory, rightly sealed."""
     header = file_of(0)[0][: index.HEADER_SIZE]
     number = index.DIRECTORY_NUMBER
-    sealed = Sealer(KEY).seal(number, codec.encode(directory), header + number.to_bytes(4, "little"))
+    plain = index.encode_directory(directory) if isinstance(directory, index.Directory) else codec.encode(directory)
+    sealed = Sealer(KEY).seal(number, plain, header + number.to_bytes(4, "little"))
     body = header + pages + sealed + len(sealed).to_bytes(4, "little")
     return body + digest.accident(body)
 
@@ -69,10 +70,9 @@ def test_golden_bytes_say_what_they_said(vector, plain):
 def test_golden_bytes_are_written_again_as_they_were(vector):
     reader = index.Reader(vector.data, vector.input("store"), vector.input("key"))
     records = list(reader.records())[::-1]
-    assert (
-        index.encode(vector.input("store"), vector.input("key"), vector.input("salt"), reader.directory.packs, records)
-        == vector.data
-    )
+    store, key, salt = (vector.input(name) for name in ("store", "key", "salt"))
+    directory = reader.directory
+    assert index.encode(store, key, salt, directory.packs, records, directory.sections) == vector.data
 
 
 @given(held=st.dictionaries(identities, places, max_size=40), missing=st.lists(identities, max_size=5))
@@ -233,3 +233,38 @@ def test_whatever_a_directory_claims_only_our_errors_are_raised(records, prefixe
         reader = index.Reader(with_directory(directory, pages), STORE, KEY)
         reader.find(identity)
         list(reader.records())
+
+
+NOTE = {"x-note": msgspec.Raw(msgspec.msgpack.encode("kept as it is"))}
+
+
+def test_sections_come_back_and_take_no_room_where_there_are_none():
+    packs = [index.PackEntry(name=bytes(32), content=1, size=1, frames=1, raw=1)]
+    bare = index.encode(STORE, KEY, bytes(32), packs, [])
+    assert index.encode(STORE, KEY, bytes(32), packs, [], {}) == bare
+    assert index.Reader(bare, STORE, KEY).directory.sections == {}
+    more = index.encode(STORE, KEY, bytes(32), packs, [], NOTE)
+    assert index.Reader(more, STORE, KEY).directory.sections == NOTE
+
+
+def test_a_directory_has_one_encoding_only():
+    index.Reader(with_directory([(), 0, b""]), STORE, KEY)
+    for second in ([(), 0, b"", {}], [(), 0, b"", {}, 0], [(), 0, b"", NOTE, 0]):
+        with pytest.raises(FormatError, match="the one way"):
+            index.Reader(with_directory(second), STORE, KEY)
+
+
+def test_pages_that_are_not_what_the_directory_says_are_refused():
+    records = [index.record(bytes([number // 8]) * 32, location(number)) for number in range(600)]
+    good = index.encode(STORE, KEY, SALT, [ENTRY], records)
+    pages = good[index.HEADER_SIZE : index.HEADER_SIZE + 600 * index.RECORD_SIZE + 3 * 16]
+    first, second, third = (bytes([number // 8]) * 8 for number in (0, 256, 512))
+
+    def opened(*prefixes):
+        return index.Reader(with_directory([(ENTRY,), 600, b"".join(prefixes)], pages), STORE, KEY)
+
+    assert opened(first, second, third).find(bytes([74]) * 32) is not None
+    with pytest.raises(FormatError, match="order"):
+        opened(first, third, second)
+    with pytest.raises(IntegrityError, match="does not begin"):
+        opened(first, second, bytes([74]) * 8).find(bytes([74]) * 32)

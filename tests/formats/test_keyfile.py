@@ -54,3 +54,11 @@ def test_unknown_sections_are_kept():
 def test_keys_and_names_of_the_wrong_length_are_refused(packs, index):
     with pytest.raises(FormatError):
         keyfile.decode(keyfile.encode(keyfile.KeyFile(packs=packs, index=index)))
+
+
+def test_packs_out_of_order_or_named_twice_are_refused():
+    first, second = bytes(32), ONE
+    for pairs in ([second, first], [first, first]):
+        head = b"\x93\x82" + b"".join(b"\xc4\x20" + name + b"\xc4\x20" + ONE for name in pairs)
+        with pytest.raises(FormatError, match="malformed"):
+            keyfile.decode(head + b"\xc4\x20" + ONE + b"\x80")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dvtool import digest, ids
 from dvtool.crypto import Sealer
 from dvtool.formats import index, pack, repokey, sealed, storeformat, tree
-from tests.vectors.vector import KEY, REPOSITORY, STORE, Vector, fill, identity, plain
+from tests.vectors.vector import KEY, REPOSITORY, SECTIONS, STORE, Vector, fill, identity, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +104,15 @@ def indexes() -> Iterator[Vector]:
             },
             data=index.encode(STORE, KEY, salt, entries, records),
         )
+    salt = fill("index salt sections", 32)
+    yield Vector(
+        format="index",
+        name="sections",
+        about="An optional section that this version does not know.",
+        inputs={"key": KEY.hex(), "store": STORE.hex(), "salt": salt.hex()},
+        value={"packs": [], "records": 0, "first": []},
+        data=index.encode(STORE, KEY, salt, (), (), SECTIONS),
+    )
 
 
 def blobs() -> Iterator[Vector]:

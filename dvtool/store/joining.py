@@ -1,0 +1,105 @@
+"""Joins several segments into one: a merge of their sorted records, a few pages of each at a time.
+
+Memory follows the number of segments and packs, not that of records: an index of a hundred million ids is joined in
+the same few megabytes as one of a thousand.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Final
+
+from dvtool import ids
+from dvtool.errors import FormatError, IntegrityError
+from dvtool.formats import index
+from dvtool.store.segments import RESTORE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import msgspec
+
+    from dvtool.store.segments import Segment
+
+PAGES_AT_ONCE: Final = 16
+"""Pages of one segment that are taken in together; 4,096 records, half a megabyte as Python holds them."""
+SAME_ID_LIMIT: Final = 65536
+"""Records of one id in one segment; a pack or two hold an object twice, never so many."""
+
+Sections = dict[str, "msgspec.Raw"]
+
+
+def together(several: Iterable[Mapping[str, msgspec.Raw]]) -> Sections | None:
+    """Return all sections of several files, or None when two have one of the same name that differs."""
+    found: Sections = {}
+    for sections in several:
+        for name, value in sections.items():
+            if bytes(found.setdefault(name, value)) != bytes(value):
+                return None
+    return found
+
+
+def merged(segments: Sequence[Segment]) -> Iterator[list[bytes]]:
+    """Yield the records of all segments in order, run by run, their packs numbered through.
+
+    Raises:
+        IntegrityError: when an index file is damaged, not in order, or points outside its packs.
+    """
+    inputs = []
+    base = 0
+    for segment in segments:
+        inputs.append(_Input(segment, base))
+        base += len(segment.index.directory.packs)
+    while inputs:
+        # Below the least of the last ids in hand nothing can follow any more.
+        bound = min((each.last for each in inputs if each.fill()), default=None)
+        run: list[bytes] = []
+        for each in inputs:
+            run += each.take(bound)
+        run.sort()
+        if run:
+            yield run
+        if bound is None:
+            return
+
+
+class _Input:
+    """The records of one segment that are in hand, and those that follow."""
+
+    def __init__(self, segment: Segment, base: int) -> None:
+        self._segment = segment
+        self._base = base
+        self._count = len(segment.index.directory.packs)
+        self._pages = segment.index.pages()
+        self._records: list[bytes] = []
+        self._more = True
+
+    @property
+    def last(self) -> bytes:
+        """The last id in hand."""
+        return self._records[-1][: ids.ID_SIZE]
+
+    def fill(self) -> bool:
+        """Take in what follows until there are two ids in hand; return whether there is more."""
+        while self._more and (not self._records or self._records[0][: ids.ID_SIZE] == self.last):
+            before = len(self._records)
+            if before > SAME_ID_LIMIT:
+                raise self._damaged("it lists one object over and over")
+            try:
+                for page in itertools.islice(self._pages, PAGES_AT_ONCE):
+                    self._records += index.split(index.renumbered(page, self._base, self._count))
+            except (FormatError, IntegrityError) as error:
+                raise self._damaged(error.what) from None
+            self._more = len(self._records) > before
+        return self._more
+
+    def take(self, bound: bytes | None) -> list[bytes]:
+        """Hand over the records of all ids below ``bound``."""
+        at = len(self._records) if bound is None else bisect_left(self._records, bound)
+        taken = self._records[:at]
+        del self._records[:at]
+        return taken
+
+    def _damaged(self, why: str) -> IntegrityError:
+        return IntegrityError("an index file is damaged", where=self._segment.description.index, why=why, next=RESTORE)

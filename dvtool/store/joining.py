@@ -1,7 +1,7 @@
 """Joins several segments into one: a merge of their sorted records, a few pages of each at a time.
 
-Memory follows the number of segments and packs, not that of records: an index of a hundred million ids is joined in
-the same few megabytes as one of a thousand.
+Memory follows the number of segments and packs, and that of records only by the eight bytes that a directory has of
+each page.
 """
 
 from __future__ import annotations

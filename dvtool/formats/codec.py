@@ -44,5 +44,14 @@ def decode(kind: type[T], data: bytes | bytearray | memoryview, *, what: str, ex
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"malformed {what}", why=str(error)) from None
     if exact and _ENCODER.encode(value) != data:
-        raise FormatError(f"malformed {what}", why="it is not the one way in which its value is written")
+        raise second_encoding(what)
     return value
+
+
+def second_encoding(what: str) -> FormatError:
+    """Return the error for bytes that say what they say in another way than :func:`encode`."""
+    return FormatError(
+        f"malformed {what}",
+        why="it is not the one way in which its value is written",
+        next="upgrade dv if a newer one wrote it; else take another copy of the store",
+    )

@@ -311,7 +311,7 @@ def _decode_directory(plain: bytes) -> Directory:
     """Return a directory; one without sections is written without their position, and in no other way."""
     directory = codec.decode(Directory, plain, what="index directory", exact=False)
     if encode_directory(directory) != plain:
-        raise FormatError("malformed index directory", why="it is not the one way in which its value is written")
+        raise codec.second_encoding("index directory")
     return directory
 
 

@@ -39,7 +39,7 @@ def decode(data: bytes) -> KeyFile:
     """
     keys = codec.decode(KeyFile, data, what="key file", exact=False)
     if encode(keys) != data:
-        raise FormatError("malformed key file", why="it is not the one way in which its value is written")
+        raise codec.second_encoding("key file")
     if any(len(key) != KEY_SIZE for key in (*keys.packs.values(), keys.index)):
         raise FormatError("a key file holds a key of the wrong length")
     if any(len(name) != ids.ID_SIZE for name in keys.packs):

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, DvError, ExistsError, FormatError, IntegrityError, NotFoundError, UsageError
+from dvtool.errors import (
+    ConflictError,
+    DvError,
+    ExistsError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
 from dvtool.formats import lock, log, tree
 from dvtool.git import beside
 from dvtool.history.revisions import Resolved, Revisions
@@ -42,7 +51,9 @@ class Workspace:
     @classmethod
     def open(cls, path: str, context: Context) -> Workspace:
         """Open the repository that holds ``path``; raises as :class:`~dvtool.worktree.session.Session`."""
-        return cls(Session.open(path, context))
+        found = cls(Session.open(path, context))
+        found.note_place()
+        return found
 
     @property
     def revisions(self) -> Revisions:
@@ -202,15 +213,33 @@ class Workspace:
     def worktree_places(self) -> dict[str, str]:
         """Return where the worktrees of this store were last, by id; kept beside the store and never sent anywhere."""
         session = self.session
+        places = self._noted_places()
         holder = os.path.dirname(os.path.dirname(session.layout.store()))
-        try:
-            with open(f"{holder}/{layout.DIRECTORY}/worktrees", "rb") as file:
-                places = msgspec.json.decode(file.read(), type=dict[str, str])
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            places = {}
         places[layout.Layout(holder).read_worktree().id] = holder
         places[session.worktree.id] = session.root
         return places
+
+    def _noted_places(self) -> dict[str, str]:
+        try:
+            with open(f"{os.path.dirname(self.session.layout.store())}/worktrees", "rb") as file:
+                return msgspec.json.decode(file.read(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+
+    def note_place(self) -> None:
+        """Note where this worktree is if it was moved; the one that holds the store is where the store is.
+
+        A copy of a worktree that is still at its place changes nothing.
+        """
+        session = self.session
+        identity = session.worktree.id
+        store = session.layout.store()
+        if store == f"{session.layout.control}/store":
+            return
+        noted = self._noted_places().get(identity)
+        if noted != session.root and (noted is None or not is_worktree(noted, identity, store)):
+            with contextlib.suppress(StorageError):  # a note, which the next command makes again
+                self.remember_worktree_place(identity, session.root)
 
     def remember_worktree_place(self, identity: str, place: str) -> None:
         """Note, beside the store, where a worktree is."""
@@ -220,7 +249,7 @@ class Workspace:
         layout.write_file(path, data, session.context.disk)
 
     def refuse_taken(self, state: State, branch: str, *, here: bool = False) -> None:
-        """Refuse a branch that another worktree (with ``here``: or this one) is on; one removed by hand holds nothing.
+        """Refuse a branch that another worktree (with ``here``: or this one) is on, whether that can be found or not.
 
         Raises:
             ConflictError: when there is such a worktree.
@@ -231,13 +260,18 @@ class Workspace:
             if value != wanted or (name == self.session.head_ref and not here):
                 continue
             places = places if places is not None else self.worktree_places()
-            place = places.get(name.removeprefix("worktrees/"))
-            if place is None or is_worktree(place, name.removeprefix("worktrees/")):
-                raise ConflictError(
-                    f"branch {branch!r} is checked out in another worktree",
-                    where=place or name,
-                    next="make a branch of your own with -b, or work there",
-                )
+            identity = name.removeprefix("worktrees/")
+            place = places.get(identity)
+            missing = place is None or not is_worktree(place, identity, self.session.layout.store())
+            raise ConflictError(
+                f"branch {branch!r} is checked out in another worktree",
+                where=place or identity,
+                why=MISSING if missing else "",
+                next=f"run 'dv status' in it where it is now, or drop it with 'dv worktree remove --force "
+                f"{place or identity}'"
+                if missing
+                else "make a branch of your own with -b, or work there",
+            )
 
     def refuse_merging(self) -> None:
         """Refuse what a merge under way would be lost by.
@@ -400,16 +434,22 @@ class Workspace:
         return lock.decode(beside.lock_at(self.session.root, revision)).snapshot
 
 
-def is_worktree(place: str, identity: str) -> bool:
-    """Return whether the worktree of this id is still at a place; another one may have been made there since.
+MISSING: Final = "it is not where it was: it was moved, or removed by hand"
+"""Why a worktree cannot be found."""
 
-    One whose file cannot be read is taken for the one that was there.
+
+def is_worktree(place: str, identity: str, store: str) -> bool:
+    """Return whether the worktree of this id and store is still at a place.
+
+    Another one may have been made there since, or ``store`` be a copy of the one that it belongs to.  One whose files
+    cannot be read is taken for the one that was there.
     """
     if not os.path.isdir(f"{place}/{layout.DIRECTORY}"):
         return False
+    found = layout.Layout(place)
     try:
-        return layout.Layout(place).read_worktree().id == identity
-    except DvError:
+        return found.read_worktree().id == identity and os.path.samefile(found.store(), store)
+    except (DvError, OSError):
         return True
 
 

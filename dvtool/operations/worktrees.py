@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, DvError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
 from dvtool.storage.disk import sweep_directory, temporary_name
-from dvtool.workspace import Workspace, free_target, is_worktree
+from dvtool.workspace import MISSING, Workspace, free_target, is_worktree
 from dvtool.worktree import apply, layout, room
 from dvtool.worktree.inspect import inspect
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class WorktreeItem(msgspec.Struct, frozen=True, kw_only=True):
     """A worktree: its id, the path where it was last (None: not known), branch, snapshot, whether it is this one.
 
-    ``gone`` says that nothing is at the path any more; ``dv worktree remove`` then drops what the store knows of it.
+    ``gone`` says that it is missing: not at the path any more, since it was moved or removed by hand.  A moved one is
+    found again by the first command that runs in it.
     """
 
     id: str
@@ -54,7 +55,7 @@ def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
                 branch=branch.removeprefix("heads/") if branch is not None else None,
                 snapshot=snapshot.hex() if snapshot is not None else None,
                 current=name == session.head_ref,
-                gone=identity not in places or not is_worktree(places[identity], identity),
+                gone=identity not in places or not is_worktree(places[identity], identity, session.layout.store()),
             )
         )
     return sorted(found, key=lambda item: (not item.current, item.path or "", item.id))
@@ -156,7 +157,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     Raises:
         NotFoundError: when there is none at this place.
         UsageError: when it is this one, or the one that holds the store.
-        ConflictError: when it holds changes and ``force`` was not said.
+        ConflictError: when it holds changes or cannot be found, and ``force`` was not said.
     """
     session = workspace.session
     session.store.refresh()
@@ -164,52 +165,97 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     there = [item for item in list_worktrees(workspace) if target == item.path or directory == item.id]
     found = min(there, key=lambda item: item.gone, default=None)
     if found is None:
+        _sweep(target)
         raise NotFoundError(f"there is no worktree at {directory!r}", next="run 'dv worktree list'")
     target = found.path or target
     if found.current or os.path.isdir(f"{target}/{layout.DIRECTORY}/store"):
         raise UsageError("this worktree holds the store, or is the one you are in", next="change to another one first")
+    going = ""
+    if found.gone and not force and not _is_half_removed(target, found.id):
+        raise _missing(session, target, found)
     if not found.gone:
-        other = Workspace.open(target, context)
-        with other.session.lock():
-            changes = other.leave_to_git(inspect(other.session))
-            staged = other.session.stage().value
-            if not force and (not changes.is_clean or staged is not None):
-                raise ConflictError(
-                    "the worktree holds changes that are not committed",
-                    where=target,
-                    items=tuple(sorted([*changes.modified, *changes.added, *changes.removed])),
-                    next="commit them there, or remove it all the same with --force",
-                )
-            plan = apply.nothing()
-            view = other.session.stage()
-            if view.tree is not None:
-                for path, entry in other.session.trees.walk(view.tree):
-                    (plan.gone_directories if entry.kind == DIRECTORY else plan.removals).add(path)
-            if not force:
-                apply.refuse(
-                    apply.unstored(other.session, plan),
-                    what="these files hold content that is stored nowhere; nothing was removed",
-                    advice="commit them there, or remove the worktree all the same with --force",
-                )
-                apply.require_stored(other.session, plan)
-            apply.execute(other.session, plan)
-        # Out of sight in one step: killed from here on, the next call finds no worktree and drops its refs.
+        _empty(Workspace.open(target, context), target, force=force)
+        # Out of sight in one step: killed from here on, the next call finds it half removed and drops its refs.
         going = f"{target}/{paths.PARTIAL}{temporary_name()}"
         context.disk.rename(f"{target}/{layout.DIRECTORY}", going)
         context.disk.sync_directory(target)
-        shutil.rmtree(going)
-    if os.path.isdir(target) and not os.path.lexists(f"{target}/{layout.DIRECTORY}"):
-        sweep_directory(target, paths.PARTIAL)  # of a removal that was cut short
-        if not os.listdir(target):
-            os.rmdir(target)
     moves: list[log.Action] = []
     for name in (f"worktrees/{found.id}", f"stage/{found.id}"):
         value = session.state.ref(name)
         if value is not None:
             moves.append(log.MoveRef(name=name, old=value, new=None))
     session.store.log.append("worktree", lambda _state: moves)
+    if len(moves) > 1:
+        context.tell(f"what was staged in {target} and not committed is lost")
+    if going:
+        shutil.rmtree(going)
+    _sweep(target)
     workspace.after_change()
     return found
+
+
+def _missing(session: Session, place: str, item: WorktreeItem) -> ConflictError:
+    staged_there = " and what is staged in it" if session.state.ref(f"stage/{item.id}") is not None else ""
+    return ConflictError(
+        "the worktree cannot be found",
+        where=place,
+        why=MISSING,
+        next=f"run 'dv status' in it where it is now, or say --force, which drops its HEAD{staged_there}",
+    )
+
+
+def _empty(other: Workspace, place: str, *, force: bool) -> None:
+    """Remove the tracked files of a worktree.
+
+    Raises:
+        ConflictError: when it holds changes and ``force`` was not said.
+    """
+    with other.session.lock():
+        changes = other.leave_to_git(inspect(other.session))
+        staged = other.session.stage().value
+        if not force and (not changes.is_clean or staged is not None):
+            raise ConflictError(
+                "the worktree holds changes that are not committed",
+                where=place,
+                items=tuple(sorted([*changes.modified, *changes.added, *changes.removed])),
+                next="commit them there, or remove it all the same with --force",
+            )
+        plan = apply.nothing()
+        view = other.session.stage()
+        if view.tree is not None:
+            for path, entry in other.session.trees.walk(view.tree):
+                (plan.gone_directories if entry.kind == DIRECTORY else plan.removals).add(path)
+        if not force:
+            apply.refuse(
+                apply.unstored(other.session, plan),
+                what="these files hold content that is stored nowhere; nothing was removed",
+                advice="commit them there, or remove the worktree all the same with --force",
+            )
+            apply.require_stored(other.session, plan)
+        apply.execute(other.session, plan)
+
+
+def _is_half_removed(place: str, identity: str) -> bool:
+    """Return whether the removal of this worktree was cut short: its control directory is out of sight already."""
+    try:
+        names = [name for name in os.listdir(place) if paths.is_partial(name)]
+    except OSError:
+        return False
+    for name in names:
+        try:
+            if layout.read_worktree_file(f"{place}/{name}/worktree").id == identity:
+                return True
+        except DvError:
+            continue
+    return False
+
+
+def _sweep(place: str) -> None:
+    """Remove what a removal that was cut short left of a worktree."""
+    if os.path.isdir(place) and not os.path.lexists(f"{place}/{layout.DIRECTORY}"):
+        sweep_directory(place, paths.PARTIAL)
+        if not os.listdir(place):
+            os.rmdir(place)
 
 
 def _everything(session: Session, root: bytes) -> Plan:

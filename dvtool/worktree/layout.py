@@ -114,32 +114,37 @@ class Layout:
         return target
 
     def read_worktree(self) -> WorktreeFile:
-        """Return the worktree file.
-
-        Raises:
-            FormatError: when it is missing, malformed or of a newer version.
-            IntegrityError: when its checksum does not match.
-        """
-        try:
-            with open(self.worktree, "rb") as file:
-                data = file.read()
-            value = msgspec.json.decode(data, type=WorktreeFile)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FormatError("the worktree file cannot be read", where=self.worktree, why=str(error)) from None
-        if value.version > VERSION:
-            raise FormatError("a newer dv made this worktree", where=self.worktree, next="upgrade dv")
-        if value.encode() != data or not re.fullmatch("[0-9a-f]{32}", value.id):
-            raise IntegrityError(
-                "the worktree file is damaged",
-                where=self.worktree,
-                why="its checksum does not match",
-                next="restore it from a backup, or make a new worktree with 'dv worktree add' from another one",
-            )
-        return value
+        """Return the worktree file; raises as :func:`read_worktree_file`."""
+        return read_worktree_file(self.worktree)
 
     def write_worktree(self, value: WorktreeFile, disk: Disk) -> None:
         """Replace the worktree file, durably."""
         write_file(self.worktree, value.encode(), disk)
+
+
+def read_worktree_file(path: str) -> WorktreeFile:
+    """Return what the worktree file at ``path`` says.
+
+    Raises:
+        FormatError: when it is missing, malformed or of a newer version.
+        IntegrityError: when its checksum does not match.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        value = msgspec.json.decode(data, type=WorktreeFile)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError("the worktree file cannot be read", where=path, why=str(error)) from None
+    if value.version > VERSION:
+        raise FormatError("a newer dv made this worktree", where=path, next="upgrade dv")
+    if value.encode() != data or not re.fullmatch("[0-9a-f]{32}", value.id):
+        raise IntegrityError(
+            "the worktree file is damaged",
+            where=path,
+            why="its checksum does not match",
+            next="restore it from a backup, or make a new worktree with 'dv worktree add' from another one",
+        )
+    return value
 
 
 def write_file(path: str, data: bytes, disk: Disk, *, durable: bool = True, mode: int = 0o600) -> None:

@@ -1,6 +1,7 @@
 """``dv branch``, ``tag`` and ``worktree``."""
 
 import os
+import shutil
 
 import pytest
 
@@ -220,3 +221,54 @@ def test_a_worktree_without_a_name_costs_nothing(data):
 
 def test_the_branch_that_we_are_on_is_not_given_to_another_worktree(data):
     assert "checked out in another worktree" in data("worktree", "add", "../w", "main", code=12).told
+
+
+def by_place(dv, **options):
+    return {item["path"]: item for item in dv("worktree", "list", "--json", **options).json}
+
+
+def test_a_moved_worktree_keeps_its_branch_and_is_found_by_the_next_command_in_it(other):
+    before, after = (str(other.root.parent / name) for name in ("other", "elsewhere"))
+    os.rename(before, after)
+    assert by_place(other)[before]["gone"]
+    assert "(missing)" in other("worktree", "list").text
+    error = other("checkout", "side", "--json", code=12).error
+    assert error["where"] == before
+    assert "moved" in error["why"]
+    assert "--force" in error["next"]
+    other("branch", "-d", "--force", "side", code=12)
+    other("status", at="../elsewhere")
+    assert not by_place(other)[after]["gone"]
+    assert before not in by_place(other)
+    other("worktree", "remove", "../elsewhere")
+    assert not os.path.exists(after)
+
+
+def test_a_missing_worktree_is_dropped_only_by_force_which_tells_of_its_stage(other):
+    place = other.root.parent / "other"
+    other.write("../other/data/a.txt", "staged there\n")
+    other("add", "data", at="../other")
+    os.rename(place, other.root.parent / "elsewhere")
+    error = other("worktree", "remove", "../other", "--json", code=12).error
+    assert "staged" in error["next"]
+    assert other("status", "--json", at="../elsewhere").json["staged"]["modified"] == ["data/a.txt"]
+    os.rename(other.root.parent / "elsewhere", place)
+    other("status", at="../other")
+    os.rename(place, other.root.parent / "elsewhere")
+    assert "staged" in other("worktree", "remove", "--force", "../other").told
+    assert "does not know" in other("status", at="../elsewhere", code=20).told
+    other("checkout", "side")
+
+
+def test_a_copy_of_a_worktree_does_not_take_its_place(other):
+    shutil.copytree(other.root.parent / "other", other.root.parent / "copy")
+    other("status", at="../copy")
+    assert str(other.root.parent / "other") in by_place(other)
+
+
+def test_a_copy_of_the_store_removes_no_worktree_of_the_original(other):
+    shutil.copytree(other.root, other.root.parent / "copied")
+    other("worktree", "remove", "../other", at="../copied", code=12)
+    other("worktree", "remove", "--force", "../other", at="../copied")
+    assert other("status", "--json", at="../other").json["clean"]
+    assert other.read("../other/data/a.txt") == "a\n"

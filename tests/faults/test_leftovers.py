@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dvtool import paths
+from dvtool.errors import NotFoundError
 from dvtool.repo import Repo
 from dvtool.storage import disk
 
@@ -131,7 +132,8 @@ def test_what_a_killed_making_or_removal_of_a_worktree_left_goes_with_the_next(r
     words = [sys.executable, "-c", script, "partial", "worktree", "remove", "../other"]
     assert subprocess.run(words, cwd=root, check=False, timeout=60).returncode == -signal.SIGKILL
     assert [name for name in os.listdir(tmp_path / "other") if paths.is_partial(name)]
-    Repo.open(str(root)).remove_worktree(str(tmp_path / "other"))
+    with pytest.raises(NotFoundError):  # the store knew before the files went
+        Repo.open(str(root)).remove_worktree(str(tmp_path / "other"))
     assert not (tmp_path / "other").exists()
 
 

@@ -50,13 +50,13 @@ def list_subcommand(settings: Settings, *, json: bool) -> None:
         return
     for item in items:
         place = item.branch or "detached"
-        where = (item.path or item.id) + (" (gone)" if item.gone else "")
+        where = (item.path or item.id) + (" (missing)" if item.gone else "")
         output.say(f"{'*' if item.current else ' '} {where}  {place}  {(item.snapshot or '')[:12]}")
 
 
 @worktree_command.command("remove", epilog=shared.example("dv worktree remove ../review"))
 @click.argument("directory", metavar="DIR")
-@click.option("--force", is_flag=True, help="Remove it with the changes it holds.")
+@click.option("--force", is_flag=True, help="Remove it with the changes it holds, or though it cannot be found.")
 @shared.json_option
 @click.pass_obj
 def remove_subcommand(settings: Settings, *, directory: str, force: bool, json: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,6 +26,7 @@ from dvtool.errors import (
 from dvtool.formats import lock, log, tree
 from dvtool.git import beside
 from dvtool.history.revisions import Resolved, Revisions
+from dvtool.storage.disk import read_regular, word_for
 from dvtool.worktree import layout, settings
 from dvtool.worktree.session import Session
 
@@ -298,12 +300,14 @@ class Workspace:
             FormatError: when it is malformed.
         """
         try:
-            with open(f"{self.session.root}/dv.lock", "rb") as file:
-                return lock.decode(file.read(lock.SIZE_LIMIT + 1))
+            return lock.decode(read_regular(f"{self.session.root}/dv.lock", lock.SIZE_LIMIT + 1))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise FormatError("dv.lock cannot be read", where="dv.lock", why=error.strerror or "") from None
+            advice = "move it away, then run 'dv checkout HEAD' to write it anew"
+            raise FormatError(
+                "dv.lock cannot be read", where="dv.lock", why=error.strerror or "", next=advice
+            ) from None
 
     def lock_matches(self) -> bool:
         """Return whether ``dv.lock`` is missing, or names HEAD's snapshot or one that HEAD's stands for.
@@ -391,10 +395,13 @@ class Workspace:
         """Hold the worktree's lock, with the newest state of the store, and finish what a crash kept from ``dv.lock``.
 
         Raises:
-            ConflictError: when another command holds the lock for too long.
+            ConflictError: when another command holds the lock for too long, or something that is no file stands where
+                dv keeps one of its own in the worktree.
         """
         session = self.session
         with session.lock():
+            self._require_own_files()
+            layout.hide_from_git(session.layout.control, session.context.disk)
             session.store.refresh()
             if self.lock_is_behind():
                 self.write_lock()
@@ -402,6 +409,27 @@ class Workspace:
             else:
                 self._note_lock()
             yield
+
+    def _require_own_files(self) -> None:
+        """Find what stands where dv would read or write a file of its own, before anything is changed.
+
+        Raises:
+            ConflictError: when it is no file.
+        """
+        if self.in_git():
+            beside.require_file(self.session.root)
+        for name in sorted(paths.ROOT_FILES):
+            try:
+                mode = os.stat(f"{self.session.root}/{name}").st_mode
+            except OSError:
+                continue
+            if not stat.S_ISREG(mode):
+                raise ConflictError(
+                    f"{name} is no file, and nothing was changed",
+                    where=name,
+                    why=f"it is {word_for(mode)}",
+                    next="move it away, then run the command again",
+                )
 
     def _note_lock(self) -> None:
         """Remember a ``dv.lock`` that agrees with HEAD, before HEAD moves: a crash is then told from what Git does."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
 from dvtool import paths
-from dvtool.errors import NotFoundError
-from dvtool.storage.disk import sweep_directory, temporary_name
+from dvtool.errors import ConflictError, NotFoundError
+from dvtool.storage.disk import as_ours, read_regular, temporary_name, word_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,29 +97,51 @@ def lock_at(root: str, revision: str) -> bytes:
     return data
 
 
+def require_file(root: str) -> None:
+    """Check that the file with the managed block is a file or missing; Git itself follows no link there.
+
+    Raises:
+        ConflictError: when it is something else.
+    """
+    try:
+        mode = os.lstat(f"{root}/.gitignore").st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        raise ConflictError(
+            ".gitignore is no file, so Git cannot be told to leave the data alone; nothing was changed",
+            where=".gitignore",
+            why=f"it is {word_for(mode)}" + (", which Git does not follow" if stat.S_ISLNK(mode) else ""),
+            next="put a file in its place, then run the command again",
+        )
+
+
 def ignore_roots(root: str, roots: Sequence[str], disk: Disk) -> bool:
     """Keep the managed block of ``.gitignore`` in step with the tracked roots; return whether the file changed.
 
     Lines outside the block stay as they are, byte for byte.
+
+    Raises:
+        ConflictError: when it is no file.
+        StorageError: when the disk refuses.
     """
     if find(root) is None:
         return False
-    path = os.path.realpath(f"{root}/.gitignore")
+    require_file(root)
+    path = f"{root}/.gitignore"
     try:
-        with open(path, "rb") as file:
-            text = file.read()
+        text = read_regular(path)
     except FileNotFoundError:
         text = b""
-    except OSError:
-        return False  # a directory of that name, say: nothing that a command on data should fail for
+    except OSError as error:
+        raise as_ours(error, path) from None
     lines = ["/.dv/", *(f"/{_escaped(name)}" for name in roots if name)]
     if "" in roots:
         lines += ["/*", *(f"!/{name}" for name in (*sorted(OWN), *sorted(paths.ROOT_FILES)))]
     wanted = with_block(text, [line.encode() for line in lines])
     if wanted == text:
         return False
-    sweep_directory(os.path.dirname(path), paths.PARTIAL)  # not the worktree's root when .gitignore is a link
-    temporary = f"{os.path.dirname(path)}/{paths.PARTIAL}{temporary_name()}"
+    temporary = f"{root}/{paths.PARTIAL}{temporary_name()}"
     mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
     disk.write(temporary, wanted, mode=mode)
     disk.rename(temporary, path)

@@ -16,6 +16,7 @@ import msgspec
 from dvtool.errors import DvError
 from dvtool.formats import project
 from dvtool.git import beside
+from dvtool.storage.disk import read_regular
 from dvtool.store import chunker
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def doctor(workspace: Workspace | None, failure: DvError | None = None) -> Diagn
             ("leftovers", _leftovers),
             ("lock file", _lock),
             ("dv.toml", _project),
+            (".dvignore", _ignore),
             ("git", _git),
         ]
         for name, check in each:
@@ -226,10 +228,12 @@ def _lock(workspace: Workspace) -> Check:
 
 def _project(workspace: Workspace) -> Check:
     try:
-        with open(f"{workspace.session.root}/dv.toml", "rb") as file:
-            found = project.decode(file.read(project.SIZE_LIMIT + 1))
+        found = project.decode(read_regular(f"{workspace.session.root}/dv.toml", project.SIZE_LIMIT + 1))
     except FileNotFoundError:
         return Check(name="dv.toml", result=OK, found="there is none, which is fine")
+    except OSError as error:
+        found_there = f"it cannot be read: {error.strerror}"
+        return Check(name="dv.toml", result=FAILED, found=found_there, next="move it away, or make it a file")
     counts = [
         (len(found.remotes), "remotes"),
         (len(found.splits), "splits"),
@@ -240,11 +244,18 @@ def _project(workspace: Workspace) -> Check:
     return Check(name="dv.toml", result=OK, found=said or "it sets nothing but defaults")
 
 
+def _ignore(workspace: Workspace) -> Check:
+    rules = workspace.session.ignore
+    found = "there is none, or it leaves nothing out" if rules.is_empty else "its patterns can be used"
+    return Check(name=".dvignore", result=OK, found=found)
+
+
 def _git(workspace: Workspace) -> Check:
     session = workspace.session
     top = beside.find(session.root)
     if top is None:
         return Check(name="git", result=OK, found="not in a Git repository, which is fine")
+    beside.require_file(session.root)
     index = session.index()
     both = sorted(path for path in beside.all_tracked(session.root) if index.row(path) is not None)
     if both:

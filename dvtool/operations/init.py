@@ -40,6 +40,8 @@ def init(path: str, context: Context) -> str:
             why=f"{outer} is one, and its roots could not be told from this one's",
             next="run the command outside of it, or use that one",
         )
+    if beside.find(root) is not None:
+        beside.require_file(root)
     context.disk.make_directory(root)
     sweep_directory(root, paths.PARTIAL)
     fresh = f"{root}/{paths.PARTIAL}{temporary_name()}"
@@ -61,4 +63,5 @@ def make_control(directory: str, context: Context) -> None:
     store = stores.create_local(f"{directory}/store", clock=context.clock, entropy=context.entropy, disk=context.disk)
     worktree = layout.WorktreeFile(version=layout.VERSION, id=context.entropy.bytes(16).hex())
     stores.first_entry(store, {f"worktrees/{worktree.id}": log.to_symbolic(f"heads/{DEFAULT_BRANCH}")})
+    layout.hide_from_git(directory, context.disk)
     layout.write_file(f"{directory}/worktree", worktree.encode(), context.disk)

@@ -19,6 +19,7 @@ from dvtool.worktree import apply, layout, room
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
+    from dvtool.storage.disk import Disk
     from dvtool.store.state import State
     from dvtool.worktree.apply import Plan
     from dvtool.worktree.session import Context, Session
@@ -96,13 +97,7 @@ def add_worktree(
     # Files first, entry second: a worktree without its ref refuses to work and can be removed, while a ref without
     # its worktree would hold the branch for ever.
     try:
-        context.disk.make_directory(fresh)
-        os.chmod(fresh, 0o700)
-        context.disk.write(f"{fresh}/store", os.fsencode(session.layout.store()) + b"\n")
-        context.disk.sync(f"{fresh}/store")
-        file = layout.WorktreeFile(version=layout.VERSION, id=identity)
-        layout.write_file(f"{fresh}/worktree", file.encode(), context.disk)
-        context.disk.sync_directory(fresh)
+        _make_control(fresh, session.layout.store(), identity, context.disk)
         context.disk.rename(fresh, control)
         context.disk.sync_directory(target)
         context.disk.sync_directory(os.path.dirname(target))
@@ -132,6 +127,18 @@ def add_worktree(
         snapshot=resolved.id.hex(),
         current=False,
     )
+
+
+def _make_control(directory: str, store: str, identity: str, disk: Disk) -> None:
+    """Make the control directory of a worktree whose store is elsewhere."""
+    disk.make_directory(directory)
+    os.chmod(directory, 0o700)
+    disk.write(f"{directory}/store", os.fsencode(store) + b"\n")
+    disk.sync(f"{directory}/store")
+    layout.hide_from_git(directory, disk)
+    file = layout.WorktreeFile(version=layout.VERSION, id=identity)
+    layout.write_file(f"{directory}/worktree", file.encode(), disk)
+    disk.sync_directory(directory)
 
 
 def _free_place(directory: str) -> str:
@@ -168,7 +175,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
         _sweep(target)
         raise NotFoundError(f"there is no worktree at {directory!r}", next="run 'dv worktree list'")
     target = found.path or target
-    if found.current or os.path.isdir(f"{target}/{layout.DIRECTORY}/store"):
+    if found.current or (not found.gone and os.path.isdir(f"{target}/{layout.DIRECTORY}/store")):
         raise UsageError("this worktree holds the store, or is the one you are in", next="change to another one first")
     going = ""
     if found.gone and not force and not _is_half_removed(target, found.id):

@@ -8,6 +8,7 @@ import fcntl
 import functools
 import os
 import re
+import stat
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -61,6 +62,40 @@ def as_ours(error: OSError, path: str) -> StorageError:
         errno.EIO: "the disk reports an error: check its health and its log before anything else",
     }.get(error.errno or 0, "try again; if it stays, check the path by hand")
     return StorageError("the disk refused", where=path, why=error.strerror or str(error), next=advice)
+
+
+def read_regular(path: str, limit: int = -1) -> bytes:
+    """Return what a file holds, or the first ``limit`` bytes of it; a pipe or device in its place keeps nobody waiting.
+
+    Raises:
+        FileNotFoundError: when nothing is there.
+        OSError: when it cannot be read, or is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"it is {word_for(mode)}", path)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
+
+
+def word_for(mode: int) -> str:
+    """Return what a file of this mode is, in words."""
+    for test, word in (
+        (stat.S_ISREG, "a file"),
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISCHR, "a device"),
+    ):
+        if test(mode):
+            return word
+    return "neither a file, a directory nor a symbolic link"
 
 
 def temporary_name() -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Final, Protocol
 
 from dvtool.errors import UsageError
+from dvtool.storage.disk import read_regular
 
 FILE: Final = ".dvignore"
+REPAIR: Final = "move it away, or make it a file that can be read"
 
 
 class _Spec(Protocol):
@@ -29,12 +32,7 @@ class Ignore:
         self._spec: _Spec | None = None
         lines = text.decode("utf-8", "replace").splitlines()
         if any(line.strip() and not line.startswith("#") for line in lines):
-            from pathspec import GitIgnoreSpec
-
-            try:
-                self._spec = GitIgnoreSpec.from_lines(lines)
-            except ValueError as error:
-                raise UsageError("a pattern is malformed", where=FILE, why=str(error), next="mend the line") from None
+            self._spec = _compiled(lines)
 
     @property
     def is_empty(self) -> bool:
@@ -55,12 +53,28 @@ class Ignore:
         ) or self.excludes(path, directory=True)
 
 
+def _compiled(lines: list[str]) -> _Spec:
+    from pathspec import GitIgnoreSpec
+
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except (ValueError, re.error):
+        pass
+    for number, line in enumerate(lines, 1):
+        try:
+            GitIgnoreSpec.from_lines([line])
+        except (ValueError, re.error) as error:
+            raise UsageError(
+                "a pattern is malformed", where=f"{FILE}, line {number}", why=f"{line!r}: {error}", next="mend the line"
+            ) from None
+    raise UsageError("the patterns are malformed", where=FILE, next="mend them")
+
+
 def load(root: str) -> Ignore:
     """Return the rules of the repository at ``root``; none when it has no ``.dvignore``."""
     try:
-        with open(os.path.join(root, FILE), "rb") as file:
-            return Ignore(file.read())
+        return Ignore(read_regular(os.path.join(root, FILE)))
     except FileNotFoundError:
         return Ignore(b"")
     except OSError as error:
-        raise UsageError("the ignore rules cannot be read", where=FILE, why=error.strerror or "") from None
+        raise UsageError("the ignore rules cannot be read", where=FILE, why=error.strerror or "", next=REPAIR) from None

@@ -122,6 +122,17 @@ class Layout:
         write_file(self.worktree, value.encode(), disk)
 
 
+def hide_from_git(control: str, disk: Disk) -> None:
+    """Have Git ignore a control directory by a file of its own, if there is none yet.
+
+    The block in the worktree's ``.gitignore`` is Git's to change: an old commit that is checked out does not have it,
+    and ``git add -A`` would take the key.
+    """
+    path = f"{control}/.gitignore"
+    if not os.path.lexists(path):
+        write_file(path, b"*\n", disk, durable=False, mode=0o644)
+
+
 def read_worktree_file(path: str) -> WorktreeFile:
     """Return what the worktree file at ``path`` says.
 

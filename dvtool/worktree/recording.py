@@ -12,6 +12,7 @@ from dvtool.errors import UsageError
 from dvtool.formats import log, snapshot
 from dvtool.formats import tree as tree_format
 from dvtool.formats.tree import Entry
+from dvtool.storage.disk import read_regular
 from dvtool.store.trees import Trees
 from dvtool.worktree.layout import write_file
 from dvtool.worktree.materialise import Contents
@@ -114,9 +115,8 @@ def bring_settings(session: Session, wanted: Snapshot, previous: Snapshot | None
         path = f"{session.root}/{name}"
         if before.get(name) == identity or os.path.islink(path) or name not in paths.ROOT_FILES:
             continue
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                held = session.store.hasher.id(ids.CHUNK, file.read())
+        if os.path.lexists(path):
+            held = session.store.hasher.id(ids.CHUNK, read_regular(path))
             if held != before.get(name):
                 continue
         entry = Entry(tree_format.FILE, size, identity)
@@ -128,8 +128,7 @@ def _settings(root: str, transaction: Transaction) -> tuple[tuple[str, bytes, in
     for name in SETTINGS:
         path = os.path.join(root, name)
         if os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path) < snapshot.TEXT_LIMIT:
-            with open(path, "rb") as file:
-                data = file.read()
+            data = read_regular(path)
             if data:
                 found.append((name, transaction.put_chunk(data), len(data)))
     return tuple(found)

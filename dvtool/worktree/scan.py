@@ -19,6 +19,7 @@ from dvtool import paths
 from dvtool.effects import Silence
 from dvtool.formats import tree
 from dvtool.formats.worktree_index import UNKNOWN_STAT
+from dvtool.storage.disk import word_for
 from dvtool.worktree import stats, workers
 from dvtool.worktree.stats import Stat
 
@@ -345,7 +346,7 @@ class Scanner:
     def _file(self, path: str, found: Stat, row: object) -> None:
         kind = stats.kind_of(found[4])
         if kind is None:
-            self.found.problems.append((path, _special(found[4])))
+            self.found.problems.append((path, f"it is {word_for(found[4])}"))
         elif row is None:
             directory, name = paths.split(path)
             _note(self.found.added, directory, [name])
@@ -367,7 +368,7 @@ class Scanner:
             names = [name for name in names if not self._ignore.excludes(prefix + name, directory=False)]
         for name, mode in special:
             if not (ignores and self._ignore.excludes(prefix + name, directory=False)):
-                self.found.problems.append((prefix + name, _special(mode)))
+                self.found.problems.append((prefix + name, f"it is {word_for(mode)}"))
         if names:
             names.sort()
             _note(self.found.added, path, names)
@@ -438,15 +439,3 @@ def _note(added: dict[str, list[str]], directory: str, names: list[str]) -> None
     """Add sorted names of a directory, which may have been listed before by another process."""
     known = added.get(directory)
     added[directory] = names if known is None else sorted({*known, *names})
-
-
-def _special(mode: int) -> str:
-    for test, word in (
-        (stat_module.S_ISFIFO, "it is a named pipe"),
-        (stat_module.S_ISSOCK, "it is a socket"),
-        (stat_module.S_ISBLK, "it is a device"),
-        (stat_module.S_ISCHR, "it is a device"),
-    ):
-        if test(mode):
-            return word
-    return "it is neither a file, a directory nor a symbolic link"

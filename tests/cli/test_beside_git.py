@@ -302,3 +302,46 @@ def test_doctor_names_them_below_the_top_of_gits_too(empty):
     dv("doctor", at="project")
     dv.git("add", "-f", "project/data/a.txt")
     assert "in Git and in dv: data/a.txt" in dv("doctor", at="project", code=1).text
+
+
+def test_git_never_takes_the_key_even_where_the_managed_block_is_not(empty):
+    dv = empty
+    dv.git("init", "-q")
+    dv.write("code.py", "print()\n")
+    dv.git("add", "-A")
+    dv.git("commit", "-q", "-m", "before dv")
+    dv("init")
+    dv.write("data/a.txt", "a\n")
+    dv("add", "data")
+    dv("commit", "-m", "first")
+    dv.git("add", "-A")
+    dv.git("commit", "-q", "-m", "with dv")
+    dv("worktree", "add", "-b", "side", "../other")
+    assert (dv.root.parent / "other/.dv/.gitignore").read_text() == "*\n"
+    dv.git("checkout", "-q", "HEAD~1")
+    dv.git("add", "-A")
+    assert not [line for line in dv.git("ls-files").splitlines() if line.startswith(".dv")]
+
+
+def test_the_ignore_file_of_dv_itself_comes_back(data):
+    (data.root / ".dv/.gitignore").unlink()
+    data("add", "data")
+    assert data.read(".dv/.gitignore") == "*\n"
+
+
+def test_no_block_is_written_through_a_link(beside_git, tmp_path):
+    dv = beside_git
+    outside = tmp_path / "outside"
+    outside.write_text("theirs\n")
+    (dv.root / ".gitignore").unlink()
+    (dv.root / ".gitignore").symlink_to(outside)
+    dv.write("more/b.txt")
+    error = dv("add", "more", "--json", code=12).error
+    assert error["where"] == ".gitignore"
+    assert "link" in error["why"]
+    assert outside.read_text() == "theirs\n"
+    assert dv.status()["clean"]
+    dv.git("init", "-q", "../new")
+    (tmp_path / "new/.gitignore").symlink_to(outside)
+    dv("init", at="../new", code=12)
+    assert not (tmp_path / "new/.dv").exists()

@@ -326,3 +326,56 @@ def test_mv_of_a_root_moves_the_root(data):
     data("commit", "-m", "renamed")
     assert roots(data) == ["dataset"]
     assert data.status()["clean"]
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", "!", "\\"])
+def test_a_malformed_pattern_is_named_with_its_line(data, pattern):
+    data.write(".dvignore", f"# comment\n*.tmp\n{pattern}\n")
+    for words in (["status"], ["add", "data"], ["commit", "-a", "-m", "x"]):
+        error = data(*words, "--json", code=2).error
+        assert error["where"] == ".dvignore, line 3"
+        assert repr(pattern) in error["why"]
+        assert error["next"]
+
+
+def in_the_place_of(dv, name, kind):
+    place = dv.root / name
+    place.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "link to a pipe":
+        os.mkfifo(dv.root / "pipe")
+        place.symlink_to("pipe")
+    else:
+        place.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "directory"])
+@pytest.mark.parametrize("name", [".dvignore", "dv.lock", "dv.toml", ".gitignore"])
+def test_what_is_no_file_where_dv_keeps_one_stops_a_command_before_it_changes_anything(beside_git, name, kind):
+    dv = beside_git
+    before = dv("oplog", "--json").json
+    dv.write("data/a.txt", "changed\n")
+    dv.commit("second")
+    head = dv.status()["snapshot"]
+    in_the_place_of(dv, name, kind)
+    before = dv("oplog", "--json").json
+    for words in (["checkout", "HEAD~1"], ["add", "data"], ["commit", "--allow-empty", "-m", "x"]):
+        error = dv.process(*words, "--json", code=12)
+        assert name in error.told
+        assert "link" in error.told or "pipe" in error.told or "directory" in error.told
+    assert dv("oplog", "--json").json == before
+    assert dv.read("data/a.txt") == "changed\n"
+    dv.process("log")
+    dv.process("doctor", code=1)
+    dv.process("status", code=2 if name == ".dvignore" else 0)
+    place = dv.root / name
+    place.rmdir() if kind == "directory" else place.unlink()
+    dv("checkout", "HEAD~1")
+    assert dv.status()["snapshot"] != head
+
+
+def test_a_pipe_named_dv_toml_keeps_no_new_repository_waiting(data):
+    os.mkfifo(data.root / "dv.toml")
+    data.process("commit", "--allow-empty", "-m", "x", code=12)
+    data.process("doctor", code=1)

@@ -47,8 +47,7 @@ class Workspace:
         """Wrap an opened session."""
         self.session = session
         self._held: set[str] = set()
-        if self.in_git():
-            session.held_by_git = self.held_by_git
+        session.held_by_git = self.held_by_git
 
     @classmethod
     def open(cls, path: str, context: Context) -> Workspace:
@@ -166,12 +165,14 @@ class Workspace:
     def held_by_git(self, files: Iterable[str]) -> set[str]:
         """Return those of ``files`` that are Git's: what it tracks, and its own files, tracked yet or not.
 
-        The library that reads Git's index is loaded only if there is anything to ask.
+        Repositories below the worktree's root count as the one around it does.  The library that reads Git's index is
+        loaded only if there is anything to ask.
+
+        Raises:
+            FormatError: when Git's repository cannot be read.
         """
-        if not self.in_git():
-            return set()
         named = list(files)
-        own = set(beside.OWN.intersection(named))
+        own = set(beside.OWN.intersection(named)) if self.in_git() else set()
         held = own.union(beside.tracked(self.session.root, named)) if len(named) > len(own) else own
         self._held |= held
         return held
@@ -185,10 +186,12 @@ class Workspace:
         held = self.held_by_git(files)
         if held - beside.OWN and not skip:
             listed = sorted(held - beside.OWN)
+            inner = beside.nested(self.session.root, {paths.split(path)[0] for path in listed})
+            or_move = f", or move {inner[0]}/.git away, if its history is not wanted there" if inner else ""
             raise ConflictError(
                 f"Git tracks {len(listed)} of these files, and a file is in Git or in dv, never in both",
                 items=tuple(listed),
-                next="take them out of Git with 'git rm --cached', or leave them to Git with --skip-git",
+                next=f"take them out of Git with 'git rm --cached', or leave them to Git with --skip-git{or_move}",
             )
         return held
 

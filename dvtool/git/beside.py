@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dvtool import paths
-from dvtool.errors import ConflictError, NotFoundError
+from dvtool.errors import ConflictError, FormatError, NotFoundError
 from dvtool.storage.disk import as_ours, read_regular, temporary_name, word_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from dvtool.storage.disk import Disk
 
@@ -21,44 +21,105 @@ OWN: Final = frozenset({".gitignore", ".gitattributes"})
 """Names in the worktree's root that are Git's beside Git, tracked yet or not: they say what Git is to do there."""
 
 
+def is_repository(directory: str) -> bool:
+    """Return whether there is a Git repository in a directory, by Git's own rule: an empty ``.git`` is none."""
+    place = f"{directory}/.git"
+    return os.path.lexists(f"{place}/HEAD") or (os.path.lexists(place) and not os.path.isdir(place))
+
+
 def find(root: str) -> str | None:
     """Return the top of the Git worktree that ``root`` lies in, or None; loads nothing."""
     current = root
-    while True:
-        if os.path.lexists(f"{current}/.git"):
-            return current
+    while not is_repository(current):
         parent = os.path.dirname(current)
         if parent == current:
             return None
         current = parent
+    return current
 
 
-def _open(top: str) -> Any:  # noqa: ANN401 - pygit2's class is named in no module that is loaded without need
+def nested(root: str, directories: Iterable[str]) -> list[str]:
+    """Return which of ``directories``, and of those above them, hold a Git repository of their own below ``root``."""
+    looked_at = {""}
+    found = []
+    for path in directories:
+        current = path
+        while current not in looked_at:
+            looked_at.add(current)
+            if is_repository(f"{root}/{current}"):
+                found.append(current)
+            current = paths.split(current)[0]
+    return sorted(found)
+
+
+def tracked(root: str, files: Collection[str]) -> list[str]:
+    """Return those of ``files`` (paths below ``root``) that Git tracks, sorted.
+
+    Raises:
+        FormatError: when Git's repository cannot be read.
+    """
+    known = set(all_tracked(root, {path.rpartition("/")[0] for path in files}))
+    return sorted(known.intersection(files)) if known else []
+
+
+def all_tracked(root: str, directories: Iterable[str]) -> Iterator[str]:
+    """Yield every path below ``root`` that Git tracks: in the repository around, and in those at ``directories``.
+
+    Raises:
+        FormatError: when Git's repository cannot be read.
+    """
+    top = find(root)
+    if top is not None:
+        prefix = os.path.relpath(root, top)
+        prefix = "" if prefix == "." else prefix + "/"
+        for path in _listed(top):
+            if path.startswith(prefix):
+                yield path[len(prefix) :]
+    for directory in nested(root, directories):
+        for path in _listed(f"{root}/{directory}"):
+            yield f"{directory}/{path}"
+
+
+def _listed(top: str) -> list[str]:
+    """Return the paths in the index of a Git repository.
+
+    Not every repository is one for the library: it knows neither SHA-256 nor an index in parts.  Git is asked then.
+    """
     import pygit2
 
     try:
-        return pygit2.Repository(top)
-    except pygit2.GitError:
-        return None
+        return [entry.path for entry in pygit2.Repository(top).index]
+    except (pygit2.GitError, OSError) as error:
+        return os.fsdecode(_ask(top, str(error), "ls-files", "-z")).split("\0")[:-1]
 
 
-def tracked(root: str, files: Iterable[str]) -> list[str]:
-    """Return those of ``files`` (paths below ``root``) that Git tracks, sorted."""
-    known = set(all_tracked(root))
-    return sorted(path for path in files if path in known)
+def _ask(top: str, reason: str, *words: str) -> bytes:
+    """Return what the program ``git`` prints.
+
+    Raises:
+        FormatError: when it fails, or is not installed; ``reason`` is why it was asked.
+    """
+    import subprocess
+
+    elsewhere = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"}
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    command = ["git", "-C", top, "-c", "core.fsmonitor=false", *words]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, env=environment, stdin=subprocess.DEVNULL)
+    except OSError:
+        raise _unreadable(top, f"{reason}; and there is no program 'git' to ask") from None
+    if done.returncode:
+        raise _unreadable(top, done.stderr.decode("utf-8", "replace").strip() or reason)
+    return done.stdout
 
 
-def all_tracked(root: str) -> Iterator[str]:
-    """Yield every path below ``root`` that stands in Git's index."""
-    top = find(root)
-    repository = _open(top) if top is not None else None
-    if repository is None or top is None:
-        return
-    prefix = os.path.relpath(root, top)
-    prefix = "" if prefix == "." else prefix + "/"
-    for entry in repository.index:
-        if entry.path.startswith(prefix):
-            yield entry.path[len(prefix) :]
+def _unreadable(top: str, why: str) -> FormatError:
+    return FormatError(
+        "Git's repository cannot be read, so which files are Git's is not known",
+        where=f"{top}/.git",
+        why=" ".join(why.split()),
+        next="run 'git status' there, and mend what it names; commands that need no Git work meanwhile",
+    )
 
 
 def identity(root: str) -> str | None:
@@ -66,9 +127,12 @@ def identity(root: str) -> str | None:
     import pygit2
 
     top = find(root)
-    repository = _open(top) if top is not None else None
     try:
-        config = repository.config if repository is not None else pygit2.Config.get_global_config()
+        config = pygit2.Repository(top).config if top is not None else pygit2.Config.get_global_config()
+    except (pygit2.GitError, OSError):
+        config = None
+    try:
+        config = config or pygit2.Config.get_global_config()
         return f"{config['user.name']} <{config['user.email']}>"
     except (KeyError, OSError, pygit2.GitError):
         return None
@@ -79,22 +143,39 @@ def lock_at(root: str, revision: str) -> bytes:
 
     Raises:
         NotFoundError: when there is no Git repository, no such revision, or no lock in it.
+        FormatError: when Git's repository cannot be read.
     """
+    import pygit2
+
     top = find(root)
-    repository = _open(top) if top is not None else None
-    if repository is None or top is None:
+    if top is None:
         raise NotFoundError("there is no Git repository here", where=root, next="name a dv revision instead")
     inside = paths.join("" if root == top else os.path.relpath(root, top), "dv.lock")
+    try:
+        repository = pygit2.Repository(top)
+    except (pygit2.GitError, OSError) as error:
+        _ask(top, str(error), "rev-parse", "--git-dir")
+        try:
+            commit = _ask(top, "", "rev-parse", "--verify", "--end-of-options", revision + "^{commit}").decode().strip()
+            return _ask(top, "", "cat-file", "blob", f"{commit}:{inside}")
+        except FormatError as refused:
+            raise _no_lock(revision, refused.why) from None
     try:
         commit = repository.revparse_single(revision).peel(1)
         data: bytes = (commit.tree / inside).data
     except (KeyError, ValueError, TypeError) as error:
-        raise NotFoundError(
-            f"Git's {revision!r} names no data",
-            why=f"there is no such revision, or it has no dv.lock ({error})",
-            next="run 'git log -- dv.lock' to see which commits have one",
-        ) from None
+        raise _no_lock(revision, str(error)) from None
+    except (pygit2.GitError, OSError) as error:
+        raise _unreadable(top, str(error)) from None
     return data
+
+
+def _no_lock(revision: str, why: str) -> NotFoundError:
+    return NotFoundError(
+        f"Git's {revision!r} names no data",
+        why=f"there is no such revision, or it has no dv.lock ({why})",
+        next="run 'git log -- dv.lock' to see which commits have one",
+    )
 
 
 def require_file(root: str) -> None:

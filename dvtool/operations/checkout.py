@@ -97,7 +97,7 @@ def checkout(
         local = TreeDiff(files={}, directories={})
         if view.tree != head_tree and not force:
             local = diff_trees(session.trees, session.trees, head_tree, view.tree)
-        changes = inspect(session, staging.merged_roots(view.roots, snapshot.roots))
+        changes = inspect(session, staging.merged_roots(view.roots, snapshot.roots), new=False)
         for leftover in changes.leftovers:
             staging.remove_leftover(session.root, leftover)
         if force:

@@ -253,11 +253,11 @@ def _ignore(workspace: Workspace) -> Check:
 def _git(workspace: Workspace) -> Check:
     session = workspace.session
     top = beside.find(session.root)
-    if top is None:
-        return Check(name="git", result=OK, found="not in a Git repository, which is fine")
-    beside.require_file(session.root)
+    if top is not None:
+        beside.require_file(session.root)
     index = session.index()
-    both = sorted(path for path in beside.all_tracked(session.root) if index.row(path) is not None)
+    held = beside.all_tracked(session.root, index.directories)
+    both = sorted(path for path in held if index.row(path) is not None)
     if both:
         named = ", ".join(both[:NAMED]) + (f" and {len(both) - NAMED:,} more" if len(both) > NAMED else "")
         return Check(
@@ -266,4 +266,6 @@ def _git(workspace: Workspace) -> Check:
             found=f"in Git and in dv: {named}",
             next="leave each to one of them: 'git rm --cached PATH' keeps it in dv, 'dv rm --cached PATH' in Git",
         )
+    if top is None:
+        return Check(name="git", result=OK, found="not in a Git repository, which is fine")
     return Check(name="git", result=OK, found=f"beside {top}; no file is in both")

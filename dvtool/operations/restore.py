@@ -66,7 +66,7 @@ def restore(
             count = _stage(workspace, wanted, origin, roots)
             workspace.after_change()
             return RestoreResult(written=0, removed=0, staged=count)
-        found = scan(session, [path for path in wanted if _is_tracked(workspace, path)])
+        found = scan(session, [path for path in wanted if _is_tracked(workspace, path)], new=False)
         plan = _plan(workspace, wanted, origin, found)
         if not force:
             apply.refuse(

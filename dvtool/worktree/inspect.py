@@ -50,26 +50,32 @@ class WorktreeChanges(msgspec.Struct, kw_only=True):
         )
 
 
-def scan(session: Session, tops: Iterable[str] | None = None) -> Findings:
-    """Return what stat data tell about the worktree at and below ``tops`` (all tracked roots by default)."""
+def scan(session: Session, tops: Iterable[str] | None = None, *, new: bool = True) -> Findings:
+    """Return what stat data tell about the worktree at and below ``tops`` (all tracked roots by default).
+
+    Without ``new`` nobody asks for new files, and so Git is not asked which of them are its own.
+    """
     view = session.stage()
     scanner = Scanner(session.root, session.index(), session.ignore, session.left_out())
     wanted = set(view.roots if tops is None else tops)
     found = scanner.scan([top for top in sorted(wanted) if not any(parent in wanted for parent in paths.parents(top))])
-    if found.added:
+    if found.added and new:
         found.leave(session.held_by_git(found.added_paths()))
     return found
 
 
-def inspect(session: Session, tops: Iterable[str] | None = None, *, contents: bool = False) -> WorktreeChanges:
+def inspect(
+    session: Session, tops: Iterable[str] | None = None, *, contents: bool = False, new: bool = True
+) -> WorktreeChanges:
     """Return how the worktree differs from the stage.
 
     Args:
         session: the worktree.
         tops: where to look; all tracked roots by default.
         contents: whether to make the ids of everything modified and added, which reads those files.
+        new: as for :func:`scan`.
     """
-    found = scan(session, tops)
+    found = scan(session, tops, new=new)
     index = session.index()
     changes = WorktreeChanges(
         modified={},

@@ -345,3 +345,105 @@ def test_no_block_is_written_through_a_link(beside_git, tmp_path):
     (tmp_path / "new/.gitignore").symlink_to(outside)
     dv("init", at="../new", code=12)
     assert not (tmp_path / "new/.dv").exists()
+
+
+def sha256(dv):
+    dv.git("init", "-q", "--object-format=sha256")
+
+
+def in_parts(dv):
+    dv.git("init", "-q")
+    dv.git("config", "core.splitIndex", "true")
+
+
+@pytest.mark.parametrize("kind", [sha256, in_parts])
+def test_a_repository_that_the_library_does_not_know_is_asked_through_git(empty, kind):
+    dv = empty
+    kind(dv)
+    dv.write("data/code.py", "print()\n")
+    dv.write("data/a.txt", "a\n")
+    dv.git("add", "data/code.py")
+    dv.git("commit", "-q", "-m", "code")
+    dv.git("update-index", *(["--split-index"] if kind is in_parts else ["--refresh"]))
+    dv("init")
+    assert dv("add", "data", "--json", code=12).error["items"] == ["data/code.py"]
+    dv("add", "--skip-git", "data")
+    dv("commit", "-m", "first")
+    assert dv.listed() == ["data", "data/a.txt"]
+    assert dv.status()["clean"]
+    dv.git("add", "-A")
+    dv.git("commit", "-q", "-m", "with data")
+    assert dv("cat", "git:HEAD:data/a.txt").text == "a\n"
+    dv("ls", "git:HEAD~1", code=10)
+    dv("ls", "git:--help", code=10)
+
+
+def test_a_repository_that_nobody_can_read_is_no_reason_to_take_its_files(empty, monkeypatch):
+    dv = empty
+    sha256(dv)
+    dv("init")
+    dv.write("data/a.txt", "a\n")
+    monkeypatch.setenv("PATH", "/nowhere")
+    error = dv("add", "data", "--json", code=21).error
+    assert error["where"].endswith("/.git")
+    assert "sha256" in error["why"]
+    assert "no program" in error["why"]
+
+
+def test_a_damaged_index_of_git_is_named_and_stops_only_what_needs_it(beside_git):
+    dv = beside_git
+    (dv.root / ".git/index").write_bytes(b"DIRC" + bytes(40))
+    dv.write("data/new.txt", "new\n")
+    error = dv("add", "data", "--json", code=21).error
+    assert error["where"].endswith("/.git")
+    assert "index" in error["why"]
+    assert error["next"]
+    dv("log")
+    dv("ls", "-r")
+    dv("cat", "HEAD:data/a.txt")
+    assert "Git's repository cannot be read" in dv("doctor", code=1).text
+    dv.write("data/a.txt", "changed\n")
+    dv("restore", "--force", "data")
+    assert dv.read("data/a.txt") == "a\n"
+    dv("checkout", "HEAD")
+    (dv.root / "data/new.txt").unlink()
+    assert dv.status()["clean"]
+
+
+def test_damaged_objects_of_git_are_named(beside_git):
+    for place in (beside_git.root / ".git/objects").glob("*/*"):
+        place.chmod(0o600)
+        place.write_bytes(b"damaged")
+    error = beside_git("ls", "git:HEAD", "--json", code=21).error
+    assert error["where"].endswith("/.git")
+
+
+def test_an_empty_directory_named_git_is_no_repository(data):
+    (data.root / ".git").mkdir()
+    data.write("data/new.txt")
+    data("add", "data")
+    assert not (data.root / ".gitignore").exists()
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_what_a_repository_inside_a_root_tracks_is_left_to_it_too(empty, around):
+    dv = empty
+    if around:
+        dv.git("init", "-q")
+    dv("init")
+    dv.write("data/a.txt", "a\n")
+    dv.write("data/inner/deep/theirs.txt", "theirs\n")
+    dv.git("init", "-q", "data/inner")
+    dv.git("-C", "data/inner", "add", "-A")
+    dv.write("data/inner/deep/free.txt", "nobody's\n")
+    for named in ("data", "data/inner/deep", "data/inner/deep/theirs.txt"):
+        error = dv("add", named, "--json", code=12).error
+        assert error["items"] == ["data/inner/deep/theirs.txt"]
+        assert "data/inner/.git" in error["next"]
+    dv("add", "--skip-git", "data")
+    dv.commit("first")
+    assert dv.listed() == ["data", "data/a.txt", "data/inner", "data/inner/deep", "data/inner/deep/free.txt"]
+    assert dv.status()["clean"]
+    dv("doctor")
+    dv.git("-C", "data/inner", "add", "-A")
+    assert "data/inner/deep/free.txt" in dv("doctor", code=1).text

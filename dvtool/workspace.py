@@ -308,9 +308,8 @@ class Workspace:
             return None
         except OSError as error:
             advice = "move it away, then run 'dv checkout HEAD' to write it anew"
-            raise FormatError(
-                "dv.lock cannot be read", where="dv.lock", why=error.strerror or "", next=advice
-            ) from None
+            why = error.strerror or ""
+            raise FormatError("dv.lock cannot be read", where="dv.lock", why=why, next=advice) from None
 
     def lock_matches(self) -> bool:
         """Return whether ``dv.lock`` is missing, or names HEAD's snapshot or one that HEAD's stands for.
@@ -361,8 +360,9 @@ class Workspace:
             raise ConflictError(
                 "dv.lock names another snapshot than HEAD",
                 where="dv.lock",
-                why="Git moved it: a checkout, a merge or a pull",
-                next="run 'dv checkout --lock' to bring the data there, or 'git restore dv.lock' to stay here",
+                why="Git moved it (a checkout, a merge or a pull), or it was edited",
+                next="run 'dv checkout --lock' to bring the data there, or 'dv checkout HEAD' to stay here and have "
+                "dv.lock written anew",
             )
 
     def write_lock(self) -> None:

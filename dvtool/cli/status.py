@@ -28,7 +28,9 @@ def _show(found: Status) -> None:
     output.say(f"{place}, {at}")
     if found.merging:
         output.say(f"merging {', '.join(parent[:12] for parent in found.merging)}: 'dv commit' records the merge")
-    if not found.lock.matches:
+    if found.lock.problem is not None:
+        output.say(f"{found.lock.problem}: 'dv checkout HEAD' writes it anew", colour="removed")
+    elif not found.lock.matches:
         output.say("dv.lock names another snapshot: 'dv checkout --lock' brings the data there", colour="removed")
     if found.lock.interrupted:
         output.say("dv.lock is behind: a command was stopped; the next one that changes something writes it")

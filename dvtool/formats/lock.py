@@ -25,6 +25,12 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     branch: str | None
 
 
+class _Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What every version of the file says."""
+
+    version: int
+
+
 def encode(lock: Lock) -> bytes:
     """Return the file: JSON, one key a line, so that Git's merges and diffs stay readable."""
     return msgspec.json.format(msgspec.json.encode(lock), indent=2) + b"\n"
@@ -36,16 +42,20 @@ def decode(data: bytes) -> Lock:
     Raises:
         FormatError: when it is malformed (a merge conflict, say) or of a newer version.
     """
-    advice = "run 'dv checkout --lock' after mending it, or 'dv checkout BRANCH' to write it anew"
+    advice = "run 'dv checkout --lock' after mending it, or 'dv checkout HEAD' to write it anew"
     if len(data) > SIZE_LIMIT:
         raise FormatError("dv.lock is far too large", where="dv.lock", next=advice)
     try:
+        if msgspec.json.decode(data, type=_Version).version > VERSION:
+            raise FormatError(
+                "dv.lock was written by a newer dv",
+                where="dv.lock",
+                next="upgrade dv, or run 'dv checkout HEAD' to write it anew",
+            )
         lock = msgspec.json.decode(data, type=Lock)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = "it holds conflict markers of a merge" if b"<<<<<<<" in data else str(error)
         raise FormatError("dv.lock is malformed", where="dv.lock", why=why, next=advice) from None
-    if lock.version > VERSION:
-        raise FormatError("dv.lock was written by a newer dv", where="dv.lock", next="upgrade dv")
     if len(lock.snapshot) != 2 * ids.ID_SIZE or not set(lock.snapshot) <= set("0123456789abcdef"):
         raise FormatError("dv.lock names no snapshot id", where="dv.lock", next=advice)
     if lock.version < 1:

@@ -161,7 +161,7 @@ def lock_at(root: str, revision: str) -> bytes:
         except FormatError as refused:
             raise _no_lock(revision, refused.why) from None
     try:
-        commit = repository.revparse_single(revision).peel(1)
+        commit = repository.revparse_single(revision).peel(pygit2.Commit)
         data: bytes = (commit.tree / inside).data
     except (KeyError, ValueError, TypeError) as error:
         raise _no_lock(revision, str(error)) from None

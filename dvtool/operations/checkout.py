@@ -98,8 +98,7 @@ def checkout(
         if view.tree != head_tree and not force:
             local = diff_trees(session.trees, session.trees, head_tree, view.tree)
         changes = inspect(session, staging.merged_roots(view.roots, snapshot.roots), new=False)
-        for leftover in changes.leftovers:
-            staging.remove_leftover(session.root, leftover)
+        staging.remove_leftovers(session.root, changes.leftovers)
         if force:
             plan, kept = _forced(workspace, snapshot, switch, changes), set[str]()
         else:
@@ -112,9 +111,12 @@ def checkout(
             switching.refuse_conflicts(session, confinement, everywhere=True)
             apply.require_stored(session, plan)
         with session.store.transaction() as transaction:
-            tree, roots = _staged_tree(workspace, transaction, snapshot, switch, local)
+            if target.identity == previous and not force:
+                roots, stage = view.roots, view.value  # a merge under way included
+            else:
+                roots, stage = _stage(workspace, transaction, snapshot, switch, local)
             outcome = apply.execute(session, plan)
-            _move(workspace, transaction, target, snapshot, tree, roots)
+            _move(workspace, transaction, target, stage)
         apply.record(session, plan, outcome)
         if only:
             _confine(workspace, confinement, only, outcome, force=force)
@@ -261,6 +263,16 @@ def _confine(workspace: Workspace, plan: Plan, only: Sequence[str], outcome: Out
     apply.execute(session, going)
 
 
+def _stage(
+    workspace: Workspace, transaction: Transaction, snapshot: Snapshot, switch: TreeDiff, local: TreeDiff
+) -> tuple[tuple[str, ...], bytes | None]:
+    """Return the roots after the switch, and the stage's ref to be: None when it equals the snapshot."""
+    tree, roots = _staged_tree(workspace, transaction, snapshot, switch, local)
+    if tree == snapshot.root and roots == snapshot.roots:
+        return roots, None
+    return roots, staging.put_stage(workspace.session, transaction, tree, roots)
+
+
 def _staged_tree(
     workspace: Workspace, transaction: Transaction, snapshot: Snapshot, switch: TreeDiff, local: TreeDiff
 ) -> tuple[bytes, tuple[str, ...]]:
@@ -288,14 +300,7 @@ def _staged_tree(
     return tree, staging.merged_roots(snapshot.roots, staying)
 
 
-def _move(
-    workspace: Workspace,
-    transaction: Transaction,
-    target: _Target,
-    snapshot: Snapshot,
-    tree: bytes,
-    roots: tuple[str, ...],
-) -> None:
+def _move(workspace: Workspace, transaction: Transaction, target: _Target, stage: bytes | None) -> None:
     """Append the entry that moves HEAD and the stage."""
     session = workspace.session
     head = session.head()
@@ -306,11 +311,8 @@ def _move(
     value = log.to_symbolic(f"heads/{target.branch}") if target.branch is not None else target.identity
     if value != head.value:
         actions.append(log.MoveRef(name=session.head_ref, old=head.value, new=value))
-    new_stage: bytes | None = None
-    if tree != snapshot.root or roots != snapshot.roots:
-        new_stage = staging.put_stage(session, transaction, tree, roots)
-    if new_stage != view.value:
-        actions.append(log.MoveRef(name=session.stage_ref, old=view.value, new=new_stage))
+    if stage != view.value:
+        actions.append(log.MoveRef(name=session.stage_ref, old=view.value, new=stage))
     if actions:
 
         def build(state: State) -> list[log.Action]:

@@ -45,15 +45,16 @@ class StagedPaths(Paths, frozen=True, kw_only=True):
 
 
 class LockState(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``dv.lock`` names (None: nothing, or it is malformed) and whether that is HEAD.
+    """What ``dv.lock`` names (None: nothing, or it cannot be read) and whether that is HEAD.
 
     ``interrupted`` says that a command was stopped before it could write ``dv.lock``: it is behind, which counts as
-    matching, and the next command that changes something writes it.
+    matching, and the next command that changes something writes it.  ``problem`` says why the file cannot be read.
     """
 
     snapshot: str | None
     matches: bool
     interrupted: bool
+    problem: str | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,8 +144,9 @@ def _untold(directories: Iterable[str], files: Iterable[str]) -> tuple[str, ...]
 def _lock(workspace: Workspace) -> LockState:
     try:
         found = workspace.read_lock()
-    except FormatError:
-        return LockState(snapshot=None, matches=False, interrupted=False)
+    except FormatError as error:
+        problem = f"{error.what} ({error.why})" if error.why else error.what
+        return LockState(snapshot=None, matches=False, interrupted=False, problem=problem)
     return LockState(
         snapshot=found.snapshot if found else None,
         matches=workspace.lock_matches(),

@@ -15,7 +15,7 @@ from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
 from dvtool.storage.disk import sweep_directory, temporary_name
 from dvtool.workspace import MISSING, Workspace, free_target, is_worktree
-from dvtool.worktree import apply, layout, room
+from dvtool.worktree import apply, layout, recording, room
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
@@ -284,5 +284,8 @@ def _fill(other: Workspace, plan: Plan | None) -> None:
         plan = plan or (_everything(session, tree) if tree is not None else apply.nothing())
         outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
+        head = session.head().snapshot
+        if head is not None and not other.in_git():
+            recording.bring_settings(session, session.snapshot(head), None)
         other.after_change()
     apply.raise_damage(outcome.damaged, done="the worktree was made, and every other file has been written")

@@ -130,7 +130,7 @@ def hide_from_git(control: str, disk: Disk) -> None:
     """
     path = f"{control}/.gitignore"
     if not os.path.lexists(path):
-        write_file(path, b"*\n", disk, durable=False, mode=0o644)
+        write_file(path, b"*\n", disk, durable=False)
 
 
 def read_worktree_file(path: str) -> WorktreeFile:

@@ -54,15 +54,15 @@ def look(session: Session, tops: Sequence[str], *, force: bool) -> Findings:
     """Return what stat data tell at and below ``tops``; with ``force`` nothing is ignored."""
     rules = ignore.Ignore(b"") if force else session.ignore
     found = Scanner(session.root, session.index(), rules, session.left_out()).scan(merged_roots((), tops))
-    for leftover in found.leftovers:
-        remove_leftover(session.root, leftover)
+    remove_leftovers(session.root, found.leftovers)
     return found
 
 
-def remove_leftover(root: str, path: str) -> None:
-    """Remove an unfinished file of a command that was killed; one of a living process stays."""
-    if is_abandoned(f"{root}/{path}", path.rpartition(paths.PARTIAL)[2]):
-        materialise.remove_file(root, path)
+def remove_leftovers(root: str, leftovers: Sequence[str]) -> None:
+    """Remove unfinished files of a command that was killed; those of a living process stay."""
+    for path in leftovers:
+        if is_abandoned(f"{root}/{path}", path.rpartition(paths.PARTIAL)[2]):
+            materialise.remove_file(root, path)
 
 
 def bring_in(session: Session, transaction: Transaction, found: Findings, roots: tuple[str, ...]) -> Staged:

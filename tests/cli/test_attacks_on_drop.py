@@ -184,13 +184,15 @@ def removed(data):
     return data
 
 
-def test_a_worktree_removed_by_hand_is_listed_as_gone(removed):
+def test_a_worktree_removed_by_hand_is_listed_as_missing(removed):
     there = {item["branch"]: item["gone"] for item in removed("worktree", "list", "--json").json}
     assert there == {"main": False, "side": True}
-    assert "other (gone)" in removed("worktree", "list").text
+    assert "other (missing)" in removed("worktree", "list").text
 
 
-def test_the_branch_of_a_worktree_removed_by_hand_can_be_taken(removed):
+def test_the_branch_of_a_worktree_removed_by_hand_is_taken_until_it_is_dropped(removed):
+    removed("checkout", "side", code=12)
+    removed("worktree", "remove", "--force", "../other")
     removed("checkout", "side")
     assert removed.status()["branch"] == "side"
     removed("checkout", "main")
@@ -198,21 +200,19 @@ def test_the_branch_of_a_worktree_removed_by_hand_can_be_taken(removed):
     assert removed("status", "--json", at="../third").json["branch"] == "side"
 
 
-def test_what_the_store_knows_of_a_worktree_removed_by_hand_can_be_dropped(removed):
-    removed("worktree", "remove", "../other")
+def test_what_the_store_knows_of_a_worktree_removed_by_hand_is_dropped_by_force(removed):
+    removed("worktree", "remove", "../other", code=12)
+    removed("worktree", "remove", "--force", "../other")
     assert [item["branch"] for item in removed("worktree", "list", "--json").json] == ["main"]
     removed("worktree", "remove", "../other", code=10)
 
 
 def test_a_worktree_can_be_made_again_where_one_was_removed_by_hand(removed):
-    removed("worktree", "add", "../other", "side")
-    assert removed("status", "--json", at="../other").json["branch"] == "side"
-    removed("checkout", "side", code=12)
-    there = {
-        item["gone"]: item["id"] for item in removed("worktree", "list", "--json").json if item["branch"] == "side"
-    }
+    removed("worktree", "add", "../other", "side", code=12)
+    removed("worktree", "add", "-b", "again", "../other", "side")
+    there = {item["gone"]: item["id"] for item in removed("worktree", "list", "--json").json if not item["current"]}
     assert sorted(there) == [False, True]
-    removed("worktree", "remove", there[True])
+    removed("worktree", "remove", "--force", there[True])
     assert removed("status", "--json", at="../other").json["clean"]
     removed("worktree", "remove", there[False])
     assert not (removed.root.parent / "other").exists()

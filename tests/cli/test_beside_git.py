@@ -72,13 +72,18 @@ def test_lines_outside_the_block_stay_as_they_are(beside_git):
 def test_without_git_there_is_neither_lock_nor_gitignore(data):
     assert not (data.root / "dv.lock").exists()
     assert not (data.root / ".gitignore").exists()
-    assert data.status()["lock"] == {"snapshot": None, "matches": True, "interrupted": False}
+    assert data.status()["lock"] == {"snapshot": None, "matches": True, "interrupted": False, "problem": None}
 
 
 def test_commit_writes_dv_lock(beside_git):
     dv = beside_git
     assert lock(dv) == {"version": 1, "snapshot": dv.status()["snapshot"], "branch": "main"}
-    assert dv.status()["lock"] == {"snapshot": dv.status()["snapshot"], "matches": True, "interrupted": False}
+    assert dv.status()["lock"] == {
+        "snapshot": dv.status()["snapshot"],
+        "matches": True,
+        "interrupted": False,
+        "problem": None,
+    }
     dv.write("data/b.txt")
     dv.commit("second")
     assert lock(dv)["snapshot"] == dv.status()["snapshot"]
@@ -108,7 +113,7 @@ def test_status_says_that_dv_lock_is_stale(beside_git):
     first, second = moved_by_git(beside_git)
     found = beside_git.status()
     assert found["snapshot"] == second
-    assert found["lock"] == {"snapshot": first, "matches": False, "interrupted": False}
+    assert found["lock"] == {"snapshot": first, "matches": False, "interrupted": False, "problem": None}
     assert "dv checkout --lock" in beside_git("status").text
 
 
@@ -183,7 +188,7 @@ def test_a_lock_that_names_an_unknown_snapshot_is_10(beside_git):
 def test_a_missing_lock_is_written_again_by_the_next_commit(beside_git):
     dv = beside_git
     (dv.root / "dv.lock").unlink()
-    assert dv.status()["lock"] == {"snapshot": None, "matches": True, "interrupted": False}
+    assert dv.status()["lock"] == {"snapshot": None, "matches": True, "interrupted": False, "problem": None}
     dv.commit("second", "--allow-empty")
     assert lock(dv)["snapshot"] == dv.status()["snapshot"]
 
@@ -447,3 +452,37 @@ def test_what_a_repository_inside_a_root_tracks_is_left_to_it_too(empty, around)
     dv("doctor")
     dv.git("-C", "data/inner", "add", "-A")
     assert "data/inner/deep/free.txt" in dv("doctor", code=1).text
+
+
+@pytest.mark.parametrize("how", ["git moved", "edited", "malformed", "newer", "unknown snapshot"])
+def test_each_advice_about_a_stale_lock_works(beside_git, how):
+    dv = beside_git
+    first, second = moved_by_git(dv)
+    if how != "git moved":
+        dv.git("checkout", "-q", "gm")
+    text = {
+        "edited": dv.read("dv.lock").replace(second, first),
+        "malformed": "<<<<<<< HEAD\n",
+        "newer": '{"version": 2, "snapshots": []}\n',
+        "unknown snapshot": dv.read("dv.lock").replace(second, "ab" * 32),
+    }.get(how)
+    if text is not None:
+        dv.write("dv.lock", text)
+    code = 21 if how in {"malformed", "newer"} else 12
+    error = dv("commit", "--allow-empty", "-m", "x", "--json", code=code).error
+    assert "'dv checkout HEAD'" in error["next"]
+    if how in {"malformed", "newer"}:
+        assert how in dv("status").text
+        assert how in dv.status()["lock"]["problem"]
+        assert "another snapshot" not in dv("status").text
+    dv("checkout", "HEAD")
+    assert lock(dv) == {"version": 1, "snapshot": second, "branch": "main"}
+    assert dv.status()["lock"]["matches"]
+    dv("commit", "--allow-empty", "-m", "x")
+
+
+def test_a_directory_named_dv_lock_is_told(beside_git):
+    (beside_git.root / "dv.lock").unlink()
+    (beside_git.root / "dv.lock").mkdir()
+    assert "directory" in beside_git.status()["lock"]["problem"]
+    assert "directory" in beside_git("status").text

@@ -272,3 +272,14 @@ def test_a_copy_of_the_store_removes_no_worktree_of_the_original(other):
     other("worktree", "remove", "--force", "../other", at="../copied")
     assert other("status", "--json", at="../other").json["clean"]
     assert other.read("../other/data/a.txt") == "a\n"
+
+
+def test_a_new_worktree_has_the_settings_that_are_stored_with_the_snapshot(data):
+    data.write(".dvignore", "*.tmp\n")
+    data.write("dv.toml", '[splits]\ntrain = ["data"]\n')
+    data.commit("with settings", "--allow-empty")
+    data("worktree", "add", "-b", "side", "../other")
+    assert data.read("../other/.dvignore") == "*.tmp\n"
+    assert data.read("../other/dv.toml") == data.read("dv.toml")
+    data.write("../other/data/x.tmp")
+    assert data("status", "--json", at="../other").json["clean"]

@@ -356,3 +356,22 @@ def test_checkout_only_leaves_files_that_were_never_added(data):
     data.write("data/never-added.txt", "only copy\n")
     data("checkout", "--only", "data/sub")
     assert data.read("data/never-added.txt") == "only copy\n"
+
+
+def test_checkout_of_head_keeps_what_is_staged_and_a_merge_under_way(data):
+    data("checkout", "-b", "side")
+    data.write("data/a.txt", "side\n")
+    data.commit("side")
+    data("checkout", "main")
+    data.write("data/a.txt", "main\n")
+    data.commit("main")
+    data("merge", "side", "--manual")
+    data.write("data/new.txt", "new\n")
+    data("add", "data/new.txt")
+    before = data.status()
+    log = data("oplog", "--json").json
+    data("checkout", "HEAD")
+    data("checkout", "main")
+    assert data.status() == before
+    assert data.status()["merging"]
+    assert data("oplog", "--json").json == log

@@ -156,18 +156,17 @@ def lock_at(root: str, revision: str) -> bytes:
     except (pygit2.GitError, OSError) as error:
         _ask(top, str(error), "rev-parse", "--git-dir")
         try:
-            commit = _ask(top, "", "rev-parse", "--verify", "--end-of-options", revision + "^{commit}").decode().strip()
-            return _ask(top, "", "cat-file", "blob", f"{commit}:{inside}")
+            found = _ask(top, "", "rev-parse", "--verify", "--end-of-options", revision + "^{commit}")
+            return _ask(top, "", "cat-file", "blob", f"{found.decode().strip()}:{inside}")
         except FormatError as refused:
             raise _no_lock(revision, refused.why) from None
     try:
-        commit = repository.revparse_single(revision).peel(pygit2.Commit)
-        data: bytes = (commit.tree / inside).data
+        tree = repository.revparse_single(revision).peel(pygit2.Commit).tree
+        return tree[inside].peel(pygit2.Blob).data
     except (KeyError, ValueError, TypeError) as error:
         raise _no_lock(revision, str(error)) from None
     except (pygit2.GitError, OSError) as error:
         raise _unreadable(top, str(error)) from None
-    return data
 
 
 def _no_lock(revision: str, why: str) -> NotFoundError:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dvtool.formats.snapshot import Snapshot
     from dvtool.store.state import State
     from dvtool.store.transaction import Transaction
+    from dvtool.store.trees import Damage
     from dvtool.workspace import Workspace
     from dvtool.worktree.apply import Outcome, Plan
     from dvtool.worktree.inspect import WorktreeChanges
@@ -93,17 +94,18 @@ def checkout(
             written=not session.worktree.is_sparse and not any(only),
         )
         head_tree = session.head_tree()
-        switch = diff_trees(session.trees, session.trees, head_tree, snapshot.root)
+        damaged: Damage = []
+        switch = diff_trees(session.trees, session.trees, head_tree, snapshot.root, lost_before=[], lost_after=damaged)
         local = TreeDiff(files={}, directories={})
         if view.tree != head_tree and not force:
-            local = diff_trees(session.trees, session.trees, head_tree, view.tree)
+            local = diff_trees(session.trees, session.trees, head_tree, view.tree, lost_before=[])
         changes = inspect(session, staging.merged_roots(view.roots, snapshot.roots), new=False)
         staging.remove_leftovers(session.root, changes.leftovers)
         if force:
-            plan, kept = _forced(workspace, snapshot, switch, changes), set[str]()
+            plan, kept = _forced(workspace, snapshot, switch, changes, damaged), set[str]()
         else:
             plan, kept = _careful(workspace, switch, local, changes)
-        confinement = _confinement(workspace, plan, snapshot, only) if only else apply.nothing()
+        confinement = _confinement(workspace, plan, snapshot, only, damaged) if only else apply.nothing()
         if force:
             apply.clear_the_way(session, plan)
             apply.clear_the_way(session, confinement, everywhere=True)
@@ -124,7 +126,7 @@ def checkout(
             recording.bring_settings(session, snapshot, session.snapshot(previous) if previous else None)
         workspace.update_git_ignore(roots)
         workspace.after_change(moved=True)
-    apply.raise_damage(outcome.damaged, done="HEAD has moved, and every other file has been written")
+    apply.raise_damage(outcome.damaged + damaged, done="HEAD has moved, and every other file has been written")
     return CheckoutResult(
         snapshot=target.identity.hex(),
         branch=target.branch,
@@ -175,22 +177,26 @@ def _unborn(workspace: Workspace, target: _Target) -> CheckoutResult:
     return CheckoutResult(snapshot=None, branch=target.branch, written=0, removed=0, kept=())
 
 
-def _forced(workspace: Workspace, snapshot: Snapshot, switch: TreeDiff, changes: WorktreeChanges) -> Plan:
+def _forced(
+    workspace: Workspace, snapshot: Snapshot, switch: TreeDiff, changes: WorktreeChanges, damaged: Damage
+) -> Plan:
     """Plan to make everything tracked as the snapshot has it, whatever lies there."""
     session = workspace.session
     view = session.stage()
     difference = switch
     if view.tree != session.head_tree():
-        difference = diff_trees(session.trees, session.trees, view.tree, snapshot.root)
+        difference = diff_trees(
+            session.trees, session.trees, view.tree, snapshot.root, lost_before=[], lost_after=damaged
+        )
     plan = switching.plan_of(difference)
     unstorable = [path for path, _reason in changes.problems]  # a pipe in the place of a file, say
     for path in [*changes.modified, *changes.removed, *unstorable]:
         if path not in plan.writes and path not in plan.removals:
-            entry = session.trees.resolve(snapshot.root, path)
+            entry = session.trees.find(snapshot.root, path, damaged)
             if entry is not None and entry.kind != DIRECTORY:
                 plan.writes[path] = entry
     for path in changes.gone_directories:
-        entry = session.trees.resolve(snapshot.root, path)
+        entry = session.trees.find(snapshot.root, path, damaged)
         if entry is not None and entry.kind == DIRECTORY:
             plan.new_directories.add(path)
     return plan
@@ -215,7 +221,7 @@ def _careful(
     return plan, {*local.files, *changes.modified, *changes.removed} - switch.files.keys()
 
 
-def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: Sequence[str]) -> Plan:
+def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: Sequence[str], damaged: Damage) -> Plan:
     """Plan what confining the worktree to ``only`` takes, once the switch is done."""
     session = workspace.session
     wanted = tuple(path for path in only if path)
@@ -224,7 +230,7 @@ def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: S
             raise NotFoundError(f"{path!r} is not in the snapshot", next="run 'dv ls -r' to see what is")
     plan = apply.nothing()
     before = session.left_out()
-    for path, entry in session.trees.walk(snapshot.root):
+    for path, entry in session.trees.walk(snapshot.root, damaged=damaged):
         inside = not wanted or paths.covered(path, wanted)
         if entry.kind == DIRECTORY:
             if inside or any(paths.below(top, path) for top in wanted):

@@ -8,7 +8,7 @@ import msgspec
 
 from dvtool import paths
 from dvtool.errors import NotFoundError
-from dvtool.formats.tree import DIRECTORY
+from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import diff_trees
 from dvtool.worktree import apply, room, staging
@@ -17,6 +17,7 @@ from dvtool.worktree.inspect import scan
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dvtool.store.trees import Damage
     from dvtool.workspace import Workspace
     from dvtool.worktree.apply import Plan
     from dvtool.worktree.scan import Findings
@@ -67,7 +68,8 @@ def restore(
             workspace.after_change()
             return RestoreResult(written=0, removed=0, staged=count)
         found = scan(session, [path for path in wanted if _is_tracked(workspace, path)], new=False)
-        plan = _plan(workspace, wanted, origin, found)
+        damaged: Damage = []
+        plan = _plan(workspace, wanted, origin, found, damaged)
         if not force:
             apply.refuse(
                 apply.unstored(session, plan),
@@ -80,7 +82,7 @@ def restore(
         outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
         workspace.after_change()
-    apply.raise_damage(outcome.damaged, done="every other file has been written")
+    apply.raise_damage(outcome.damaged + damaged, done="every other file has been written")
     return RestoreResult(written=outcome.files, removed=len(plan.removals | plan.in_the_way), staged=0)
 
 
@@ -132,11 +134,19 @@ def _stage(workspace: Workspace, wanted: list[str], origin: bytes | None, roots:
     return len(difference.files)
 
 
-def _plan(workspace: Workspace, wanted: list[str], origin: bytes | None, found: Findings) -> Plan:
+def _plan(workspace: Workspace, wanted: list[str], origin: bytes | None, found: Findings, damaged: Damage) -> Plan:
+    """Plan to bring paths back; ``damaged`` takes the directories of which it is not known what they hold."""
     session = workspace.session
     plan = apply.nothing()
     view = session.stage()
-    difference = diff_trees(session.trees, session.trees, view.tree, origin, tuple(wanted))
+    difference = diff_trees(
+        session.trees, session.trees, view.tree, origin, tuple(wanted), lost_before=[], lost_after=damaged
+    )
+    damaged += [
+        (path, reason)
+        for path, reason in session.index().damaged
+        if any(paths.below(path, top) or paths.below(top, path) for top in wanted) and _is_same(workspace, path, origin)
+    ]
     for path, (_old, new) in difference.files.items():
         if new is None:
             plan.removals.add(path)
@@ -144,8 +154,8 @@ def _plan(workspace: Workspace, wanted: list[str], origin: bytes | None, found: 
             plan.writes[path] = new
     unstorable = [path for path, _reason in found.problems]  # a pipe in the place of a file, say
     for path in [*(path for path, _stat in found.doubtful), *found.removed, *unstorable]:
-        if path not in plan.removals and path not in plan.writes and origin is not None:
-            entry = session.trees.resolve(origin, path)
+        if path not in plan.removals and path not in plan.writes:
+            entry = _entry(workspace, path, origin, damaged)
             if entry is not None and entry.kind != DIRECTORY:
                 plan.writes[path] = entry
     for path, (before, after) in difference.directories.items():
@@ -154,7 +164,25 @@ def _plan(workspace: Workspace, wanted: list[str], origin: bytes | None, found: 
         elif after is None:
             plan.gone_directories.add(path)
     for path in found.gone_directories:
-        entry = session.trees.resolve(origin, path) if origin is not None else None
-        if entry is not None and entry.kind == DIRECTORY:
+        entry = session.trees.find(origin, path, damaged) if origin not in {None, view.tree} else None
+        if origin == view.tree or (entry is not None and entry.kind == DIRECTORY):
             plan.new_directories.add(path)
     return plan
+
+
+def _entry(workspace: Workspace, path: str, origin: bytes | None, damaged: Damage) -> Entry | None:
+    """Return a file's entry; of the stage the index knows what is in directories that are damaged by now."""
+    session = workspace.session
+    if origin == session.stage().tree:
+        row = session.index().row(path)
+        return Entry(*row[:3]) if row is not None else None
+    return session.trees.find(origin, path, damaged) if origin is not None else None
+
+
+def _is_same(workspace: Workspace, path: str, origin: bytes | None) -> bool:
+    """Return whether a directory of the stage is the same one in ``origin``, as far as what is above it can be read."""
+    session = workspace.session
+    tree = session.stage().tree
+    if tree is None or origin is None or tree == origin:
+        return tree == origin
+    return session.trees.find(tree, path, []) == session.trees.find(origin, path, [])

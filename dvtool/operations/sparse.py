@@ -17,6 +17,7 @@ from dvtool.worktree.materialise import Contents
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dvtool.store.trees import Damage
     from dvtool.workspace import Workspace
 
 
@@ -78,7 +79,8 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
     with workspace.changing():
         wanted = _tracked(workspace, arguments)
         left_out = session.left_out() or (lambda _path: False)
-        files, directories = _below(workspace, wanted)
+        damaged: Damage = []
+        files, directories = _below(workspace, wanted, damaged)
         missing = [(path, entry) for path, entry in files if left_out(path) and entry.kind != tree.ERASED]
         plan = apply.nothing()
         plan.writes = dict(missing)
@@ -98,6 +100,8 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         # What is above a path that comes back stays dropped except for it.
         rules |= {paths.BACK + path for path in staging.merged_roots((), wanted) if paths.under(path, rules)}
         rules = _shorter(workspace, rules)
+        # What cannot be read did not come back: it stays left out, and so is not taken for removed.
+        rules |= {path for path, _reason in damaged if not paths.under(path, rules)}
         only = session.worktree.only
         if only:
             only = () if "" in wanted else staging.merged_roots(only, wanted)
@@ -106,7 +110,7 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         session.set_sparse(only=tuple(only), dropped=tuple(rules))
         apply.record(session, plan, outcome)
         workspace.after_change()
-    apply.raise_damage(outcome.damaged, done="every other file has been written")
+    apply.raise_damage(outcome.damaged + damaged, done="every other file has been written")
     return SparseResult(files=outcome.files, bytes=outcome.size)
 
 
@@ -122,8 +126,14 @@ def _tracked(workspace: Workspace, arguments: Sequence[str]) -> list[str]:
     return wanted
 
 
-def _below(workspace: Workspace, wanted: Sequence[str]) -> tuple[list[tuple[str, Entry]], set[str]]:
-    """Return the files at and below paths of the stage, sorted, and the directories."""
+def _below(
+    workspace: Workspace, wanted: Sequence[str], damaged: Damage | None = None
+) -> tuple[list[tuple[str, Entry]], set[str]]:
+    """Return the files at and below paths of the stage, sorted, and the directories.
+
+    Raises:
+        IntegrityError: when a directory cannot be read and ``damaged`` is not there to take it.
+    """
     session = workspace.session
     files: dict[str, Entry] = {}
     directories: set[str] = set()
@@ -137,7 +147,7 @@ def _below(workspace: Workspace, wanted: Sequence[str]) -> tuple[list[tuple[str,
             continue
         if path:
             directories.add(path)
-        for below, found in session.trees.walk(entry.id, path):
+        for below, found in session.trees.walk(entry.id, path, damaged=damaged):
             if found.kind == DIRECTORY:
                 directories.add(below)
             else:

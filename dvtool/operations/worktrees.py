@@ -21,6 +21,7 @@ from dvtool.worktree.inspect import inspect
 if TYPE_CHECKING:
     from dvtool.storage.disk import Disk
     from dvtool.store.state import State
+    from dvtool.store.trees import Damage
     from dvtool.worktree.apply import Plan
     from dvtool.worktree.session import Context, Session
 
@@ -78,7 +79,8 @@ def add_worktree(
     resolved = workspace.resolve(revision or "HEAD")
     whole = workspace.sound_snapshot(resolved.id)
     room.require(target, files=whole.files, size=whole.size)
-    plan = _everything(session, whole.root)
+    damaged: Damage = []
+    plan = _everything(session, whole.root, damaged)
     value = resolved.id
     moves: list[log.Action] = []
     branch_wanted = ""
@@ -118,7 +120,7 @@ def add_worktree(
         raise
     session.store.refresh()
     other = Workspace.open(target, context)
-    _fill(other, plan if other.session.stage().tree == whole.root else None)
+    _fill(other, plan if other.session.stage().tree == whole.root else None, damaged)
     branch = log.symbolic(value)
     return WorktreeItem(
         id=identity,
@@ -265,10 +267,10 @@ def _sweep(place: str) -> None:
             os.rmdir(place)
 
 
-def _everything(session: Session, root: bytes) -> Plan:
-    """Return a plan to write a whole tree into an empty worktree."""
+def _everything(session: Session, root: bytes, damaged: Damage) -> Plan:
+    """Return a plan to write a whole tree into an empty worktree, but for directories that are damaged."""
     plan = apply.nothing()
-    for path, entry in session.trees.walk(root):
+    for path, entry in session.trees.walk(root, damaged=damaged):
         if entry.kind == DIRECTORY:
             plan.new_directories.add(path)
         else:
@@ -276,16 +278,16 @@ def _everything(session: Session, root: bytes) -> Plan:
     return plan
 
 
-def _fill(other: Workspace, plan: Plan | None) -> None:
+def _fill(other: Workspace, plan: Plan | None, damaged: Damage) -> None:
     """Write the files of a new worktree; without a plan its branch has moved since one was made."""
     session = other.session
     with session.lock():
         tree = session.stage().tree
-        plan = plan or (_everything(session, tree) if tree is not None else apply.nothing())
+        plan = plan or (_everything(session, tree, damaged) if tree is not None else apply.nothing())
         outcome = apply.execute(session, plan)
         apply.record(session, plan, outcome)
         head = session.head().snapshot
         if head is not None and not other.in_git():
             recording.bring_settings(session, session.snapshot(head), None)
         other.after_change()
-    apply.raise_damage(outcome.damaged, done="the worktree was made, and every other file has been written")
+    apply.raise_damage(outcome.damaged + damaged, done="the worktree was made, and every other file has been written")

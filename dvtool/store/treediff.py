@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import FormatError
+from dvtool.errors import FormatError, IntegrityError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.store.trees import DEPTH_LIMIT, Trees
+from dvtool.store.trees import DEPTH_LIMIT, Damage, LostTreeError, Trees, note, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,9 @@ def diff_trees(
     b: bytes | None,
     only: tuple[str, ...] = ("",),
     prefix: str = "",
+    *,
+    lost_before: Damage | None = None,
+    lost_after: Damage | None = None,
 ) -> TreeDiff:
     """Return how the directory ``b`` differs from ``a``.
 
@@ -48,12 +51,15 @@ def diff_trees(
         b: the tree after.
         only: paths to which the comparison is confined.
         prefix: path of the two directories.
+        lost_before: takes directories before that cannot be read; they then count as not there.
+        lost_after: takes directories after, below the first, that cannot be read; nothing is then said of what they
+            hold and held.
 
     Raises:
-        IntegrityError: when a directory that is compared does not hold what its entry says.
+        IntegrityError: when a directory that is compared is damaged, or does not hold what its entry says.
     """
     result = TreeDiff(files={}, directories={})
-    _Walk(before, after, only, result).run(prefix, a, b)
+    _Walk(before, after, only, result, lost_before, lost_after).run(prefix, a, b)
     return result
 
 
@@ -62,9 +68,19 @@ _Pair = tuple[str, bytes | None, bytes | None, int, Entry | None, Entry | None]
 
 
 class _Walk:
-    def __init__(self, before: Trees, after: Trees, only: tuple[str, ...], result: TreeDiff) -> None:
+    def __init__(
+        self,
+        before: Trees,
+        after: Trees,
+        only: tuple[str, ...],
+        result: TreeDiff,
+        lost_before: Damage | None,
+        lost_after: Damage | None,
+    ) -> None:
         self.before = before
         self.after = after
+        self.lost_before = lost_before
+        self.lost_after = lost_after
         self.only = only
         self.all = "" in only
         self.result = result
@@ -84,18 +100,43 @@ class _Walk:
                 continue
             if depth > DEPTH_LIMIT:
                 raise FormatError("directories are nested deeper than the format allows", where=path[:80])
-            if was is not None and old_tree is not None:
-                self.before.require(was, path)
-            if now is not None and new_tree is not None:
-                self.after.require(now, path)
+            try:
+                changed = self.changed(path, old_tree, new_tree, was, now)
+            except (IntegrityError, FormatError) as error:
+                if not self.can_do_without_old(path, old_tree, was):
+                    if not self.can_do_without_new(path, new_tree, now):
+                        raise unreadable(error, path) from None
+                elif new_tree is not None:
+                    pending.append((path, None, new_tree, depth, None, now))
+                continue
             if self.wanted(path):
                 self.result.directories[path] = (old_tree, new_tree)
-            for name, old, new in changed_entries(self.before, self.after, old_tree, new_tree):
+            for name, old, new in changed:
                 here = paths.join(path, name)
                 if self.leads(here):
                     below = self.entry(here, old, new)
                     if below is not None:
                         pending.append((here, *below, depth + 1, old, new))
+
+    def changed(
+        self, path: str, old_tree: bytes | None, new_tree: bytes | None, was: Entry | None, now: Entry | None
+    ) -> list[tuple[str, Entry | None, Entry | None]]:
+        """Return what differs between two directories that are held against their entries."""
+        if was is not None and old_tree is not None:
+            self.before.require(was, path)
+        if now is not None and new_tree is not None:
+            self.after.require(now, path)
+        return list(changed_entries(self.before, self.after, old_tree, new_tree))
+
+    def can_do_without_old(self, path: str, tree_id: bytes | None, was: Entry | None) -> bool:
+        """Note a directory before that cannot be read; False when it can, or must be."""
+        return self.lost_before is not None and _is_lost(self.before, path, tree_id, was, self.lost_before)
+
+    def can_do_without_new(self, path: str, tree_id: bytes | None, now: Entry | None) -> bool:
+        """Note a directory after that cannot be read; False when it can, or must be."""
+        if self.lost_after is None or now is None:
+            return False
+        return _is_lost(self.after, path, tree_id, now, self.lost_after)
 
     def entry(self, path: str, old: Entry | None, new: Entry | None) -> tuple[bytes | None, bytes | None] | None:
         """Record a file that differs, and return the two directories to compare, if there are any."""
@@ -106,6 +147,21 @@ class _Walk:
         if (old_file is not None or new_file is not None) and self.wanted(path):
             self.result.files[path] = (old_file, new_file)
         return (old_tree, new_tree) if old_tree is not None or new_tree is not None else None
+
+
+def _is_lost(trees: Trees, path: str, identity: bytes | None, entry: Entry | None, damaged: Damage) -> bool:
+    """Return whether a directory cannot be read, and note it."""
+    if identity is None:
+        return False
+    try:
+        if entry is not None:
+            trees.require(entry, path)
+        for _found in trees.entries(identity):
+            pass
+    except LostTreeError as error:
+        note(damaged, unreadable(error, path))
+        return True
+    return False
 
 
 def changed_entries(

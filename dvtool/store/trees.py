@@ -7,7 +7,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dvtool import ids, paths
-from dvtool.errors import FormatError, IntegrityError
+from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError
 from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 
@@ -20,6 +20,19 @@ DEPTH_LIMIT: Final = 2048
 """Directories nest no deeper; Linux itself refuses paths of more than 4,096 bytes, so 2,048 names."""
 
 _NODES_KEPT: Final = 256
+
+_UNREADABLE: Final = "a directory cannot be read"
+
+Damage = list[tuple[str, str]]
+"""(Path, reason) of directories that cannot be read."""
+
+
+class LostTreeError(IntegrityError):
+    """The bytes of a tree are damaged or gone.
+
+    What can be read and is malformed, or is not what the directory above it says, is no accident: somebody wrote it.
+    It is refused as a whole and never raises this.
+    """
 
 
 class TreeSource(Protocol):
@@ -47,10 +60,19 @@ class Trees:
         self._leaves: dict[bytes, list[tuple[str, bytes, tree.Totals]]] = {}
 
     def node(self, identity: bytes) -> tree.Leaf | tree.Inner:
-        """Return a node, verified and checked."""
+        """Return a node, verified and checked.
+
+        Raises:
+            LostTreeError: when its bytes are damaged or gone.
+            FormatError: when they are malformed.
+        """
         node = self._nodes.get(identity)
         if node is None:
-            node = tree.decode(self._source.read_object(ids.TREE, identity))
+            try:
+                data = self._source.read_object(ids.TREE, identity)
+            except (IntegrityError, NotFoundError) as error:
+                raise LostTreeError(error.what, where=error.where, why=error.why, next=error.next) from None
+            node = tree.decode(data)
             if isinstance(node, tree.Leaf) and 0 in node.sizes:
                 self._require_nothing(node)
             if len(self._nodes) >= _NODES_KEPT:
@@ -181,24 +203,49 @@ class Trees:
     def resolve(self, root: bytes, path: str) -> Entry | None:
         """Return the entry at a path below the tree ``root``, or None; ``""`` is the root itself."""
         entry: Entry | None = self.directory_entry(root)
+        above = ""
         for part in path.split("/") if path else []:
             if entry is None or entry.kind != DIRECTORY:
                 return None
-            self.require(entry, f"a directory above {path}")
-            entry = self.get(entry.id, part)
+            try:
+                self.require(entry, above)
+                entry = self.get(entry.id, part)
+            except (IntegrityError, FormatError) as error:
+                raise unreadable(error, above) from None
+            above = paths.join(above, part)
         return entry
 
-    def walk(self, identity: bytes, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+    def find(self, root: bytes, path: str, damaged: Damage) -> Entry | None:
+        """Return what :meth:`resolve` does, but None where a directory on the way cannot be read, which is noted."""
+        try:
+            return self.resolve(root, path)
+        except LostTreeError as error:
+            note(damaged, error)
+        return None
+
+    def walk(self, identity: bytes, prefix: str = "", *, damaged: Damage | None = None) -> Iterator[tuple[str, Entry]]:
         """Yield (path, entry) of everything below a directory: each directory, then what it holds.
+
+        Args:
+            identity: the directory.
+            prefix: its path.
+            damaged: takes the directories that cannot be read; the walk then goes on beside them.
 
         Raises:
             FormatError: when directories are nested deeper than :data:`DEPTH_LIMIT`.
-            IntegrityError: when a directory below does not hold what its entry says.
+            IntegrityError: when a directory is damaged, or does not hold what its entry says.
         """
         stack = [(prefix, self.entries(identity))]
         while stack:
             parent, entries = stack[-1]
-            found = next(entries, None)
+            try:
+                found = next(entries, None)
+            except (IntegrityError, FormatError) as error:
+                named = unreadable(error, parent)
+                if damaged is None or not isinstance(error, LostTreeError):
+                    raise named from None
+                note(damaged, named)
+                found = None
             if found is None:
                 stack.pop()
                 continue
@@ -208,8 +255,32 @@ class Trees:
             if entry.kind == DIRECTORY:
                 if len(stack) >= DEPTH_LIMIT:
                     raise FormatError("directories are nested deeper than the format allows", where=path[:80])
-                self.require(entry, path)
-                stack.append((path, self.entries(entry.id)))
+                stack.append((path, self._required(entry, path)))
+
+    def _required(self, entry: Entry, path: str) -> Iterator[tuple[str, Entry]]:
+        """Yield what a directory holds, once it is held against its entry."""
+        self.require(entry, path)
+        yield from self.entries(entry.id)
+
+
+def unreadable(error: DvError, path: str) -> DvError:
+    """Return the error that a directory cannot be read, which names its path; one that does already stays."""
+    if error.what == _UNREADABLE:
+        return error
+    place = f" ({error.where})" if error.where and error.where != path else ""
+    return type(error)(
+        _UNREADABLE,
+        where=path or "the root of the snapshot",
+        why=f"{error.what}{place}" + (f": {error.why}" if error.why else ""),
+        next=error.next or "run 'dv fsck' to see what is damaged, and restore it from a backup or another copy",
+    )
+
+
+def note(damaged: Damage, error: DvError) -> None:
+    """Note an error of :func:`unreadable`, once."""
+    found = (error.where, error.why)
+    if found not in damaged:
+        damaged.append(found)
 
 
 def _unsaid() -> IntegrityError:

@@ -201,15 +201,16 @@ def _settled(
 
 
 def raise_damage(damaged: list[tuple[str, str]], *, done: str) -> None:
-    """Raise one error that lists what could not be written.
+    """Raise one error that lists what could not be written: files, and directories whose files are not known.
 
     Raises:
         IntegrityError: when there is anything.
     """
     if damaged:
+        listed = sorted(set(damaged))
         raise IntegrityError(
-            f"{len(damaged)} file{'s' if len(damaged) > 1 else ''} could not be written: the store is damaged",
-            items=tuple(f"{path}: {reason}" for path, reason in sorted(damaged)),
+            f"{len(listed)} path{'s' if len(listed) > 1 else ''} could not be written: the store is damaged",
+            items=tuple(f"{path}: {reason}" for path, reason in listed),
             why=done,
             next="restore the damaged packs from a backup or another copy, then run 'dv restore' on these paths",
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dvtool.formats.tree import Entry
     from dvtool.storage.disk import Disk
     from dvtool.store.treediff import TreeDiff
+    from dvtool.store.trees import Damage
 
 
 class Row(NamedTuple):
@@ -49,6 +50,8 @@ class WorktreeIndex:
         self._directories: dict[str, set[str]] = {}
         self._last: tuple[str | None, dict[str, Row]] = (None, {})
         self.changed = False
+        self.damaged: Damage = []
+        """Directories of the tree that cannot be read: nothing of them is here, or what was there before."""
 
     @property
     def directories(self) -> list[str]:

@@ -24,6 +24,7 @@ from dvtool.worktree import layout, locking
 if TYPE_CHECKING:
     from dvtool.store.state import State
     from dvtool.store.store import Store
+    from dvtool.store.trees import Damage
     from dvtool.worktree.layout import Layout, WorktreeFile
 
 DEFAULT_BRANCH: Final = "main"
@@ -193,13 +194,18 @@ class Session:
         view = self.stage()
         if self._index.tree != view.tree and view.tree is not None:
             before = self._index.tree
+            damaged: Damage = []
             try:
-                diff = diff_trees(self.trees, self.trees, before, view.tree)
+                diff = diff_trees(self.trees, self.trees, before, view.tree, lost_after=damaged)
             except IntegrityError:
                 # The tree that was mirrored may have been collected since; the one staged must be there.
                 self._index = indexes.WorktreeIndex()
-                diff = diff_trees(self.trees, self.trees, None, view.tree)
+                damaged = []
+                diff = diff_trees(self.trees, self.trees, None, view.tree, lost_after=damaged)
             self._index.follow(diff, view.tree)
+            self._index.damaged = damaged
+            for path, reason in damaged:
+                self.context.tell(f"warning: directory {paths.shown(path)!r} cannot be read in the store: {reason}")
         elif view.tree is None and self._index.tree is not None:
             self._index = indexes.WorktreeIndex()
         return self._index
@@ -246,8 +252,10 @@ class Session:
         Both are caches; a disk that refuses them is reported by the next command that needs to write.
         """
         try:
-            if self._index is not None and self._index.changed and self._index.tree is not None:
-                indexes.save(self._index, self.layout.index, self.context.disk)
+            index = self._index
+            # One that lacks what is damaged would hide it from the next command.
+            if index is not None and index.changed and index.tree is not None and not index.damaged:
+                indexes.save(index, self.layout.index, self.context.disk)
             self.remember()
         except StorageError:
             return

@@ -35,7 +35,8 @@ def _show(found: Status) -> None:
     if found.lock.interrupted:
         output.say("dv.lock is behind: a command was stopped; the next one that changes something writes it")
     if found.sparse:
-        output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse)}")
+        more = f" and {len(found.sparse) - SHOWN:,} more" if len(found.sparse) > SHOWN else ""
+        output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse[:SHOWN])}{more}")
     for erasure in found.pending_erasures:
         output.say(f"erasure {erasure} is not finished: until it is, nothing can be recorded", colour="removed")
     staged = found.staged

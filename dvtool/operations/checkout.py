@@ -131,7 +131,7 @@ def checkout(
         snapshot=target.identity.hex(),
         branch=target.branch,
         written=outcome.files,
-        removed=len(plan.removals | plan.in_the_way) + len(confinement.removals | confinement.in_the_way),
+        removed=outcome.removed,
         kept=tuple(sorted(kept)),
     )
 
@@ -244,6 +244,7 @@ def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: S
         else:
             switch.writes.pop(path, None)
             plan.removals.add(path)
+    apply.require_writable(session.root, (), plan.removals)
     return plan
 
 
@@ -263,10 +264,11 @@ def _confine(workspace: Workspace, plan: Plan, only: Sequence[str], outcome: Out
     apply.record(session, coming, came)
     outcome.files += came.files
     outcome.damaged += came.damaged
+    outcome.removed += came.removed
     session.set_sparse(only=tuple(path for path in only if path), dropped=())
     going = apply.nothing()
     going.removals, going.gone_directories, going.judged = plan.removals, plan.gone_directories, plan.judged
-    apply.execute(session, going)
+    outcome.removed += apply.execute(session, going).removed
 
 
 def _stage(

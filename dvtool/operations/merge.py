@@ -131,7 +131,7 @@ def abort(workspace: Workspace, *, force: bool = False) -> MergeResult:
         workspace.update_git_ignore(session.stage().roots)
         workspace.after_change()
     apply.raise_damage(outcome.damaged, done="the merge was dropped, and every other file has been written")
-    return _result("aborted", head, session.snapshot(head), written=outcome.files, removed=len(plan.removals))
+    return _result("aborted", head, session.snapshot(head), written=outcome.files, removed=outcome.removed)
 
 
 class _Merging:
@@ -199,7 +199,7 @@ class _Merging:
             identity,
             snapshot,
             written=outcome.files - len(copies),
-            removed=len(plan.removals | plan.in_the_way),
+            removed=outcome.removed,
             decided=decided,
             conflicts=found.conflicts,
             copies=copies,
@@ -277,7 +277,7 @@ def _fast_forward(workspace: Workspace, theirs: bytes) -> MergeResult:
     workspace.update_git_ignore(other.roots)
     workspace.after_change(moved=True)
     apply.raise_damage(outcome.damaged, done="HEAD has moved, and every other file has been written")
-    return _result("fast-forward", theirs, other, written=outcome.files, removed=len(plan.removals | plan.in_the_way))
+    return _result("fast-forward", theirs, other, written=outcome.files, removed=outcome.removed)
 
 
 def _head(workspace: Workspace) -> bytes:

@@ -33,6 +33,7 @@ def remove(
     Raises:
         NotFoundError: when a path is not tracked.
         ConflictError: when content that is not stored would be lost; nothing has been changed then.
+        StorageError: when the disk does not let files go; nothing is staged then.
     """
     session = workspace.session
     with workspace.changing():
@@ -58,6 +59,11 @@ def remove(
                 advice="keep the files with --cached, or remove them all the same with --force",
             )
             apply.require_stored(session, plan)
+        # Files first: what the disk refuses then leaves nothing staged, and a crash a command that can be given again.
+        deleted = 0
+        if not cached:
+            plan.gone_directories.discard("")
+            deleted = apply.execute(session, plan).removed
         with session.store.transaction() as transaction:
             edits: Changes = {}
             for path in wanted:
@@ -69,9 +75,6 @@ def remove(
             actions = staging.stage_moves(session, transaction, tree, roots, view.merging)
             if actions:
                 transaction.commit("rm", lambda _state: actions)
-        if not cached:
-            plan.gone_directories.discard("")
-            apply.execute(session, plan)
         gone = set(wanted)
         rules = session.worktree.dropped
         dropped = [rule for rule in rules if not paths.under(rule.removeprefix(paths.BACK), gone)]
@@ -80,4 +83,4 @@ def remove(
         workspace.update_git_ignore(roots)
         workspace.after_change()
     removed = tuple(sorted(plan.removals))
-    return RemoveResult(removed=removed, deleted=0 if cached else len(removed))
+    return RemoveResult(removed=removed, deleted=deleted)

@@ -83,7 +83,7 @@ def restore(
         apply.record(session, plan, outcome)
         workspace.after_change()
     apply.raise_damage(outcome.damaged + damaged, done="every other file has been written")
-    return RestoreResult(written=outcome.files, removed=len(plan.removals | plan.in_the_way), staged=0)
+    return RestoreResult(written=outcome.files, removed=outcome.removed, staged=0)
 
 
 def _require_room(workspace: Workspace, wanted: list[str], origin: bytes | None, *, written: bool) -> None:

@@ -58,6 +58,7 @@ def drop(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
             what="these paths hold changes that are not staged, or cannot be read; nothing was removed",
             advice="stage them with 'dv add', or undo them with 'dv restore --force'",
         )
+        apply.require_writable(session.root, (), plan.removals)
         # Recorded before anything is removed: a crash in between leaves files that are there and marked as left out.
         rules = _without(session.worktree.dropped, wanted)
         rules |= {path for path in staging.merged_roots((), wanted) if not paths.under(path, rules)}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dvtool.workspace import Workspace
-    from dvtool.worktree.session import StageView
+    from dvtool.worktree.session import Session, StageView
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +60,8 @@ class LockState(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a worktree.
 
-    ``clean`` is: all lists of ``staged`` and ``unstaged`` are empty.  ``sparse`` lists paths that are left out, though
-    files below them may have been brought back, or, when the worktree is confined to some, says so; ``ahead`` and
+    ``clean`` is: all lists of ``staged`` and ``unstaged`` are empty.  ``sparse`` lists the paths that are left out of
+    the worktree, each with what is below it, though files there may have been brought back; ``ahead`` and
     ``behind`` are None without a remote branch to compare with.  ``unstorable`` holds "path: reason".
     """
 
@@ -101,9 +101,7 @@ def status(workspace: Workspace) -> Status:
         clean=staged.is_empty and unstaged.is_empty,
         staged=staged,
         unstaged=unstaged,
-        sparse=tuple(
-            sorted({*session.worktree.only, *(top for top in session.worktree.dropped if top[:1] != paths.BACK)})
-        ),
+        sparse=_sparse(session),
         lock=_lock(workspace),
         ahead=None,
         behind=None,
@@ -111,6 +109,22 @@ def status(workspace: Workspace) -> Status:
         merging=tuple(parent.hex() for parent in view.merging),
         unstorable=tuple(f"{path}: {reason}" for path, reason in sorted(changes.problems)),
     )
+
+
+def _sparse(session: Session) -> tuple[str, ...]:
+    """Return the paths that are left out, by confinement to others or dropped, none below another."""
+    only = set(session.worktree.only)
+    index = session.index()
+    found = set()
+    leading = {parent for top in only for parent in paths.parents(top)}
+    for directory in leading:
+        for name in (*index.subdirectories(directory), *index.rows(directory)):
+            path = paths.join(directory, name)
+            if path not in leading and not paths.under(path, only):
+                found.add(path)
+    dropped = {top for top in session.worktree.dropped if top[:1] != paths.BACK}
+    found |= {top for top in dropped if not paths.under(top, found)}
+    return tuple(sorted(found))
 
 
 def _staged(workspace: Workspace, view: StageView) -> StagedPaths:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, DvError, IntegrityError
+from dvtool.errors import ConflictError, DvError, IntegrityError, StorageError
 from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT
@@ -57,13 +57,17 @@ class Plan(msgspec.Struct, kw_only=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What happened: the paths of files, the stat data of each (40 bytes), (path, reason) of those that are damaged."""
+    """What happened: the paths of files, the stat data of each (40 bytes), (path, reason) of those that are damaged.
+
+    ``files`` and ``size`` count what was written, ``removed`` the files that were there and are not any more.
+    """
 
     paths: list[str]
     stats: bytes
     damaged: list[tuple[str, str]]
     files: int
     size: int
+    removed: int = 0
 
 
 def nothing() -> Plan:
@@ -130,13 +134,16 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
         if entry.kind != tree.ERASED and (left_out is None or not left_out(path))
     )
     _require_room(session, plan, files)
+    require_writable(root, files, plan.removals | plan.obstacles.keys())
+    removed = 0
+    counted = plan.in_the_way
     for path in sorted(plan.removals):
-        materialise.remove_file(root, path, plan.judged)
+        removed += materialise.remove_file(root, path, plan.judged)
     for path, is_directory in sorted(plan.obstacles.items(), reverse=True):
         if is_directory:
             materialise.remove_directory(root, path)
         else:
-            materialise.remove_file(root, path, plan.judged)
+            removed += materialise.remove_file(root, path, plan.judged) and path in counted
     for path in sorted(plan.gone_directories, reverse=True):
         materialise.remove_directory(root, path)
     for path in sorted(plan.new_directories):
@@ -156,7 +163,35 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
         damaged=written.damaged,
         files=len(files) - len(written.damaged),
         size=sum(plan.writes[path].size for path in files),
+        removed=removed,
     )
+
+
+def require_writable(root: str, written: Iterable[str], removed: Iterable[str]) -> None:
+    """Check that the directories in which files come and go let them, before the first one does.
+
+    Raises:
+        StorageError: listing those that do not.
+    """
+    closed: dict[str, bool] = {}
+
+    def is_closed(path: str) -> bool:
+        parent = paths.split(path)[0]
+        if parent not in closed:
+            place = f"{root}/{parent}"
+            closed[parent] = os.path.isdir(place) and not os.access(place, os.W_OK | os.X_OK)
+        return closed[parent]
+
+    found = {path for path in written if is_closed(path)}
+    found |= {path for path in removed if is_closed(path) and os.path.lexists(f"{root}/{path}")}
+    if found:
+        listed = tuple(sorted({paths.split(path)[0] or "." for path in found}))
+        raise StorageError(
+            "files in these directories can be neither written nor removed; nothing was changed",
+            items=listed,
+            why="their permissions do not allow it, or their file system is read-only",
+            next="make them writable, then run the command again",
+        )
 
 
 def _require_room(session: Session, plan: Plan, files: list[str]) -> None:
@@ -280,6 +315,8 @@ def examine(session: Session, plan: Plan, *, everywhere: bool = False) -> dict[s
             continue
         if stat_module.S_ISDIR(status.st_mode) and path in plan.new_directories:
             continue  # a command that was stopped has been here; removing a file does nothing to a directory
+        if stat_module.S_ISDIR(status.st_mode) and path in plan.gone_directories:
+            continue  # what is in it and goes with it is among the obstacles
         found[path] = None
         if stat_module.S_ISREG(status.st_mode) or stat_module.S_ISLNK(status.st_mode):
             present.append((path, seen))
@@ -311,7 +348,7 @@ def unstored(session: Session, plan: Plan) -> list[str]:
         for path, entry in examine(session, plan).items()
         if not paths.is_partial(paths.split(path)[1])
         and (
-            (entry is None and path not in plan.gone_directories and not plan.obstacles.get(path))
+            (entry is None and not plan.obstacles.get(path))
             or (entry is not None and entry.size and not session.store.has(entry.id))
         )
     ]

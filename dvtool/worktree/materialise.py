@@ -179,8 +179,8 @@ def require_judged(directory: int, name: str, path: str, judged: dict[str, bytes
         )
 
 
-def remove_file(root: str, path: str, judged: dict[str, bytes] | None = None) -> None:
-    """Remove a file or link, following no link on the way; nothing happens when it is not there, or is a directory.
+def remove_file(root: str, path: str, judged: dict[str, bytes] | None = None) -> bool:
+    """Remove a file or link, following no link on the way, and return whether there was one.
 
     Raises:
         ConflictError: when it is not what was judged.
@@ -189,7 +189,7 @@ def remove_file(root: str, path: str, judged: dict[str, bytes] | None = None) ->
     try:
         directory = open_directory(root, parent, make=False)
     except (FileNotFoundError, ConflictError):
-        return
+        return False
     except OSError as error:
         raise as_ours(error, path) from None
     try:
@@ -197,11 +197,12 @@ def remove_file(root: str, path: str, judged: dict[str, bytes] | None = None) ->
             require_judged(directory, name, path, judged)
         os.unlink(name, dir_fd=directory)
     except (FileNotFoundError, IsADirectoryError):
-        return
+        return False
     except OSError as error:
         raise as_ours(error, path) from None
     finally:
         os.close(directory)
+    return True
 
 
 def rename(root: str, before: str, after: str) -> None:

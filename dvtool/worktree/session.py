@@ -12,6 +12,7 @@ from dvtool import ids, paths
 from dvtool.effects import Clock, Entropy, Progress, Silence, SystemClock, SystemEntropy
 from dvtool.errors import ConflictError, DvError, ErasedError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import codec, log, sealed, snapshot, stage
+from dvtool.formats.tree import DIRECTORY
 from dvtool.storage.disk import Disk
 from dvtool.store import store as stores
 from dvtool.store.editing import Editor, Scratch
@@ -143,8 +144,30 @@ class Session:
 
         Raises:
             UsageError: when it is outside the repository.
+            ConflictError: when it leads through a link that took the place of a tracked directory.
         """
+        self._refuse_replaced(argument)
         return paths.from_argument(argument, root=self.root, cwd=self.context.cwd or os.getcwd())
+
+    def _refuse_replaced(self, argument: str) -> None:
+        """Refuse a path that names what is tracked, but leads elsewhere since a directory on the way became a link."""
+        literal = os.path.normpath(os.path.join(self.context.cwd or os.getcwd(), argument))
+        if not literal.startswith(self.root + "/"):
+            return
+        for above in reversed(paths.parents(literal[len(self.root) + 1 :])[:-1]):
+            if not os.path.islink(f"{self.root}/{above}"):
+                continue
+            tree = self.stage().tree
+            entry = self.trees.resolve(tree, above) if tree is not None else None
+            if entry is not None and entry.kind == DIRECTORY:
+                raise ConflictError(
+                    "a link stands where a tracked directory was, so what was below it cannot be reached",
+                    where=paths.shown(above),
+                    why=f"{paths.shown(argument)!r} leads to {paths.shown(os.path.realpath(literal))}",
+                    next=f"bring the directory back with 'dv restore --force {paths.shown(above)}', "
+                    "or name what the link points to",
+                )
+            return
 
     def head(self) -> Head:
         """Return where the worktree stands."""

@@ -47,7 +47,7 @@ def refuse_conflicts(
     for path, entry in apply.examine(session, plan, everywhere=everywhere).items():
         if path in plan.writes and apply.same(entry, plan.writes[path]):
             del plan.writes[path]
-        elif path in plan.obstacles or (entry is None and path in plan.gone_directories):
+        elif path in plan.obstacles:
             continue
         elif not apply.same(entry, index.row(path)):
             conflicts.add(path)

@@ -1,7 +1,12 @@
 """``dv restore`` and ``dv checkout`` where a directory became a file, a file a directory, or either a link."""
 
+import ctypes
+import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -205,3 +210,123 @@ def test_what_changes_after_it_was_judged_is_kept(data):
     with pytest.raises(ConflictError):
         apply.execute(session, plan)
     assert data.read("data/sub") == "PRECIOUS"
+
+
+@pytest.fixture
+def either(dv):
+    """``data/x`` is a file in the snapshot tagged ``file``, a directory in HEAD."""
+    dv.write("data/x", "a file\n")
+    dv.write("data/z", "z\n")
+    dv("add", "data")
+    dv("commit", "-m", "file")
+    dv("tag", "file")
+    (dv.root / "data/x").unlink()
+    dv.write("data/x/c", "below\n")
+    dv.commit("directory")
+    return dv
+
+
+def pipe(place):
+    os.mkfifo(place)
+
+
+def a_socket(place):
+    with socket.socket(socket.AF_UNIX) as made:
+        before = os.getcwd()
+        os.chdir(place.parent)  # the path of a socket may be shorter than that of a test
+        made.bind(place.name)
+        os.chdir(before)
+
+
+@pytest.mark.parametrize("make", [pipe, a_socket])
+@pytest.mark.parametrize(
+    "words", [["checkout", "file"], ["restore", "--source", "file", "data"], ["restore", "data"], ["restore", "data/x"]]
+)
+def test_a_pipe_or_socket_goes_only_by_force(either, make, words):
+    shutil.rmtree(either.root / "data/x")
+    make(either.root / "data/x")
+    assert either(*words, "--json", code=12).error["items"] == ["data/x"]
+    assert not (either.root / "data/x").is_file()
+    assert (either.root / "data/x").exists()
+    either(*words, "--force")
+    assert (either.root / "data/x").is_file() == ("file" in words)
+
+
+def test_what_was_not_there_is_not_counted_as_removed(either):
+    shutil.rmtree(either.root / "data/x")
+    assert either("checkout", "file", "--json").json["removed"] == 0
+    assert either("checkout", "main", "--json").json["removed"] == 1
+    (either.root / "data/x/c").unlink()
+    assert either("rm", "data/x", "--json").json == {"removed": ["data/x/c"], "deleted": 0}
+    assert either("restore", "--source", "file", "data/z", "--json").json["removed"] == 0
+
+
+def test_a_path_through_a_link_in_a_directorys_place_is_told(data):
+    outside = data.root.parent / "outside"
+    (data.root / "data").rename(outside)
+    (data.root / "data").symlink_to(outside)
+    kept = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    for words in (
+        ["restore", "data/a.txt"],
+        ["restore", "--force", "data/sub"],
+        ["checkout", "--only", "data/sub"],
+        ["get", "data/sub"],
+        ["drop", "data/sub"],
+        ["rm", "data/sub"],
+        ["add", "data/sub/c.txt"],
+        ["mv", "data/a.txt", "data/z.txt"],
+    ):
+        error = data(*words, "--json", code=12).error
+        assert error["where"] == "data", words
+        assert "link" in error["what"]
+        assert "'dv restore --force data'" in error["next"]
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == kept
+    data("restore", "--force", "data")
+    assert data.status()["clean"]
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == kept
+
+
+def test_a_link_inside_the_repository_that_replaced_nothing_is_still_a_way(data):
+    (data.root / "way").symlink_to("data")
+    data("restore", "way/a.txt")
+    assert data("ls", "HEAD", "way/sub", "--json").json
+
+
+def as_the_owner_only(*_):
+    """Give up root's right to write everywhere, which others do not have."""
+    libc = ctypes.CDLL(None)
+    for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH of capabilities(7)
+        libc.prctl(24, right, 0, 0, 0)  # PR_CAPBSET_DROP of prctl(2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rm", "data"],
+        ["rm", "data/sub/c.txt", "data/a.txt"],
+        ["checkout", "second"],
+        ["drop", "data"],
+        ["checkout", "--only", "data/a.txt"],
+    ],
+)
+def test_a_directory_that_cannot_be_written_in_stops_a_command_before_it_began(data, words):
+    data("tag", "first")
+    data.write("data/a.txt", "other\n")
+    data.write("data/sub/c.txt", "other\n")
+    data.commit("second")
+    data("tag", "second")
+    data("checkout", "first")
+    before = data("oplog", "--json").json
+    (data.root / "data/sub").chmod(0o555)
+    command = [sys.executable, "-m", "dvtool.cli.main", *words, "--json"]
+    done = subprocess.run(
+        command, cwd=data.root, preexec_fn=as_the_owner_only, capture_output=True, check=False, timeout=60
+    )
+    (data.root / "data/sub").chmod(0o755)
+    assert done.returncode == 30, done
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["items"] == ["data/sub"]
+    assert data("oplog", "--json").json == before
+    assert data.read("data/a.txt") == "a\n"
+    assert data.status()["clean"]
+    assert data.status()["sparse"] == []
+    data(*words)

@@ -115,3 +115,17 @@ def test_a_record_of_the_first_version_is_read(many):
     many("get", "data/big/008")
     assert lying(many) == {"data/big/007", "data/big/008"}
     assert len(record(many)["dropped"]) == 298
+
+
+def test_sparse_lists_what_is_left_out_however_that_came_about(data):
+    data.write("more/x/1", "1\n")
+    data.write("more/y/2", "2\n")
+    data("add", "more")
+    data("commit", "-m", "more")
+    data("checkout", "--only", "data/sub", "more/x")
+    assert data.status()["sparse"] == ["data/a.txt", "data/b.txt", "more/y"]
+    assert "more/y" in data("status").text
+    data("drop", "more/x")
+    assert data.status()["sparse"] == ["data/a.txt", "data/b.txt", "more/x", "more/y"]
+    data("checkout", "--only", ".")
+    assert data.status()["sparse"] == []

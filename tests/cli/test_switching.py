@@ -330,7 +330,7 @@ def test_checkout_only_confines_the_worktree(data):
     assert [str(path.relative_to(data.root)) for path in data.root.glob("data/**/*.txt")] == ["data/sub/c.txt"]
     status = data.status()
     assert status["clean"]
-    assert status["sparse"] == ["data/sub"]
+    assert status["sparse"] == ["data/a.txt", "data/b.txt"]
     data.write("data/sub/new.txt")
     data.commit("in a confined worktree")
     assert {"data/a.txt", "data/sub/new.txt"} <= set(data.listed())

@@ -16,6 +16,7 @@ from dvtool.worktree.index import Row
 from dvtool.worktree.materialise import rename
 
 if TYPE_CHECKING:
+    from dvtool.formats.tree import Entry
     from dvtool.workspace import Workspace
 
 
@@ -30,7 +31,8 @@ class MoveResult(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "f
 def move(workspace: Workspace, source: str, target: str) -> MoveResult:
     """Rename ``source`` to ``target``, or into it when it is a directory.
 
-    Changes of the content that are not staged stay unstaged.
+    Changes of the content that are not staged stay unstaged.  What was left out of the worktree moves in the stage
+    alone, and stays left out.
 
     Raises:
         NotFoundError: when the source is not tracked, or the target's directory does not exist.
@@ -43,19 +45,16 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
         view = session.stage()
         before = session.relative(source)
         after = session.relative(target)
-        if os.path.isdir(f"{session.root}/{after}") and not os.path.islink(f"{session.root}/{after}"):
+        if _is_directory(workspace, after):
             after = paths.join(after, paths.split(before)[1])
         entry = session.trees.resolve(view.tree, before) if view.tree is not None else None
         if entry is None or not before:
             raise NotFoundError(f"{source!r} is not tracked", next="run 'dv ls -r' to see what is")
-        if not os.path.lexists(f"{session.root}/{before}"):
-            raise NotFoundError(f"{source!r} is not in the worktree", next="bring it back first: dv restore")
-        if paths.is_own(after) or (paths.below(after, before) and entry.kind == DIRECTORY):
-            raise UsageError(f"{target!r} cannot be the new place", why="it is not data, or lies in what is moved")
-        if os.path.lexists(f"{session.root}/{after}"):
-            raise ExistsError(f"{target!r} exists already", next="remove it first, or choose another name")
-        if not os.path.isdir(f"{session.root}/{paths.split(after)[0]}"):
-            raise NotFoundError(f"the directory of {target!r} does not exist", next="make it first: mkdir -p")
+        left_out = session.left_out() or (lambda _path: False)
+        is_here = os.path.lexists(f"{session.root}/{before}")
+        if not is_here and not left_out(before):
+            raise NotFoundError(f"{source!r} is not in the worktree", next=f"bring it back first: dv restore {source}")
+        _check_target(workspace, target, before, after, entry, is_here=is_here)
         edits: Changes = {}
         edits.setdefault(paths.split(before)[0], {})[paths.split(before)[1]] = None
         edits.setdefault(paths.split(after)[0], {})[paths.split(after)[1]] = entry
@@ -66,13 +65,15 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
             tree = Editor(transaction, session.store.secrets.split).apply(view.tree, edits)
             actions = staging.stage_moves(session, transaction, tree, roots, view.merging)
             # The file moves first: if the entry then fails, the worktree says so and nothing is lost.
-            rename(session.root, before, after)
+            if is_here:
+                rename(session.root, before, after)
             only, dropped = session.worktree.only, session.worktree.dropped
-            session.set_sparse(only=_follow(only, before, after), dropped=_follow(dropped, before, after))
+            _move_rules(workspace, before, after)
             try:
                 transaction.commit("mv", lambda _state: actions)
             except BaseException:
-                rename(session.root, after, before)
+                if is_here:
+                    rename(session.root, after, before)
                 session.set_sparse(only=only, dropped=dropped)
                 raise
         index = session.index()
@@ -85,6 +86,65 @@ def move(workspace: Workspace, source: str, target: str) -> MoveResult:
         workspace.update_git_ignore(roots)
         workspace.after_change()
     return MoveResult(before=before, after=after, files=entry.files)
+
+
+def _check_target(workspace: Workspace, target: str, before: str, after: str, entry: Entry, *, is_here: bool) -> None:
+    """Check that ``before`` may go to ``after``; see :func:`move`."""
+    session = workspace.session
+    if paths.below(after, before) and entry.kind == DIRECTORY:
+        raise UsageError(
+            f"{target!r} cannot be the new place", why="it lies in what is moved", next="choose a place outside of it"
+        )
+    if paths.is_own(after):
+        raise UsageError(f"{target!r} is never data", why="it belongs to dv or to Git", next="choose another place")
+    if os.path.lexists(f"{session.root}/{after}") or _left_out_entry(workspace, after) is not None:
+        raise ExistsError(f"{paths.shown(after)!r} exists already", next="remove it first, or choose another name")
+    above = paths.split(after)[0]
+    if os.path.isdir(f"{session.root}/{above}"):
+        return
+    if not _is_directory(workspace, above):
+        raise NotFoundError(f"there is no directory {paths.shown(above)!r}", next="make it first: mkdir -p")
+    if is_here:
+        raise NotFoundError(
+            f"the directory {paths.shown(above)!r} is not in the worktree",
+            why="it was left out",
+            next="bring it back first: dv get",
+        )
+
+
+def _is_directory(workspace: Workspace, path: str) -> bool:
+    """Return whether a path is a directory in the worktree, or one of the stage that was left out of it."""
+    place = f"{workspace.session.root}/{path}"
+    if os.path.lexists(place):
+        return os.path.isdir(place) and not os.path.islink(place)
+    entry = _left_out_entry(workspace, path)
+    return entry is not None and entry.kind == DIRECTORY
+
+
+def _left_out_entry(workspace: Workspace, path: str) -> Entry | None:
+    """Return what the stage has at a path that was left out of the worktree."""
+    session = workspace.session
+    staged = session.stage().tree
+    left_out = session.left_out()
+    if staged is None or left_out is None or not left_out(path):
+        return None
+    return session.trees.resolve(staged, path)
+
+
+def _move_rules(workspace: Workspace, before: str, after: str) -> None:
+    """Let what was left out at and below ``before`` be left out at and below ``after``."""
+    session = workspace.session
+    left_out = session.left_out()
+    if left_out is None:
+        return
+    was_left_out = left_out(before)
+    session.set_sparse(
+        only=_follow(session.worktree.only, before, after), dropped=_follow(session.worktree.dropped, before, after)
+    )
+    # The rule that left it out may be one about a directory above, which says nothing about the new place.
+    left_out = session.left_out()
+    if was_left_out and not (left_out and left_out(after)):
+        session.set_sparse(only=session.worktree.only, dropped=(*session.worktree.dropped, after))
 
 
 def _follow(listed: tuple[str, ...], before: str, after: str) -> tuple[str, ...]:

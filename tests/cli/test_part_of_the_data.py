@@ -129,3 +129,61 @@ def test_sparse_lists_what_is_left_out_however_that_came_about(data):
     assert data.status()["sparse"] == ["data/a.txt", "data/b.txt", "more/x", "more/y"]
     data("checkout", "--only", ".")
     assert data.status()["sparse"] == []
+
+
+def test_what_was_dropped_is_moved_in_the_stage_and_stays_dropped(data):
+    data("drop", "data/a.txt")
+    data("mv", "data/a.txt", "data/moved.txt")
+    assert record(data)["dropped"] == ["data/moved.txt"]
+    assert data.staged() == {"added": ["data/moved.txt"], "removed": ["data/a.txt"]}
+    assert data.unstaged() == {}
+    data("commit", "-m", "moved")
+    data("get", "data/moved.txt")
+    assert data.read("data/moved.txt") == "a\n"
+    assert data.status()["clean"]
+
+
+def test_what_moves_out_of_a_dropped_directory_stays_dropped(data):
+    data.write("data/other/d.txt", "d\n")
+    data.commit("second")
+    data("drop", "data/sub")
+    data("mv", "data/sub/c.txt", "data/other/c.txt")
+    assert data.unstaged() == {}
+    data("drop", "data/other")
+    data("mv", "data/other/d.txt", "data/sub")
+    assert data.unstaged() == {}
+    assert "data/sub/d.txt" in data("diff", "--staged").text
+    data("get", "data")
+    assert data.read("data/sub/d.txt") == "d\n"
+    assert data.read("data/other/c.txt") == "ccc\n"
+    assert data.unstaged() == {}
+
+
+def test_part_of_a_dropped_directory_moves_with_what_was_dropped_of_it(data):
+    data.write("data/sub/d.txt", "d\n")
+    data.commit("second")
+    data("drop", "data")
+    data("get", "data/sub/d.txt")
+    (data.root / "else").mkdir()
+    data("mv", "data/sub", "else/sub")
+    assert data.read("else/sub/d.txt") == "d\n"
+    assert data.unstaged() == {}
+
+
+def test_what_was_dropped_is_not_moved_over(data):
+    data("drop", "data/b.txt")
+    data("mv", "data/a.txt", "data/b.txt", code=11)
+    data("drop", "data/sub")
+    assert "dv get" in data("mv", "data/a.txt", "data/sub", code=10).told
+    assert data.status()["clean"]
+
+
+def test_what_was_removed_by_hand_is_not_moved(data):
+    (data.root / "data/a.txt").unlink()
+    assert "dv restore data/a.txt" in data("mv", "data/a.txt", "data/x.txt", code=10).told
+
+
+def test_a_move_into_itself_says_what_to_do(data):
+    error = data("mv", "data", "data/sub/data", "--json", code=2).error
+    assert error["why"]
+    assert error["next"]

@@ -137,6 +137,25 @@ class Workspace:
             raise NotFoundError(f"{where!r} is not in {name or 'HEAD'}", next="run 'dv ls -r' to see what is")
         return identity, where, entry
 
+    def unknown(self, word: str, call: str = "") -> NotFoundError:
+        """Return what is said of a word that is neither a revision nor a path that is there.
+
+        Args:
+            word: what was written.
+            call: how the command is called for a path that is gone; empty when that would not find it either.
+
+        Raises:
+            UsageError: when it is a malformed or ambiguous revision.
+        """
+        try:
+            name, path = self.revisions.split_path(word)
+            self.resolve(name) if path is None else self.place(word)
+        except NotFoundError as error:
+            alone = call and not {"~", ":"}.intersection(word)
+            hint = f"{error.next}; for a path that is gone: {call}" if alone else error.next
+            return NotFoundError(error.what, where=error.where, next=hint)
+        return NotFoundError(f"{word!r} is neither a revision nor a path", next="check the spelling")
+
     def author(self, given: str | None) -> str:
         """Return who records: the option, ``DV_AUTHOR``, dv's settings, ``GIT_AUTHOR_*``, Git's settings.
 
@@ -493,16 +512,6 @@ def _checked_author(author: str) -> str:
     if not cleaned or len(cleaned) > 1000 or "\0" in author:  # noqa: PLR2004 - no name is longer
         raise UsageError("the author is empty or far too long", next="write it as 'Name <email>'")
     return cleaned
-
-
-def require_regular(entry: Entry, path: str) -> None:
-    """Check that an entry is a file whose content can be shown.
-
-    Raises:
-        UsageError: when it is a directory.
-    """
-    if entry.kind == tree.DIRECTORY:
-        raise UsageError(f"{path!r} is a directory", next=f"run 'dv ls {path}' to see what is in it")
 
 
 def free_target(path: str, *, what: str) -> None:

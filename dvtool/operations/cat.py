@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from dvtool.errors import UsageError
 from dvtool.formats import tree
-from dvtool.workspace import require_regular
 from dvtool.worktree.materialise import Contents
 from dvtool.worktree.session import erased
 
@@ -26,10 +25,11 @@ def cat(workspace: Workspace, place: str) -> Iterator[bytes]:
         IntegrityError: when a piece is damaged.
     """
     _revision, path = workspace.revisions.split_path(place)
-    if path is None:
+    if not path:
         raise UsageError(f"{place!r} names no file", next="write it as REV:PATH, for example HEAD:data/labels.csv")
     _identity, where, entry = workspace.place(place)
-    require_regular(entry, where)
+    if entry.kind == tree.DIRECTORY:
+        raise UsageError(f"{place!r} is a directory", next=f"run 'dv ls {place}' to see what is in it")
     if entry.kind == tree.ERASED:
         raise erased(where)
     return Contents(workspace.session.store).pieces(entry)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dvtool import paths
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
@@ -54,13 +55,17 @@ class ModifiedItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     kind_to: str | None = None
 
 
-class RenamedItem(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
-    """A file that moved, content unchanged."""
+class RenamedItem(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"before": "from", "after": "to"}
+):
+    """A file that moved, content unchanged; ``mode_*`` stand there if its executable bit changed on the way."""
 
     before: str
     after: str
     size: int
     id: str
+    mode_from: str | None = None
+    mode_to: str | None = None
 
 
 class ErasedItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +99,12 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
-    """The difference of two states.  ``from`` and ``to`` are a snapshot id, ``"stage"``, or None for the worktree."""
+    """The difference of two states.
+
+    ``from`` and ``to`` are a snapshot id, ``"stage"``, or None: the worktree, and in ``from`` also "no snapshot yet".
+    Where ``REV:PATH`` was named, they are the snapshot id with ``:PATH``, and all paths are relative to that directory;
+    the stage or the worktree on the other side then stand for the same directory in them.
+    """
 
     before: str | None
     after: str | None
@@ -117,11 +127,12 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", 
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two states: its name, its tree (None: nothing there) and where the tree is read."""
+    """One of the two states: its name, its tree (None: nothing there), where that is read, and its repository path."""
 
     name: str | None
     tree: bytes | None
     trees: Trees
+    top: str = ""
 
 
 def diff(
@@ -135,7 +146,8 @@ def diff(
     """Return what differs.
 
     Nothing named: from HEAD to the worktree; ``staged``: from HEAD to the stage; ``first`` alone: from it to the
-    worktree; both: from the first to the second.  Each may be ``REV`` or ``REV:PATH``.
+    worktree; both: from the first to the second.  Each may be ``REV`` or ``REV:PATH``; worktree and stage are compared
+    with ``REV:PATH`` by what they have at the same path.
 
     Args:
         workspace: the worktree.
@@ -145,7 +157,7 @@ def diff(
         only: repository paths to which the comparison is confined.
 
     Raises:
-        NotFoundError: when a revision or path does not exist.
+        NotFoundError: when a revision does not exist, or a path neither on one of the two sides nor here.
         UsageError: when the arguments exclude each other.
     """
     if staged and second is not None:
@@ -154,11 +166,11 @@ def diff(
     if second is not None:
         after = _side(workspace, second)
     elif staged:
-        view = workspace.session.stage()
-        after = Side(name=STAGE, tree=view.tree, trees=workspace.session.trees)
+        session = workspace.session
+        after = _at(STAGE, session.stage().tree, session.trees, before.top)
     else:
-        after = _worktree(workspace, first)
-    limits = tuple(only) or ("",)
+        after = _worktree(workspace, before.top)
+    limits = _limits(workspace, before, after, only)
     found = diff_trees(before.trees, after.trees, before.tree, after.tree, limits)
     return assemble(before, after, found)
 
@@ -175,20 +187,59 @@ def _side(workspace: Workspace, revision: str | None) -> Side:
     identity, where, entry = workspace.place(revision)
     if entry.kind != DIRECTORY:
         raise UsageError(f"{where!r} is not a directory", next="compare the directories that hold the files")
-    return Side(name=f"{identity.hex()}:{where}", tree=entry.id, trees=session.trees)
+    place = f"{identity.hex()}:{where}" if where else identity.hex()
+    return Side(name=place, tree=entry.id, trees=session.trees, top=where)
 
 
-def _worktree(workspace: Workspace, first: str | None) -> Side:
+def _worktree(workspace: Workspace, top: str) -> Side:
     session = workspace.session
     changes = workspace.leave_to_git(inspect(session, contents=True))
     refuse_problems(changes.problems, doing="compared")
     made, objects = virtual_tree(session, changes)
-    trees = Trees(objects)
-    where = workspace.revisions.split_path(first)[1] if first else None
-    if where and made is not None:
-        entry = trees.resolve(made, where)
-        made = entry.id if entry is not None and entry.kind == DIRECTORY else None
-    return Side(name=WORKTREE, tree=made, trees=trees)
+    return _at(WORKTREE, made, Trees(objects), top)
+
+
+def _at(name: str | None, whole: bytes | None, trees: Trees, top: str) -> Side:
+    """Return the directory ``top`` of a tree as one of the two sides."""
+    entry = trees.resolve(whole, top) if whole is not None and top else None
+    if top:
+        whole = entry.id if entry is not None and entry.kind == DIRECTORY else None
+    return Side(name=name, tree=whole, trees=trees, top=top)
+
+
+def _limits(workspace: Workspace, before: Side, after: Side, only: Sequence[str]) -> tuple[str, ...]:
+    """Return the paths to which a comparison is confined, relative to what is compared.
+
+    Raises:
+        NotFoundError: when one exists neither on a side nor here, in worktree or stage.
+        UsageError: when one lies outside of the directories that are compared.
+    """
+    found: list[str] = []
+    for path in only:
+        inside = _inside(path, before.top, after.top)
+        if not inside:
+            raise UsageError(
+                f"{paths.shown(path)!r} lies outside of what is compared",
+                why=f"that is {' and '.join(sorted({repr(paths.shown(side.top)) for side in (before, after)}))}",
+                next="name a path in it, or compare whole snapshots",
+            )
+        sides = [(side.trees, side.tree, below) for side in (before, after) for below in inside]
+        sides.append((workspace.session.trees, workspace.session.stage().tree, path))
+        is_there = any(whole is not None and trees.resolve(whole, below) for trees, whole, below in sides)
+        if not is_there and not os.path.lexists(f"{workspace.session.root}/{path}"):
+            raise NotFoundError(
+                f"there is no {paths.shown(path)!r} on either side",
+                why="neither of the two that are compared has it, nor has the stage or the worktree",
+                next="check the spelling; paths are relative to the current directory",
+            )
+        found += inside
+    return tuple(found) or ("",)
+
+
+def _inside(path: str, *tops: str) -> list[str]:
+    """Return a repository path relative to those of ``tops`` that it lies in; "" for one that holds a top."""
+    found = {path[len(top) :].lstrip("/") for top in tops if paths.below(path, top)}
+    return sorted(found) or [""] * any(paths.below(top, path) for top in tops)
 
 
 def assemble(before: Side, after: Side, found: TreeDiff) -> Diff:
@@ -205,10 +256,7 @@ def assemble(before: Side, after: Side, found: TreeDiff) -> Diff:
     )
     added_items = tuple(_file(path, added[path]) for path in sorted(added.keys() - moved_to))
     removed_items = tuple(_file(path, removed[path]) for path in sorted(removed.keys() - moved_from))
-    renamed = tuple(
-        RenamedItem(before=source, after=target, size=added[target].size, id=added[target].id.hex())
-        for source, target in renames
-    )
+    renamed = tuple(_renamed(source, target, removed[source], added[target]) for source, target in renames)
     erased = _erased(before, after, found)
     directories = tuple(
         DirectoryItem(path=path, before=_hex(old), after=_hex(new))
@@ -286,8 +334,7 @@ def interpret(workspace: Workspace, words: Sequence[str]) -> tuple[list[str], li
         elif as_revision:
             raise UsageError("a comparison has two sides", next="name two revisions, then paths after '--'")
         else:
-            workspace.place(word) if ":" in word and not word.startswith("git:") else workspace.resolve(word)
-            raise NotFoundError(f"{word!r} is neither a revision nor a path", next="check the spelling")
+            raise workspace.unknown(word, f"dv diff {' '.join([*revisions, '--', word])}")
     return revisions, found
 
 
@@ -314,20 +361,32 @@ def _is_path(workspace: Workspace, word: str) -> bool:
 
 def _modified(path: str, old: Entry, new: Entry) -> ModifiedItem:
     kinds = (KIND_WORDS[old.kind], KIND_WORDS[new.kind])
-    modes = tuple("executable" if entry.kind in tree.EXECUTABLES else "plain" for entry in (old, new))
-    mode_differs = kinds[0] == kinds[1] and modes[0] != modes[1]
     kind_differs = kinds[0] != kinds[1]
+    modes = _modes(old, new) if not kind_differs else (None, None)
     return ModifiedItem(
         path=path,
         size_from=old.size,
         size_to=new.size,
         id_from=old.id.hex(),
         id_to=new.id.hex(),
-        mode_from=modes[0] if mode_differs else None,
-        mode_to=modes[1] if mode_differs else None,
+        mode_from=modes[0],
+        mode_to=modes[1],
         kind_from=kinds[0] if kind_differs else None,
         kind_to=kinds[1] if kind_differs else None,
     )
+
+
+def _renamed(source: str, target: str, old: Entry, new: Entry) -> RenamedItem:
+    modes = _modes(old, new)
+    return RenamedItem(
+        before=source, after=target, size=new.size, id=new.id.hex(), mode_from=modes[0], mode_to=modes[1]
+    )
+
+
+def _modes(old: Entry, new: Entry) -> tuple[str, str] | tuple[None, None]:
+    """Return what the executable bit was and is, or nothing when it is what it was."""
+    was, now = ("executable" if entry.kind in tree.EXECUTABLES else "plain" for entry in (old, new))
+    return (was, now) if was != now else (None, None)
 
 
 def _file(path: str, entry: Entry) -> FileItem:

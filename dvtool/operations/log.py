@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from dvtool import paths
+from dvtool.errors import NotFoundError
 from dvtool.history import describe, graph
 
 if TYPE_CHECKING:
@@ -24,11 +27,14 @@ def log(
         limit: at most so many.
 
     Raises:
-        NotFoundError: when the revision does not exist.
+        NotFoundError: when the revision does not exist, or the path in none of them, nor in stage or worktree.
     """
     session = workspace.session
     head = session.head()
-    if limit == 0 or (revision is None and head.snapshot is None):
+    if limit == 0:
+        return []
+    if revision is None and head.snapshot is None:
+        _require(workspace, path)
         return []
     start = workspace.resolve(revision or "HEAD").id
     names = describe.ref_names(session.state, head.snapshot, head.branch)
@@ -39,7 +45,23 @@ def log(
             items.append(describe.snapshot_item(identity, snapshot, erased, names))
             if len(items) == limit:
                 break  # before the walk is asked for more, which would read it
+    if not items:
+        _require(workspace, path)
     return items
+
+
+def _require(workspace: Workspace, path: str | None) -> None:
+    """Refuse a path that no snapshot had, unless it is staged or in the worktree and waits for its first one."""
+    session = workspace.session
+    staged = session.stage().tree
+    if not path or os.path.lexists(f"{session.root}/{path}"):
+        return
+    if staged is None or session.trees.resolve(staged, path) is None:
+        raise NotFoundError(
+            f"there was never a {paths.shown(path)!r}",
+            why="no snapshot of this history has it, nor has the stage or the worktree",
+            next="check the spelling; paths are relative to the current directory",
+        )
 
 
 def _touches(workspace: Workspace, snapshot: Snapshot, path: str) -> bool:

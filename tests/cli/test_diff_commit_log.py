@@ -169,6 +169,68 @@ def test_a_diff_of_two_directories(data):
     assert paths(document["modified"]) == ["c.txt"]
 
 
+@pytest.mark.parametrize("words", [["HEAD:data/sub"], ["--staged", "HEAD:data/sub"]], ids=" ".join)
+def test_worktree_and_stage_are_compared_with_a_directory_by_what_they_have_there(data, words):
+    assert data("diff", "--exit-code", *words).text == "no differences\n"
+    data.write("data/a.txt", "outside of it\n")
+    data.write("data/sub/c.txt", "changed\n")
+    data("add", "data")
+    document = data("diff", "--json", *words).json
+    assert paths(document["modified"]) == ["c.txt"]
+    assert document["added"] == document["removed"] == []
+    assert document["from"] == data("show", "--json").json["snapshot"] + ":data/sub"
+    assert document["to"] == ("stage" if "--staged" in words else None)
+    (data.root / "data/sub/c.txt").unlink()
+    data("rm", "data/sub")
+    assert paths(data("diff", "--json", *words).json["removed"]) == ["c.txt"]
+
+
+def test_paths_behind_dashes_confine_a_diff_of_directories_too(data):
+    data.write("data/sub/d.txt", "d\n")
+    data.write("data/other/c.txt", "changed\n")
+    data.commit("second")
+
+    def changed(*words):
+        document = data("diff", "--json", *words).json
+        return paths(document["modified"]), paths(document["removed"])
+
+    sides = ("HEAD:data/sub", "HEAD:data/other", "--")
+    assert changed(*sides) == (["c.txt"], ["d.txt"])
+    assert changed(*sides, "data/sub/c.txt") == (["c.txt"], [])
+    assert changed(*sides, "data/other/c.txt") == (["c.txt"], [])
+    assert changed(*sides, "data/sub/d.txt") == ([], ["d.txt"])
+    assert changed(*sides, "data") == (["c.txt"], ["d.txt"])
+    assert "lies outside" in data("diff", *sides, "data/a.txt", code=2).told
+
+
+@pytest.mark.parametrize("words", [[], ["--staged"], ["HEAD"], ["HEAD", "HEAD"], ["HEAD:data"]], ids=" ".join)
+def test_a_path_that_neither_side_has_is_10(data, words):
+    for path in ("data/nothing", "data/a.txt/below"):
+        assert path in data("diff", *words, "--json", "--", "data", path, code=10).error["what"]
+
+
+def test_a_path_that_one_side_or_the_worktree_has_is_no_typing_error(data):
+    (data.root / "data/a.txt").unlink()
+    data.commit("second")
+    data.write("untracked.txt")
+    data.write("data/new.txt")
+    assert paths(data("diff", "HEAD~1", "HEAD", "--json", "--", "data/a.txt").json["removed"]) == ["data/a.txt"]
+    assert data("diff", "--", "untracked.txt").text == "no differences\n"
+    assert data("diff", "--staged", "--", "data/new.txt").text == "no differences\n"
+    data("drop", "data/b.txt")
+    assert data("diff", "--", "data/b.txt").text == "no differences\n"
+    assert "dv diff HEAD -- data/a.txt" in data("diff", "HEAD", "data/a.txt", code=10).told
+
+
+def test_a_file_that_moved_and_became_executable_says_both(data):
+    (data.root / "data/a.txt").rename(data.root / "data/tool")
+    (data.root / "data/tool").chmod(0o755)
+    [item] = data("diff", "--json").json["renamed"]
+    assert (item["from"], item["to"]) == ("data/a.txt", "data/tool")
+    assert (item["mode_from"], item["mode_to"]) == ("plain", "executable")
+    assert "renamed  data/a.txt -> data/tool (plain -> executable)\n" in data("diff").text
+
+
 def test_exit_code_says_whether_something_differs(data):
     assert data("diff", "--exit-code").text == "no differences\n"
     data.write("data/a.txt", "changed\n")
@@ -300,6 +362,30 @@ def test_log_of_a_path_shows_what_changed_it(data):
     assert messages("data/b.txt") == ["b changed", "first"]
     assert messages("HEAD", "data/sub") == ["first"]
     assert data("log", "--json", "b.txt", at="data").json == data("log", "--json", "data/b.txt").json
+
+
+def test_a_path_that_never_was_is_10(data):
+    for words in (["HEAD", "nothing"], ["--", "nothing"], ["HEAD", "--", "data/a.txt/below"]):
+        assert "check the spelling" in data("log", "--json", *words, code=10).error["next"]
+    data.write("data/new.txt")
+    assert data("log", "--json", "--", "data/new.txt").json == []
+    data("add", "data")
+    (data.root / "data/new.txt").unlink()
+    assert data("log", "--json", "--", "data/new.txt").json == []
+
+
+def test_a_path_that_never_was_is_10_before_the_first_snapshot_too(dv):
+    dv.write("data/a.txt")
+    assert dv("log", "--json", "data").json == []
+    dv("log", "--", "nothing", code=10)
+
+
+def test_a_lone_path_that_is_gone_is_pointed_to_the_dashes(data):
+    (data.root / "data/a.txt").unlink()
+    data.commit("a removed")
+    assert "dv log -- data/a.txt" in data("log", "data/a.txt", code=10).told
+    assert [item["message"] for item in data("log", "--json", "--", "data/a.txt").json] == ["a removed", "first"]
+    assert "--" not in data("log", "HEAD~9", code=10).told
 
 
 def test_log_shows_refs_and_the_message_whole(data):

@@ -200,3 +200,16 @@ def test_checkout_takes_no_path_so_nothing_is_ambiguous(both):
 def test_a_word_that_is_neither_is_10(data):
     for command in ("ls", "log", "du", "diff"):
         data(command, "nothing", code=10)
+
+
+def test_a_path_is_named_once(data):
+    for command in ("ls", "du", "log"):
+        assert "already" in data(command, "HEAD:data", "data", code=2).told
+        assert data(command, "--json", "HEAD:data/sub", "--").json == data(command, "--json", "HEAD", "data/sub").json
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"), [("HEAD:data", "dv ls HEAD:data"), ("HEAD:.", "dv ls HEAD:."), ("HEAD:", "REV:PATH")]
+)
+def test_cat_of_no_file_is_2_and_says_what_to_write(data, place, hint):
+    assert hint in data("cat", place, code=2).told

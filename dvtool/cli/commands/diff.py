@@ -34,7 +34,7 @@ def diff_command(ctx: click.Context, *, words: tuple[str, ...], staged: bool, ex
     """Show what differs: directories, files and renames.
 
     Nothing named compares HEAD with the worktree, A compares it with the worktree, A and B with each other.
-    Each may be a revision or REV:PATH.
+    Each may be a revision or REV:PATH, which is compared with the same path of worktree or stage.
     """
     from dvtool.operations import diff
 
@@ -78,7 +78,9 @@ def _show(document: Diff) -> None:
                 detail += f", {change.kind_from} -> {change.kind_to}"
             output.say(f"modified {output.quoted(change.path)} ({detail})", colour="modified")
         for rename in document.renamed:
-            output.say(f"renamed  {output.quoted(rename.before)} -> {output.quoted(rename.after)}", colour="renamed")
+            mode = f" ({rename.mode_from} -> {rename.mode_to})" if rename.mode_from else ""
+            moved = f"{output.quoted(rename.before)} -> {output.quoted(rename.after)}"
+            output.say(f"renamed  {moved}{mode}", colour="renamed")
     for erased in document.erased:
         where = output.quoted(erased.path)
         output.say(

@@ -29,14 +29,23 @@ def split_words(ctx: click.Context, repo: Repo, words: tuple[str, ...]) -> tuple
     before, after = shared.around_dashes(ctx, words)
     if len(before) > 2 or len(before) + len(after or ()) > 2 or len(after or ()) > 1:  # noqa: PLR2004 - REV and PATH
         raise UsageError("too many arguments", next="name one revision and one path")
-    if after is not None:
-        path = session.relative(after[0]) if after else None
-        return (before[0] if before else None), path
-    if len(words) == 2:  # noqa: PLR2004 - a revision and a path
-        return words[0], session.relative(words[1])
-    if not words:
-        return None, None
-    word = words[0]
+    if len(before) == 1 and after is None:
+        return _lone(ctx, repo, before[0])
+    named = after[0] if after else before[1] if len(before) > 1 else None
+    path = session.relative(named) if named is not None else None
+    revision = before[0] if before else None
+    if revision is None:
+        return None, path
+    name, inside = repo.workspace.revisions.split_path(revision)
+    if inside is not None and path is not None:
+        raise UsageError(
+            f"{revision!r} names a path already", next=f"name one: {revision}, or the revision {name or 'HEAD'} alone"
+        )
+    return (revision, path) if inside is None else (name or "HEAD", inside)
+
+
+def _lone(ctx: click.Context, repo: Repo, word: str) -> tuple[str | None, str | None]:
+    """Return (revision, repository path) of a word that stands alone, and may be either."""
     revisions = repo.workspace.revisions
     name, inside = revisions.split_path(word)
     if inside is not None and revisions.is_revision(name or "HEAD"):
@@ -51,7 +60,7 @@ def split_words(ctx: click.Context, repo: Repo, words: tuple[str, ...]) -> tuple
     if path is not None:
         return None, path
     if not as_revision:
-        revisions.resolve(word)
+        raise repo.workspace.unknown(word, f"dv log -- {word}" if ctx.info_name == "log" else "")
     return word, None
 
 

@@ -134,6 +134,14 @@ def below(path: str, directory: str) -> bool:
     return not directory or path == directory or path.startswith(directory + "/")
 
 
+def untold(directories: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
+    """Return the directories below which none of ``files`` lies, sorted; never the root, which never comes or goes."""
+    wanted = {path for path in directories if path}
+    if not wanted:
+        return ()
+    return tuple(sorted(wanted - {parent for path in files for parent in parents(path)}))
+
+
 def covered(path: str, roots: Iterable[str]) -> bool:
     """Return whether ``path`` is, or lies below, one of ``roots``."""
     return any(below(path, root) for root in roots)
@@ -176,7 +184,7 @@ def from_argument(argument: str, *, root: str, cwd: str) -> str:
     try:
         argument.encode()
     except UnicodeEncodeError:
-        raise UsageError("a path is not UTF-8", where=repr(argument), next="rename it, then try again") from None
+        raise UsageError("a path is not UTF-8", where=shown(argument), next="rename it, then try again") from None
     absolute = os.path.normpath(os.path.join(cwd, argument))
     parent = os.path.realpath(os.path.dirname(absolute))
     absolute = os.path.realpath(root) if absolute == root else os.path.join(parent, os.path.basename(absolute))

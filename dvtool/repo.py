@@ -290,11 +290,11 @@ class Repo:
 
         return config.show(self._workspace)
 
-    def configure(self, key: str, value: str | None) -> None:
+    def configure(self, key: str, value: str | None) -> Setting:
         """Set a setting of this worktree, or remove it; see :func:`dvtool.operations.config.put`."""
         from dvtool.operations import config
 
-        config.put(self._workspace, key, value, self._workspace.session.context.disk)
+        return config.put(self._workspace, key, value, self._workspace.session.context.disk)
 
     def worktrees(self) -> list[WorktreeItem]:
         """Return the worktrees of this store; see :func:`dvtool.operations.worktrees.list_worktrees`."""

@@ -518,7 +518,21 @@ def free_target(path: str, *, what: str) -> None:
     """Check that a directory to be made is missing or empty.
 
     Raises:
-        ExistsError: when something is there.
+        ExistsError: when something is there, or a file stands where a directory above it must be.
+        UsageError: when the path is empty.
     """
-    if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
-        raise ExistsError(f"{what} exists already and is not empty", where=path, next="name another place, or empty it")
+    if not path:
+        raise UsageError("an empty path names nothing", next="name a new directory")
+    place = os.path.abspath(path)
+    there = place
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there):
+        stands = f"{what} exists already" if there == place else f"{what} cannot be made"
+        raise ExistsError(
+            stands, where=there, why="a file, or a link to nothing, stands there", next="name another place"
+        )
+    if there == place and os.listdir(place):
+        raise ExistsError(
+            f"{what} exists already and is not empty", where=path, next="name a new or an empty directory"
+        )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dvtool.cli import output, shared
-from dvtool.errors import DvError, NotFoundError
+from dvtool.errors import ConflictError, DvError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,19 @@ BLANK = 12
 @click.pass_obj
 def demo_command(settings: Settings, *, directory: str | None) -> None:
     """Show dv at work on 1,797 images of handwritten digits."""
+    from dvtool.workspace import free_target
+    from dvtool.worktree import layout
+
     _ = settings
-    if directory is not None and os.path.lexists(directory) and os.listdir(directory):
-        raise click.UsageError(f"{directory} exists and is not empty")
+    if directory is not None:
+        free_target(directory, what=repr(directory))
+        around = layout.enclosing(directory)
+        if around is not None:
+            raise ConflictError(
+                "the demo makes a repository of its own, which cannot lie in another",
+                where=around,
+                next="name a directory elsewhere, or none",
+            )
     target = os.path.realpath(directory or tempfile.mkdtemp(prefix="dv-demo-"))
     os.makedirs(target, exist_ok=True)
     began = time.monotonic()
@@ -127,8 +137,9 @@ def _dv(*arguments: str) -> None:
 
     output.say(output.paint(f"$ dv {_shown(arguments)}", "cyan"))
     code = run(arguments)
-    if code:
-        raise DvError(f"the demo stopped: 'dv {_shown(arguments)}' ended with {code}")
+    if code:  # which said why
+        output.warn("dv: the demo stopped there")
+        raise click.exceptions.Exit(code)
 
 
 def _shown(arguments: Sequence[str]) -> str:

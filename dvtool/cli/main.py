@@ -13,6 +13,7 @@ from dvtool import __version__
 from dvtool.cli import exits, opening, output
 from dvtool.cli.catalogue import COMMANDS
 from dvtool.errors import DvError, StorageError, UsageError
+from dvtool.paths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +37,9 @@ def run(arguments: Sequence[str]) -> int:
         _refuse_undecodable(arguments)
         code = _perform(arguments)
     except KeyboardInterrupt:
-        output.warn("dv: interrupted")
-        code = exits.INTERRUPTED
+        code = _stopped("interrupted", exits.INTERRUPTED, json=json)
+    except _TerminatedError:
+        code = _stopped("told to end", exits.TERMINATED, json=json)
     except BrokenPipeError:
         # The reader (head, less) has enough; Python would complain once more when it closes the stream.
         _silence_stdout()
@@ -65,7 +67,21 @@ def _refuse_undecodable(arguments: Sequence[str]) -> None:
         try:
             word.encode()
         except UnicodeEncodeError:
-            raise UsageError("an argument is not UTF-8", where=repr(word), next="rename the file first") from None
+            raise UsageError("an argument is not UTF-8", where=shown(word), next="rename the file first") from None
+
+
+def _stopped(what: str, code: int, *, json: bool) -> int:
+    if json:
+        voiced = DvError(
+            what,
+            why="a signal stopped it",
+            next="run it again: nothing stored was lost, and nothing was done by halves",
+        )
+        voiced.kind = "interrupted"
+        output.show_error(voiced, code, json=True)
+    else:
+        output.warn(f"dv: {what}")
+    return code
 
 
 def _as_ours(error: Exception) -> DvError | None:
@@ -73,8 +89,9 @@ def _as_ours(error: Exception) -> DvError | None:
     if isinstance(error, DvError):
         return error
     if isinstance(error, OSError):
-        where = str(error.filename or "")
-        return StorageError("the operating system refused", where=where, why=error.strerror or str(error))
+        from dvtool.storage.disk import as_ours
+
+        return as_ours(error, str(error.filename or ""))
     return None
 
 
@@ -126,9 +143,13 @@ def _report(error: Exception, *, json: bool, debug: bool) -> int:
     return exits.BUG
 
 
+class _TerminatedError(SystemExit):
+    """This process was told to end; nothing but :func:`run` and the ends of worker processes catches it."""
+
+
 def _terminate(_number: int, _frame: object) -> None:
     """End as Ctrl-C does, so that unfinished files go and worker processes with them."""
-    sys.exit(exits.TERMINATED)
+    raise _TerminatedError(exits.TERMINATED)
 
 
 def _silence_stdout() -> None:

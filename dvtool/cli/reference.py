@@ -30,8 +30,11 @@ OTHER_CODES: Final = {
         "bug",
         "A bug in dv. A report lies in a file that the message names; nothing stored was lost.",
     ),
-    exits.INTERRUPTED: ("", "Interrupted, by Ctrl-C for example."),
-    exits.TERMINATED: ("", "Told to end, by `kill` for example; as after an interruption, nothing stored is lost."),
+    exits.INTERRUPTED: ("interrupted", "Interrupted, by Ctrl-C for example."),
+    exits.TERMINATED: (
+        "interrupted",
+        "Told to end, by `kill` for example; as after an interruption, nothing stored is lost.",
+    ),
 }
 """Exit codes that no class of errors explains: their kind in JSON (if any) and their meaning."""
 

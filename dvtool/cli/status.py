@@ -50,7 +50,7 @@ def _show(found: Status) -> None:
         output.say("cannot be stored:")
         for line in found.unstorable[:SHOWN]:
             output.say(f"  {line}", colour="removed")
-    if found.clean:
+    if found.clean and not (found.merging or found.unstorable):
         output.say("nothing to commit, the worktree is clean" if found.snapshot else "nothing staged: 'dv add PATH'")
 
 

@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 
 
 class AddResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``dv add`` staged: counts of files, and the bytes of what was added or modified."""
+    """What ``dv add`` staged: counts of files, the bytes of what was added or modified, and all tracked roots.
+
+    ``directories_added`` and ``directories_removed`` count those that no added or removed file tells of: empty ones,
+    mostly.  ``roots_added`` and ``roots_removed`` are how the tracked roots changed.
+    """
 
     added: int
     modified: int
     removed: int
     bytes: int
     roots: tuple[str, ...]
+    directories_added: int
+    directories_removed: int
+    roots_added: tuple[str, ...]
+    roots_removed: tuple[str, ...]
 
 
 def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = False, force: bool = False) -> AddResult:
@@ -74,6 +82,10 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
         removed=len(staged.removed),
         bytes=staged.size,
         roots=roots,
+        directories_added=len(paths.untold(staged.new_directories, found.added_paths())),
+        directories_removed=len(paths.untold(staged.gone_directories, staged.removed)),
+        roots_added=tuple(root for root in roots if root not in view.roots),
+        roots_removed=tuple(root for root in view.roots if root not in roots),
     )
 
 

@@ -38,7 +38,7 @@ def to_directory(workspace: Workspace, revision: str, directory: str) -> Archive
 
     Raises:
         ExistsError: when the directory holds something.
-        UsageError: when the path is a file.
+        UsageError: when the path is a file, or no directory is named.
         IntegrityError: when some files are damaged; the others have been written.
     """
     free_target(directory, what=f"{directory!r}")

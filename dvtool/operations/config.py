@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting, its value, and where it stands: ``worktree`` or ``user``."""
+    """A setting, its value (None: it was removed), and where it stands: ``worktree`` or ``user``."""
 
     key: str
-    value: str
+    value: str | None
     origin: str
 
 
@@ -46,7 +46,7 @@ def get(workspace: Workspace | None, key: str) -> Setting:
     raise NotFoundError(f"{key} is not set", next=f"set it: dv config {key} VALUE")
 
 
-def put(workspace: Workspace | None, key: str, value: str | None, disk: Disk) -> None:
+def put(workspace: Workspace | None, key: str, value: str | None, disk: Disk) -> Setting:
     """Set one setting of the worktree, or of the user where there is no worktree; None removes it.
 
     Raises:
@@ -54,6 +54,7 @@ def put(workspace: Workspace | None, key: str, value: str | None, disk: Disk) ->
     """
     path = workspace.session.layout.config if workspace is not None else settings.user_path()
     settings.store(path, _check_key(key), value, disk)
+    return Setting(key=key, value=value, origin="worktree" if workspace is not None else "user")
 
 
 def _check_key(key: str) -> str:

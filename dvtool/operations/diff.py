@@ -103,7 +103,8 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", 
 
     ``from`` and ``to`` are a snapshot id, ``"stage"``, or None: the worktree, and in ``from`` also "no snapshot yet".
     Where ``REV:PATH`` was named, they are the snapshot id with ``:PATH``, and all paths are relative to that directory;
-    the stage or the worktree on the other side then stand for the same directory in them.
+    the stage or the worktree on the other side then stand for the same directory in them.  Which paths are tracked
+    roots is not compared: ``dv status`` tells.
     """
 
     before: str | None

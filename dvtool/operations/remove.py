@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 
 class RemoveResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Files whose removal was staged, and how many of them were also removed from the worktree."""
+    """Files whose removal was staged, and how many of them were also removed from the worktree.
+
+    ``directories`` are those, gone as well, that no removed file tells of; ``roots`` is what is no longer tracked.
+    """
 
     removed: tuple[str, ...]
     deleted: int
+    directories: tuple[str, ...]
+    roots: tuple[str, ...]
 
 
 def remove(
@@ -83,4 +88,9 @@ def remove(
         workspace.update_git_ignore(roots)
         workspace.after_change()
     removed = tuple(sorted(plan.removals))
-    return RemoveResult(removed=removed, deleted=deleted)
+    return RemoveResult(
+        removed=removed,
+        deleted=deleted,
+        directories=paths.untold(plan.gone_directories, removed),
+        roots=tuple(root for root in view.roots if root not in roots),
+    )

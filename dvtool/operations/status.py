@@ -12,8 +12,6 @@ from dvtool.store.treediff import diff_trees
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dvtool.workspace import Workspace
     from dvtool.worktree.session import Session, StageView
 
@@ -60,8 +58,11 @@ class LockState(msgspec.Struct, frozen=True, kw_only=True):
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a worktree.
 
-    ``clean`` is: all lists of ``staged`` and ``unstaged`` are empty.  ``sparse`` lists the paths that are left out of
-    the worktree, each with what is below it, though files there may have been brought back; ``ahead`` and
+    ``clean`` is: all lists of ``staged`` and ``unstaged`` are empty, those of directories and roots included.  So a new
+    empty directory is not clean, though the lists of files are empty; nor are roots that changed, which ``dv diff``,
+    comparing what lies below them, does not show.  What is ``unstorable``, a merge under way (``merging``) and
+    ``dv.lock`` do not count.  ``sparse`` lists the paths that are left out of the worktree, each with what is below it,
+    though files there may have been brought back; ``ahead`` and
     ``behind`` are None without a remote branch to compare with.  ``unstorable`` holds "path: reason".
     """
 
@@ -90,8 +91,8 @@ def status(workspace: Workspace) -> Status:
         added=tuple(sorted(changes.added)),
         modified=tuple(sorted(changes.modified)),
         removed=tuple(changes.removed),
-        directories_added=_untold(changes.new_directories, changes.added),
-        directories_removed=_untold(changes.gone_directories, changes.removed),
+        directories_added=paths.untold(changes.new_directories, changes.added),
+        directories_removed=paths.untold(changes.gone_directories, changes.removed),
     )
     _save(workspace)
     pending = [erasure.hex() for erasure, _phase, _planned in session.state.pending()]
@@ -140,19 +141,11 @@ def _staged(workspace: Workspace, view: StageView) -> StagedPaths:
         added=tuple(added),
         modified=tuple(sorted(path for path, (old, new) in diff.files.items() if old and new)),
         removed=tuple(removed),
-        directories_added=_untold((path for path, (old, _new) in directories if old is None), added),
-        directories_removed=_untold((path for path, (_old, new) in directories if new is None), removed),
+        directories_added=paths.untold((path for path, (old, _new) in directories if old is None), added),
+        directories_removed=paths.untold((path for path, (_old, new) in directories if new is None), removed),
         roots_added=tuple(sorted(set(view.roots) - recorded)),
         roots_removed=tuple(sorted(recorded - set(view.roots))),
     )
-
-
-def _untold(directories: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
-    """Return the directories below which none of ``files`` lies; the root always exists, so it never came or went."""
-    wanted = {path for path in directories if path}
-    if not wanted:
-        return ()
-    return tuple(sorted(wanted - {parent for path in files for parent in paths.parents(path)}))
 
 
 def _lock(workspace: Workspace) -> LockState:

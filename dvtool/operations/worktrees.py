@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, DvError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, DvError, ExistsError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
@@ -69,7 +69,7 @@ def add_worktree(
     """Make another worktree of this store in ``directory``, at ``revision`` (detached unless it is a free branch).
 
     Raises:
-        ExistsError: when the directory holds something.
+        ExistsError: when the directory holds something, or there is a branch of the new one's name.
         ConflictError: when it lies in a repository.
         NotFoundError: when the revision does not exist.
     """
@@ -85,7 +85,7 @@ def add_worktree(
     moves: list[log.Action] = []
     branch_wanted = ""
     if new_branch is not None:
-        check_name(new_branch, what="branch")
+        _check_new(session, new_branch)
         value = log.to_symbolic(f"heads/{new_branch}")
         moves.append(log.MoveRef(name=f"heads/{new_branch}", old=None, new=resolved.id))
     elif resolved.branch is not None:
@@ -143,6 +143,15 @@ def _make_control(directory: str, store: str, identity: str, disk: Disk) -> None
     disk.sync_directory(directory)
 
 
+def _check_new(session: Session, branch: str) -> None:
+    """Check that a branch may be called so, and that there is none yet."""
+    check_name(branch, what="branch")
+    if session.state.ref(f"heads/{branch}") is not None:
+        raise ExistsError(
+            f"there is a branch {branch!r} already", next="choose another name, or leave out -b to work on it"
+        )
+
+
 def _free_place(directory: str) -> str:
     """Return the absolute path of a directory in which a worktree may be made."""
     if not directory:
@@ -153,7 +162,7 @@ def _free_place(directory: str) -> str:
     try:
         target.encode()
     except UnicodeEncodeError:
-        raise UsageError("the path is not UTF-8", where=repr(target), next="choose another place") from None
+        raise UsageError("the path is not UTF-8", where=paths.shown(target), next="choose another place") from None
     outer = layout.enclosing(os.path.dirname(target))
     if outer is not None:
         raise ConflictError("a worktree cannot lie inside a repository", where=target, why=f"{outer} is one")

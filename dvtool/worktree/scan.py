@@ -331,7 +331,7 @@ class Scanner:
         try:
             name.encode()
         except UnicodeEncodeError:
-            self.found.problems.append((repr(paths.join(path, name)), "its name is not UTF-8"))
+            self.found.problems.append((paths.shown(paths.join(path, name)), "its name is not UTF-8"))
             return True
         if paths.is_partial(name):
             self.found.leftovers.append(paths.join(path, name))

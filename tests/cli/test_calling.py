@@ -1,5 +1,6 @@
 """How ``dv`` is called, what it answers, and with which exit code."""
 
+import json
 import os
 import pty
 import signal
@@ -173,6 +174,30 @@ def test_130_interrupted(data, interruptible):
     assert data.status()["clean"]
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, exits.INTERRUPTED), (signal.SIGTERM, exits.TERMINATED)], ids=["INT", "TERM"]
+)
+def test_with_json_a_signal_is_told_in_json(data, interruptible, number, code):
+    import fcntl
+
+    with (data.root / ".dv" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = subprocess.Popen(
+            [*MAIN, "add", "data", "--json"], cwd=data.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert b"waiting" in first
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert out == b""
+    assert b"Traceback" not in err
+    error = json.loads(err.splitlines()[-1])["error"]
+    assert (error["code"], error["kind"]) == (code, "interrupted")
+    assert error["next"]
+
+
 def test_a_reader_that_has_enough_is_no_error(data):
     data.write("data/large", b"0123456789abcdef" * 100_000)
     data.commit()
@@ -240,6 +265,8 @@ def test_an_error_has_four_voices(data):
         (["du", "HEAD", "nothing"], 10),
         (["diff", "nothing"], 10),
         (["config", "user.nam"], 2),
+        (["worktree", "add", "-b", "main", "../other"], 11),
+        (["worktree", "add", ""], 2),
         (["config", "user.name"], 10),
         (["worktree", "remove", "../nothing"], 10),
     ],
@@ -249,6 +276,13 @@ def test_with_json_an_error_leaves_stdout_empty_and_says_what_to_do_next(data, w
     error = data(*words, "--json", code=code).error
     assert error["what"]
     assert error["next"]
+
+
+@pytest.mark.parametrize(("place", "code"), [("", 2), ("data", 11), ("data/a.txt", 11), ("data/a.txt/below", 11)])
+def test_an_archive_takes_no_place_that_is_taken(data, place, code):
+    told = data("archive", "HEAD", place, code=code).told
+    assert "name a" in told
+    assert ("not empty" in told) == (place == "data")
 
 
 def test_what_json_says_may_stand_behind_dashes(data):
@@ -274,7 +308,14 @@ def test_the_demo_shows_real_work_and_leaves_a_repository(empty):
     found = empty.process("-C", "digits", "status", "--json").json
     assert found["clean"]
     assert found["branch"] == "cleaning"
-    assert empty.process("demo", "digits", code=2).out == b""
+    assert empty.process("demo", "digits", code=11).out == b""
+
+
+def test_the_demo_takes_no_place_that_is_taken(data, empty):
+    data.root.joinpath("../file").write_text("a file\n", encoding="utf-8")
+    for place, code in (("../file", 11), ("../file/below", 11), ("", 2), ("data", 11), ("new", 12)):
+        assert data("demo", place, code=code).out == b""
+    assert not (data.root / "new").exists()
 
 
 def test_doctor_checks_and_fails_with_1(data, empty, tmp_path):

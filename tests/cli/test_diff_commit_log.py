@@ -241,9 +241,26 @@ def test_exit_code_says_whether_something_differs(data):
     data("diff", "HEAD", "HEAD", "--exit-code")
 
 
-def test_an_empty_directory_alone_is_a_difference(data):
+def test_an_empty_directory_alone_is_a_difference_in_every_view(data):
     (data.root / "data/empty").mkdir()
     data("diff", "--exit-code", code=1)
+    found = data.status()
+    assert not found["clean"]
+    assert not any(found[where][word] for where in ("staged", "unstaged") for word in ("added", "modified", "removed"))
+    assert found["unstaged"]["directories_added"] == ["data/empty"]
+    assert "data/empty/ (directory)" in data("status").text
+    data("add", "data")
+    assert not data.status()["clean"]
+    data("diff", "--staged", "--exit-code", code=1)
+    data("commit", "-m", "an empty directory")
+    assert data.status()["clean"]
+    data("diff", "--exit-code")
+
+
+def test_what_cannot_be_stored_is_not_called_clean(data):
+    os.mkfifo(data.root / "data/pipe")
+    assert data.status()["clean"]
+    assert "clean" not in data("status").text
 
 
 def test_totals_add_up(data):
@@ -430,6 +447,19 @@ def test_config_shows_sets_and_unsets(data):
     data("config", "--unset", "user.name")
     assert data("config", "user.name").text == "Everywhere\n"
     assert "user.name" in data("config", "user.nmae", code=2).told
+
+
+def test_config_prints_one_document_for_what_it_changed(data):
+    assert data("config", "--json", "user.name", "Ada").json == {
+        "key": "user.name",
+        "value": "Ada",
+        "origin": "worktree",
+    }
+    found = data("config", "--json", "--user", "user.name", "Eve").json
+    assert found == {"key": "user.name", "value": "Eve", "origin": "user"}
+    found = data("config", "--json", "--unset", "user.name").json
+    assert found == {"key": "user.name", "value": None, "origin": "worktree"}
+    assert data("config", "user.name", "Ada").out == b""
 
 
 def test_config_works_outside_a_repository(empty):

@@ -379,3 +379,29 @@ def test_a_pipe_named_dv_toml_keeps_no_new_repository_waiting(data):
     os.mkfifo(data.root / "dv.toml")
     data.process("commit", "--allow-empty", "-m", "x", code=12)
     data.process("doctor", code=1)
+
+
+def test_add_and_rm_say_what_they_did_where_no_file_tells(dv):
+    (dv.root / "data/empty").mkdir(parents=True)
+    assert dv("add", "data").text == "staged: 2 directories added\n"
+    assert dv("add", "data").text == "staged: nothing new\n"
+    assert dv("add", ".").text == "staged: . is tracked as a whole\n"
+    found = dv("add", "--json", ".").json
+    assert (found["roots"], found["roots_added"], found["roots_removed"]) == ([""], [], [])
+    (dv.root / "data/empty").rmdir()
+    dv.write("data/file")
+    assert dv("add", "data").text == "staged: 1 file added, 1 directory removed, 8 B\n"
+    dv.write("data/sub/file")
+    (dv.root / "none").mkdir()
+    dv("add", ".")
+    assert dv("rm", "none").text == "staged the removal of 1 directory\n"
+    (dv.root / "none").mkdir()
+    dv("add", "none")
+    assert dv("rm", "none", "data/sub").text == "staged the removal of 1 file and 1 directory\n"
+    assert dv("rm", "--json", "data").json == {
+        "removed": ["data/file"],
+        "deleted": 1,
+        "directories": [],
+        "roots": [],
+    }
+    assert dv("rm", ".").text == "staged the removal of 1 tracked root\n"

@@ -233,6 +233,12 @@ def test_what_cannot_be_stored_is_one_error_that_lists_all_and_nothing_is_staged
         named = " ".join(error["items"])
         assert len(error["items"]) == 4, error
         assert all(word in named for word in ("bad-", "pipe", "badlink", "socket"))
+        assert [item.split(":")[0] for item in error["items"]] == [
+            "data/bad-\\xff",
+            "data/badlink",
+            "data/pipe",
+            "data/socket",
+        ]  # as they are, no name in quotes
         assert error["next"]
     assert data.staged() == {}
     assert data.unstaged()["added"][-1] == "data/fine.txt"

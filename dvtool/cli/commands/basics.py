@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
 
 
+FILES = ("file", "files")
+DIRECTORIES = ("directory", "directories")
+
+
 @shared.command("init", "dv init", "dv -C datasets init")
 @click.pass_obj
 def init_command(settings: Settings) -> None:
@@ -35,9 +39,21 @@ def add_command(settings: Settings, *, paths: tuple[str, ...], skip_git: bool, f
     if json:
         output.as_json(result)
         return
-    counts = [(result.added, "added"), (result.modified, "modified"), (result.removed, "removed")]
-    said = ", ".join(f"{output.quantity(count, 'file')} {word}" for count, word in counts if count)
-    output.say(f"staged: {said or 'nothing new'}" + (f", {output.size(result.bytes)}" if result.bytes else ""))
+    said = [
+        f"{output.quantity(count, *noun)} {word}"
+        for count, noun, word in (
+            (result.added, FILES, "added"),
+            (result.modified, FILES, "modified"),
+            (result.removed, FILES, "removed"),
+            (result.directories_added, DIRECTORIES, "added"),
+            (result.directories_removed, DIRECTORIES, "removed"),
+        )
+        if count
+    ]
+    if not said:
+        said = [f"{output.quoted(root)} is tracked as a whole" for root in result.roots_added]
+    size = f", {output.size(result.bytes)}" if result.bytes else ""
+    output.say(f"staged: {', '.join(said) or 'nothing new'}{size}")
 
 
 @shared.command("rm", "dv rm data/old", "dv rm --cached labels.csv")
@@ -52,7 +68,9 @@ def rm_command(settings: Settings, *, paths: tuple[str, ...], cached: bool, forc
     if json:
         output.as_json(result)
         return
-    output.say(f"staged the removal of {output.quantity(len(result.removed), 'file')}")
+    told = [(result.removed, FILES), (result.directories, DIRECTORIES)]
+    said = [output.quantity(len(gone), *noun) for gone, noun in told if gone]
+    output.say(f"staged the removal of {' and '.join(said) or output.quantity(len(result.roots), 'tracked root')}")
 
 
 @shared.command("mv", "dv mv data/train data/training", "dv mv labels.csv data/")

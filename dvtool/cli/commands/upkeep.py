@@ -45,9 +45,11 @@ def config_command(
         if json:
             output.as_json(setting)
         else:
-            output.say(setting.value)
+            output.say(setting.value or "")
     else:
-        config.put(workspace, key, None if unset else value, Disk())
+        changed = config.put(workspace, key, None if unset else value, Disk())
+        if json:
+            output.as_json(changed)
 
 
 @shared.command("undo", "dv undo", "dv undo --redo", "dv undo --json")

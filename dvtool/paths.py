@@ -15,11 +15,23 @@ from dvtool.errors import FormatError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-RESERVED: Final = frozenset({".git", ".dv"})
+REPOSITORIES: Final = frozenset({".git", ".dv"})
+"""Directories in which Git and dv keep everything that they know."""
+
+RESERVED: Final = REPOSITORIES | {"dv.toml", "dv.lock"}
 """Directory entries that are never data, at any depth and in any case (``.GIT`` is ``.git`` on some disks)."""
 
 ROOT_FILES: Final = frozenset({"dv.toml", "dv.lock", ".dvignore"})
 """Names in the repository's root directory that belong to dv itself."""
+
+RARE: Final = (".git", ".dv", "dv.", "~", "\\")
+"""One of these stands in small letters in every ASCII name that :func:`is_reserved`, and in few others.
+
+The search for a single character that is not there costs next to nothing, so ``~`` stands for ``~1``.
+"""
+
+# What FAT and NTFS call .git, .dv, dv.toml and dv.lock where names have eight letters and three more.
+_SHORT: Final = frozenset({"git~1", "dv~1", "dv~1.tom", "dv~1.loc"})
 
 PARTIAL: Final = ".dv-partial-"
 """Prefix of files under construction in the worktree; what a crash leaves of them is never data."""
@@ -40,7 +52,7 @@ def is_partial(name: str) -> bool:
 
 
 def is_reserved(name: str) -> bool:
-    """Return whether ``name`` is, or could be taken by some file system for, ``.git`` or ``.dv``, or a way there.
+    """Return whether ``name`` is, or could be taken by some file system for, a reserved one, or a way there.
 
     Where a backslash separates names it could lead out of its directory as well, and what follows a colon names a
     stream of the file before it (NTFS).
@@ -49,8 +61,12 @@ def is_reserved(name: str) -> bool:
         return any(part in {".", ".."} or is_reserved(part) for part in name.split("\\"))
     visible = name if name.isascii() else name.translate(_IGNORABLE)
     lowered = visible.lower().partition(":")[0].rstrip(" .")
-    # "git~1" is the short name that FAT and NTFS give to ".git".
-    return lowered in RESERVED or lowered in {"git~1", "dv~1"}
+    return lowered in RESERVED or lowered in _SHORT
+
+
+def is_rare(lowered: str) -> bool:
+    """Return whether ASCII names, joined and in small letters, must be looked at one by one for reserved ones."""
+    return any(part in lowered for part in RARE)
 
 
 def is_own(path: str) -> bool:
@@ -78,10 +94,7 @@ def check_names(names: Sequence[str], joined: str) -> None:
         and "." not in names
         and ".." not in names
         and not (names and names[0] == "")
-        and ".git" not in lowered
-        and ".dv" not in lowered
-        and "~1" not in lowered
-        and "\\" not in joined
+        and not is_rare(lowered)
         and max(map(len, names), default=0) <= NAME_LIMIT
     )
     if harmless:

@@ -74,7 +74,7 @@ class _Look:
                 raise as_ours(error, current) from None
             for name, is_directory in inside:
                 path = paths.join(current, name)
-                if name in paths.RESERVED:
+                if name in paths.REPOSITORIES:
                     raise ConflictError(
                         "a repository lies where a file must go, and is not removed",
                         where=paths.shown(path),

@@ -319,10 +319,8 @@ class Scanner:
     def _foreign(self, path: str, names: list[str]) -> list[str]:
         """Return those of the names of a directory that are not data."""
         joined = "\0".join(names)
-        lowered = joined.lower()
         # One search of all names together: names that need a closer look are rare.
-        rare = (".git", ".dv", "~1", "\\")
-        if path and joined.isascii() and not any(part in lowered for part in rare):
+        if path and joined.isascii() and not paths.is_rare(joined.lower()):
             return []
         return [name for name in names if self._is_foreign(path, name)]
 
@@ -338,7 +336,7 @@ class Scanner:
             return True
         if paths.is_reserved(name):
             if name not in paths.RESERVED:
-                reason = "some file systems would take it for .git or .dv"
+                reason = f"some file systems would take it for {_taken_for(name)}, which is never data"
                 self.found.problems.append((paths.join(path, name), reason))
             return True
         return not path and name in paths.ROOT_FILES
@@ -439,3 +437,8 @@ def _note(added: dict[str, list[str]], directory: str, names: list[str]) -> None
     """Add sorted names of a directory, which may have been listed before by another process."""
     known = added.get(directory)
     added[directory] = names if known is None else sorted({*known, *names})
+
+
+def _taken_for(name: str) -> str:
+    small = name.lower()
+    return "dv.toml or dv.lock" if ".tom" in small or ".loc" in small else ".git or .dv"

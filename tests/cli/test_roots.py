@@ -1,6 +1,7 @@
 """Tracked roots: what ``dv add`` makes one, and that dv sees nothing outside of them."""
 
 import os
+import shutil
 
 import pytest
 
@@ -171,7 +172,9 @@ def test_an_empty_path_is_2(data):
     data("add", "", code=2)
 
 
-@pytest.mark.parametrize("name", [".dv", ".git", "dv.toml", "dv.lock", ".dvignore", "data/.git", "data/.dv/x"])
+@pytest.mark.parametrize(
+    "name", [".dv", ".git", "dv.toml", "dv.lock", ".dvignore", "data/.git", "data/.dv/x", "data/dv.toml"]
+)
 def test_what_belongs_to_dv_or_git_is_never_data(data, name):
     if name not in {".dv", ".git"} and not name.startswith(".git"):
         data.write(name, "# comment\n")
@@ -182,16 +185,42 @@ def test_what_belongs_to_dv_or_git_is_never_data(data, name):
 
 
 def test_adding_everything_leaves_out_what_belongs_to_dv_and_git(data):
-    for name in ("dv.toml", ".dvignore", "data/.git/config", "data/.dv/x"):
+    names = ("dv.toml", ".dvignore", "data/.git/config", "data/.dv/x", "data/dv.toml", "data/sub/dv.lock")
+    for name in names:
         data.write(name, "# comment\n")
+    assert data.status()["clean"]
     data("add", ".")
     data("commit", "-m", "everything")
     assert data.listed() == ["data", "data/a.txt", "data/b.txt", "data/sub", "data/sub/c.txt"]
+    assert data.status()["clean"]
+    data("diff", "--exit-code")
+    data("checkout", "HEAD~1")
+    data("checkout", "main")
+    data("rm", "data")
+    assert all((data.root / name).exists() for name in names)
+
+
+def test_a_dvignore_that_is_not_in_the_root_is_data(data):
+    data.write("data/sub/.dvignore", "*\n")
+    data.write("data/sub/new.txt")
+    data("add", "data")
+    assert data.staged() == {"added": ["data/sub/.dvignore", "data/sub/new.txt"]}
+
+
+def test_a_path_is_not_moved_to_a_name_that_is_never_data(data):
+    for name in ("data/dv.toml", "data/sub/DV.LOCK", "dv.toml"):
+        assert "never data" in data("mv", "data/a.txt", name, code=2).told
+    assert data.status()["clean"]
 
 
 def test_names_that_some_disk_would_take_for_git_or_dv_are_refused(data):
     data.write("data/.GIT/config", "x")
     assert "data/.GIT" in data("add", "data", "--json", code=2).error["items"][0]
+    shutil.rmtree(data.root / "data/.GIT")
+    data.write("data/Dv.Toml", "x")
+    assert data("add", "data", "--json", code=2).error["items"] == [
+        "data/Dv.Toml: some file systems would take it for dv.toml or dv.lock, which is never data"
+    ]
 
 
 def test_paths_in_arguments_are_relative_to_the_current_directory_in_output_to_the_root(data):

@@ -153,6 +153,9 @@ BAD_NAMES = {
     "Git's directory with a dot at its end": ".git.",
     "Git's directory with a space at its end": ".git ",
     "Git's directory with a character that HFS+ drops": ".g\u200cit",
+    "dv's settings": "dv.toml",
+    "dv's lock in capitals": "DV.LOCK",
+    "dv's settings for Windows": "dv~1.tom",
     "a name that no disk takes": "x" * 256,
 }
 

@@ -26,6 +26,15 @@ RESERVED = [
     ".\u202agit",
     ".gi\u206ft",
     "\ufeff.GIT",
+    "dv.toml",
+    "DV.Toml",
+    "dv.lock",
+    "dv.lock. ",
+    "d\u200dv.lock",
+    "dv.toml:stream",
+    "a\\dv.toml",
+    "DV~1.TOM",
+    "dv~1.loc",
     ".dv",
     ".DV",
     ".Dv. ",
@@ -40,6 +49,10 @@ HARMLESS = [
     "git~2",
     ".dvignore",
     "dv",
+    "dv.tom",
+    "dv.toml.bak",
+    "xdv.lock",
+    "dv.locks",
     "...",
     "~1",
     "\u00fc",
@@ -57,15 +70,18 @@ def test_names_that_only_look_reserved_are_not(name):
     assert not paths.is_reserved(name)
 
 
-@pytest.mark.parametrize("path", ["dv.toml", "dv.lock", ".dvignore", ".git", ".git/config", "a/.dv/store", "a/.GIT"])
+@pytest.mark.parametrize(
+    "path",
+    ["dv.toml", "dv.lock", ".dvignore", ".git", ".git/config", "a/.dv/store", "a/.GIT", "a/dv.toml", "a/b/DV.lock/c"],
+)
 def test_own_files_are_never_data(path):
     assert paths.is_own(path)
     with pytest.raises(FormatError):
         paths.check_path(path, what="a test")
 
 
-@pytest.mark.parametrize("path", ["a/dv.toml", "a/dv.lock", "a/.dvignore", "dv.toml.bak", "a", ".gitignore", "a/b.git"])
-def test_files_of_the_same_name_elsewhere_are_data(path):
+@pytest.mark.parametrize("path", ["a/.dvignore", "dv.toml.bak", "a/dv.lock.old", "a", ".gitignore", "a/b.git"])
+def test_files_of_a_similar_name_are_data(path):
     assert not paths.is_own(path)
     assert paths.check_path(path, what="a test") == path
 

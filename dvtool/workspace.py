@@ -521,7 +521,7 @@ def free_target(path: str, *, what: str) -> None:
         ExistsError: when something is there, or a file stands where a directory above it must be.
         UsageError: when the path is empty.
     """
-    if not path:
+    if not path or "\0" in path:
         raise UsageError("an empty path names nothing", next="name a new directory")
     place = os.path.abspath(path)
     there = place

@@ -64,6 +64,8 @@ def _perform(arguments: Sequence[str]) -> int:
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
     for word in arguments:
+        if "\0" in word:  # which no shell can pass on, but a caller of run() can
+            raise UsageError("an argument holds a NUL", where=ascii(word), next="leave it out")
         try:
             word.encode()
         except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING
 
 from dvtool.history import oplog as operations
@@ -15,4 +16,5 @@ if TYPE_CHECKING:
 def oplog(workspace: Workspace, *, limit: int | None = None) -> list[OperationItem]:
     """Return the operations that the log still tells of, newest first; upkeep that moved no ref is left out."""
     entries = (entry for entry in workspace.session.store.log.entries() if entry.operation not in operations.UPKEEP)
-    return [operations.describe(entry) for entry in itertools.islice(entries, limit)]
+    most = None if limit is None else min(limit, sys.maxsize)
+    return [operations.describe(entry) for entry in itertools.islice(entries, most)]

@@ -154,7 +154,7 @@ def _check_new(session: Session, branch: str) -> None:
 
 def _free_place(directory: str) -> str:
     """Return the absolute path of a directory in which a worktree may be made."""
-    if not directory:
+    if not directory or "\0" in directory:
         raise UsageError("the path is empty", next="name a directory for the worktree")
     target = os.path.realpath(directory)
     sweep_directory(target, paths.PARTIAL)
@@ -165,7 +165,12 @@ def _free_place(directory: str) -> str:
         raise UsageError("the path is not UTF-8", where=paths.shown(target), next="choose another place") from None
     outer = layout.enclosing(os.path.dirname(target))
     if outer is not None:
-        raise ConflictError("a worktree cannot lie inside a repository", where=target, why=f"{outer} is one")
+        raise ConflictError(
+            "a worktree cannot lie inside a repository",
+            where=target,
+            why=f"{outer} is one",
+            next="name a directory elsewhere, for example beside it",
+        )
     return target
 
 

@@ -10,9 +10,12 @@ import msgspec
 
 from dvtool import digest, paths
 from dvtool.errors import FormatError, IntegrityError, NotFoundError, UsageError
-from dvtool.storage.disk import Disk, attempt, temporary_name
+from dvtool.storage.disk import Disk, as_ours, attempt, temporary_name
 
 DIRECTORY: Final = ".dv"
+RECOVERY: Final = (
+    "restore it from a backup, or make a new worktree with 'dv worktree add' from another one; what is stored is unhurt"
+)
 VERSION: Final = 2
 """Version 1 knows no exceptions among ``dropped``; a file without any is still written as one of version 1."""
 
@@ -90,6 +93,7 @@ class Layout:
 
         Raises:
             NotFoundError: when it is gone.
+            StorageError: when the disk refuses to tell where it is.
         """
         place = f"{self.control}/store"
         if os.path.isdir(place):
@@ -97,13 +101,15 @@ class Layout:
         try:
             with open(place, encoding="utf-8") as file:
                 target = file.read(65536).rstrip("\n")
-        except OSError as error:
+        except FileNotFoundError as error:
             raise NotFoundError(
                 "the repository has no store",
                 where=place,
                 why=error.strerror or "",
                 next="restore .dv/store from a backup",
             ) from None
+        except OSError as error:
+            raise as_ours(error, place) from None
         if not os.path.isdir(target):
             raise NotFoundError(
                 "the store of this worktree is gone",
@@ -139,21 +145,28 @@ def read_worktree_file(path: str) -> WorktreeFile:
     Raises:
         FormatError: when it is missing, malformed or of a newer version.
         IntegrityError: when its checksum does not match.
+        StorageError: when the disk refuses it.
     """
     try:
         with open(path, "rb") as file:
             data = file.read()
         value = msgspec.json.decode(data, type=WorktreeFile)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError("the worktree file cannot be read", where=path, why=str(error)) from None
+    except FileNotFoundError:
+        raise FormatError(
+            "the worktree file is missing",
+            where=path,
+            why="it says which worktree this is, and what was left out of it",
+            next=RECOVERY,
+        ) from None
+    except OSError as error:
+        raise as_ours(error, path) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError("the worktree file is malformed", where=path, why=str(error), next=RECOVERY) from None
     if value.version > VERSION:
         raise FormatError("a newer dv made this worktree", where=path, next="upgrade dv")
     if value.encode() != data or not re.fullmatch("[0-9a-f]{32}", value.id):
         raise IntegrityError(
-            "the worktree file is damaged",
-            where=path,
-            why="its checksum does not match",
-            next="restore it from a backup, or make a new worktree with 'dv worktree add' from another one",
+            "the worktree file is damaged", where=path, why="its checksum does not match", next=RECOVERY
         )
     return value
 

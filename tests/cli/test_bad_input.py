@@ -90,6 +90,40 @@ def test_a_newer_worktree_file_is_21(data):
     assert "newer" in data("status", "--json", code=21).error["what"]
 
 
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b"junk", b"\xff", b"[" * 5000])
+def test_a_missing_or_malformed_worktree_file_is_21_and_says_what_it_is_for(data, content):
+    place = data.root / ".dv" / "worktree"
+    place.unlink()
+    if content is not None:
+        place.write_bytes(content)
+    for words in (["status"], ["log"], ["add", "data"]):
+        error = data(*words, "--json", code=21).error
+        assert error["what"] == f"the worktree file is {'missing' if content is None else 'malformed'}"
+        assert error["where"] == str(place)
+        assert "Errno" not in error["why"]
+        assert error["why"]
+        assert "dv worktree add" in error["next"]
+
+
+@pytest.mark.parametrize("name", ["worktree", "store/format"])
+def test_what_the_disk_refuses_to_read_is_30(data, name):
+    place = data.root / ".dv" / name
+    place.unlink()
+    place.mkdir()
+    error = data("status", "--json", code=30).error
+    assert error["where"] == str(place)
+    assert error["why"]
+    assert error["next"]
+
+
+def test_a_dv_directory_that_may_not_be_read_is_30(data):
+    # A loop of links refuses everybody, the superuser too.
+    store(data).rename(data.root / "elsewhere")
+    store(data).symlink_to(store(data))
+    for words in (["status"], ["fsck"], ["log"]):
+        assert data(*words, "--json", code=30).error["where"].startswith(str(data.root / ".dv"))
+
+
 # -------------------------------------------------------------------------------------------------- keys
 
 

@@ -267,6 +267,7 @@ def test_an_error_has_four_voices(data):
         (["config", "user.nam"], 2),
         (["worktree", "add", "-b", "main", "../other"], 11),
         (["worktree", "add", ""], 2),
+        (["worktree", "add", "inside"], 12),
         (["config", "user.name"], 10),
         (["worktree", "remove", "../nothing"], 10),
     ],
@@ -283,6 +284,20 @@ def test_an_archive_takes_no_place_that_is_taken(data, place, code):
     told = data("archive", "HEAD", place, code=code).told
     assert "name a" in told
     assert ("not empty" in told) == (place == "data")
+
+
+@pytest.mark.parametrize("command", ["log", "oplog"])
+def test_a_limit_may_be_nothing_or_larger_than_any_history(data, command):
+    whole = data(command, "--json").json
+    assert data(command, "-n", "0", "--json").json == []
+    assert data(command, "-n", "1", "--json").json == whole[:1]
+    assert data(command, "-n", "9" * 30, "--json").json == whole
+    assert "--help" in data(command, "-n", "-1", "--json", code=2).error["next"]
+
+
+@pytest.mark.parametrize("words", [["add", "a\0b"], ["-C", "\0", "status"], ["worktree", "add", "\0"]], ids=repr)
+def test_an_argument_with_nul_is_2(data, words):
+    assert "NUL" in data(*words, "--json", code=2).error["what"]
 
 
 def test_what_json_says_may_stand_behind_dashes(data):

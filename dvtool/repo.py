@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from dvtool.errors import UsageError
 from dvtool.workspace import Workspace
 from dvtool.worktree.session import Context
 
@@ -44,6 +45,18 @@ if TYPE_CHECKING:
     from dvtool.operations.undo import UndoResult
     from dvtool.operations.worktrees import WorktreeItem
     from dvtool.worktree.recording import CommitResult
+
+
+def _place(directory: str) -> str:
+    """Return the absolute path of a directory; one with a NUL in it is left as it is, to be refused with its name."""
+    return directory if "\0" in directory else os.path.realpath(directory)
+
+
+def _several(arguments: Sequence[str]) -> Sequence[str]:
+    """Return a list of paths, unless it is one text: every letter of that would be taken for a path."""
+    if isinstance(arguments, str):
+        raise UsageError(f"{arguments!r} is one path where a list is expected", next=f"write [{arguments!r}]")
+    return arguments
 
 
 class Repo:
@@ -97,13 +110,13 @@ class Repo:
         """Stage files; see :func:`dvtool.operations.add.add`."""
         from dvtool.operations import add
 
-        return add.add(self._workspace, arguments, skip_git=skip_git, force=force)
+        return add.add(self._workspace, _several(arguments), skip_git=skip_git, force=force)
 
     def remove(self, arguments: Sequence[str], *, cached: bool = False, force: bool = False) -> RemoveResult:
         """Stop tracking paths and remove them; see :func:`dvtool.operations.remove.remove`."""
         from dvtool.operations import remove
 
-        return remove.remove(self._workspace, arguments, cached=cached, force=force)
+        return remove.remove(self._workspace, _several(arguments), cached=cached, force=force)
 
     def move(self, source: str, target: str) -> MoveResult:
         """Rename a tracked path; see :func:`dvtool.operations.move.move`."""
@@ -168,7 +181,7 @@ class Repo:
         """Return what differs between two states; see :func:`dvtool.operations.diff.diff`."""
         from dvtool.operations import diff
 
-        return diff.diff(self._workspace, first, second, staged=staged, only=only)
+        return diff.diff(self._workspace, first, second, staged=staged, only=_several(only))
 
     def checkout(
         self,
@@ -183,7 +196,7 @@ class Repo:
         from dvtool.operations import checkout
 
         return checkout.checkout(
-            self._workspace, revision, new_branch=new_branch, from_lock=from_lock, only=only, force=force
+            self._workspace, revision, new_branch=new_branch, from_lock=from_lock, only=_several(only), force=force
         )
 
     def merge(
@@ -200,7 +213,7 @@ class Repo:
         from dvtool.operations import merge
 
         return merge.merge(
-            self._workspace, revision, prefer=prefer, only=only, manual=manual, message=message, author=author
+            self._workspace, revision, prefer=prefer, only=_several(only), manual=manual, message=message, author=author
         )
 
     def abort_merge(self, *, force: bool = False) -> MergeResult:
@@ -220,19 +233,19 @@ class Repo:
         """Bring paths back; see :func:`dvtool.operations.restore.restore`."""
         from dvtool.operations import restore
 
-        return restore.restore(self._workspace, arguments, source=source, staged=staged, force=force)
+        return restore.restore(self._workspace, _several(arguments), source=source, staged=staged, force=force)
 
     def get(self, arguments: Sequence[str]) -> SparseResult:
         """Bring paths that were left out back; see :func:`dvtool.operations.sparse.get`."""
         from dvtool.operations import sparse
 
-        return sparse.get(self._workspace, arguments)
+        return sparse.get(self._workspace, _several(arguments))
 
     def drop(self, arguments: Sequence[str]) -> SparseResult:
         """Take stored copies out of the worktree; see :func:`dvtool.operations.sparse.drop`."""
         from dvtool.operations import sparse
 
-        return sparse.drop(self._workspace, arguments)
+        return sparse.drop(self._workspace, _several(arguments))
 
     def branches(self) -> list[RefItem]:
         """Return the branches, sorted by name."""
@@ -308,14 +321,14 @@ class Repo:
         """Make another worktree; see :func:`dvtool.operations.worktrees.add_worktree`."""
         from dvtool.operations import worktrees
 
-        context = msgspec.structs.replace(self._workspace.session.context, cwd=os.path.realpath(directory))
+        context = msgspec.structs.replace(self._workspace.session.context, cwd=_place(directory))
         return worktrees.add_worktree(self._workspace, directory, revision, new_branch=new_branch, context=context)
 
     def remove_worktree(self, directory: str, *, force: bool = False) -> WorktreeItem:
         """Remove another worktree; see :func:`dvtool.operations.worktrees.remove_worktree`."""
         from dvtool.operations import worktrees
 
-        context = msgspec.structs.replace(self._workspace.session.context, cwd=os.path.realpath(directory))
+        context = msgspec.structs.replace(self._workspace.session.context, cwd=_place(directory))
         return worktrees.remove_worktree(self._workspace, directory, force=force, context=context)
 
     def undo(self, *, redo: bool = False) -> UndoResult:

@@ -163,8 +163,8 @@ class Workspace:
             UsageError: when none of them says.
         """
         environment = os.environ
-        if given or environment.get("DV_AUTHOR"):
-            return _checked_author(given or environment["DV_AUTHOR"])
+        if given is not None or environment.get("DV_AUTHOR"):
+            return _checked_author(given if given is not None else environment["DV_AUTHOR"])
         own = settings.load(self.session.layout.config)
         user = settings.load(settings.user_path())
         name = own.get("user.name") or user.get("user.name")

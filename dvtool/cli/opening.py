@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dvtool.cli import output, progress
+from dvtool.errors import NotFoundError
 
 if TYPE_CHECKING:
     from dvtool.repo import Repo
@@ -28,15 +29,18 @@ class Settings:
 
 
 def context(settings: Settings) -> Context:
-    """Return what a verb is handed on this terminal."""
+    """Return what a verb is handed on this terminal.
+
+    Raises:
+        NotFoundError: when the current directory was removed.
+    """
     from dvtool.worktree.session import Context
 
-    return Context(
-        progress=progress.choose(),
-        tell=output.warn,
-        wait=settings.wait,
-        cwd=os.path.realpath(settings.directory),
-    )
+    try:
+        place = os.path.realpath(settings.directory)
+    except FileNotFoundError:
+        raise NotFoundError("the current directory is gone", next="change to one that is there") from None
+    return Context(progress=progress.choose(), tell=output.warn, wait=settings.wait, cwd=place)
 
 
 def open_repo(settings: Settings) -> Repo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,9 @@ class LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             import difflib
 
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0)
-            raise UsageError(
-                f"there is no command {args[0]!r}", next=f"did you mean 'dv {near[0]}'? 'dv --help' lists all"
-            )
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            guess = f"did you mean 'dv {near[0]}'? " if near else ""
+            raise UsageError(f"there is no command {args[0]!r}", next=f"{guess}'dv --help' lists all")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -94,8 +94,22 @@ def dv(ctx: click.Context, *, directory: str, debug: bool, wait: float) -> None:
             os.chdir(directory)
         except OSError as error:
             raise UsageError(f"cannot work in {directory!r}", why=error.strerror or "", next="check the path") from None
+    if math.isnan(wait):
+        raise UsageError("--wait takes a number of seconds", next="write --wait 0 for not at all, or --wait inf")
     _ = debug  # read before anything is parsed, since parsing may fail
     ctx.obj = opening.Settings(wait=wait)
+
+
+def _called(arguments: Sequence[str]) -> str:
+    """Return the command that is called, for an error of click's parser, which does not say where it arose."""
+    words = ["dv"]
+    found: click.Command | None = dv
+    for word in arguments:
+        below = found.get_command(click.Context(found), word) if isinstance(found, click.Group) else None
+        if below is not None:
+            words.append(word)
+            found = below
+    return " ".join(words)
 
 
 def perform(arguments: Sequence[str]) -> int:
@@ -119,8 +133,7 @@ def perform(arguments: Sequence[str]) -> int:
         raise BrokenPipeError from None
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "dv"
-        raise UsageError(
-            error.format_message().rstrip("."), next=f"run '{command} --help' for how it is called"
-        ) from None
+        command = context.command_path if context is not None else _called(arguments)
+        what = " ".join(error.format_message().split()).rstrip(".")
+        raise UsageError(what, next=f"run '{command} --help' for how it is called") from None
     return result if isinstance(result, int) else exits.DONE

@@ -50,10 +50,17 @@ def put(workspace: Workspace | None, key: str, value: str | None, disk: Disk) ->
     """Set one setting of the worktree, or of the user where there is no worktree; None removes it.
 
     Raises:
-        UsageError: when there is no such setting.
+        UsageError: when there is no such setting, or the value is blank or cannot be printed.
     """
+    _check_key(key)
+    if value is not None and not (value.strip() and value.isprintable()):
+        raise UsageError(
+            f"{value!r} cannot be the value of {key}",
+            why="it is blank, or holds what cannot be printed",
+            next=f"give another value, or remove the setting: dv config --unset {key}",
+        )
     path = workspace.session.layout.config if workspace is not None else settings.user_path()
-    settings.store(path, _check_key(key), value, disk)
+    settings.store(path, key, value, disk)
     return Setting(key=key, value=value, origin="worktree" if workspace is not None else "user")
 
 

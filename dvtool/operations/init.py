@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from dvtool import paths
-from dvtool.errors import ConflictError, ExistsError
+from dvtool.errors import ConflictError, ExistsError, UsageError
 from dvtool.formats import log
 from dvtool.git import beside
 from dvtool.storage.disk import sweep_directory, temporary_name
@@ -27,8 +27,11 @@ def init(path: str, context: Context) -> str:
     Raises:
         ExistsError: when there is one already.
         ConflictError: when ``path`` lies inside another.
+        UsageError: when the path is empty or holds a NUL.
         StorageError: when the disk refuses.
     """
+    if not path or "\0" in path:
+        raise UsageError("an empty path names nothing", next="give '.' for the current directory")
     root = os.path.realpath(path)
     outer = layout.enclosing(root) if os.path.isdir(root) else layout.enclosing(os.path.dirname(root))
     if outer == root:

@@ -31,7 +31,7 @@ def log(
     """
     session = workspace.session
     head = session.head()
-    if limit == 0:
+    if limit is not None and limit <= 0:
         return []
     if revision is None and head.snapshot is None:
         _require(workspace, path)

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def oplog(workspace: Workspace, *, limit: int | None = None) -> list[OperationItem]:
-    """Return the operations that the log still tells of, newest first; upkeep that moved no ref is left out."""
+    """Return the operations that the log still tells of, newest first; upkeep that moved no ref is left out.
+
+    Args:
+        workspace: the worktree.
+        limit: at most so many.
+    """
     entries = (entry for entry in workspace.session.store.log.entries() if entry.operation not in operations.UPKEEP)
-    most = None if limit is None else min(limit, sys.maxsize)
+    most = None if limit is None else min(max(limit, 0), sys.maxsize)
     return [operations.describe(entry) for entry in itertools.islice(entries, most)]

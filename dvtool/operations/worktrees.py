@@ -184,7 +184,7 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     """
     session = workspace.session
     session.store.refresh()
-    target = os.path.realpath(directory)
+    target = os.path.realpath(directory) if "\0" not in directory else ""
     there = [item for item in list_worktrees(workspace) if target == item.path or directory == item.id]
     found = min(there, key=lambda item: item.gone, default=None)
     if found is None:

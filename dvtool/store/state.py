@@ -121,8 +121,8 @@ class State:
         self.writes = list(checkpoint.writes)
 
     def ref(self, name: str) -> bytes | None:
-        """Return the value of a ref, or None."""
-        return self.refs.get(name.encode())
+        """Return the value of a ref, or None; none has a name that is not UTF-8."""
+        return self.refs.get(name.encode("utf-8", "surrogatepass"))
 
     def ref_names(self, prefix: str) -> list[tuple[str, bytes]]:
         """Return (name, value) of the refs that begin with ``prefix``, sorted."""

@@ -192,8 +192,10 @@ def find(start: str) -> Layout:
 
     Raises:
         NotFoundError: when neither it nor a directory above it is a repository.
-        UsageError: when ``start`` lies inside ``.dv`` itself.
+        UsageError: when ``start`` lies inside ``.dv`` itself, or holds a NUL.
     """
+    if "\0" in start:
+        raise UsageError("a path holds a NUL", where=ascii(start), next="leave it out")
     place = os.path.realpath(start)
     if f"/{DIRECTORY}/" in place + "/":
         raise UsageError(

@@ -39,12 +39,18 @@ def check_message(message: str) -> None:
     """Check the message of a snapshot to be.
 
     Raises:
-        UsageError: when it is empty or too long.
+        UsageError: when it is empty, too long or not UTF-8.
     """
     if not message.strip():
         raise UsageError("the message is empty", next="say what changed with -m MESSAGE")
     if len(message) > snapshot.TEXT_LIMIT:
-        raise UsageError("the message is too long", why=f"it may have {snapshot.TEXT_LIMIT} characters")
+        raise UsageError(
+            "the message is too long", why=f"it may have {snapshot.TEXT_LIMIT} characters", next="shorten it"
+        )
+    try:
+        message.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the message is not UTF-8", next="write it in UTF-8") from None
 
 
 def make(

@@ -1,5 +1,6 @@
 """How ``dv`` is called, what it answers, and with which exit code."""
 
+import functools
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import dvtool
 from dvtool import __version__, errors
 from dvtool.cli import exits
 
@@ -286,6 +288,38 @@ def test_an_archive_takes_no_place_that_is_taken(data, place, code):
     assert ("not empty" in told) == (place == "data")
 
 
+@pytest.mark.parametrize(
+    ("words", "help_of"),
+    [
+        (["commit", "-m"], "dv commit"),
+        (["worktree", "add", "-b"], "dv worktree add"),
+        (["-C", ".", "checkout", "--only"], "dv checkout"),
+        (["completion"], "dv completion"),
+        (["-C"], "dv"),
+        (["--wait"], "dv"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_what_is_missing_is_said_on_one_line_with_the_help_of_its_command(data, words, help_of):
+    told = data(*words, code=2).told.splitlines()
+    assert len(told) == 2
+    assert f"'{help_of} --help'" in told[1]
+
+
+def test_a_command_that_resembles_none_is_answered_without_a_guess(empty):
+    assert "did you mean" not in empty("help", code=2).told
+    assert "dv --help" in empty("help", code=2).told
+
+
+def test_a_wait_that_is_no_number_is_2(data):
+    assert "--wait" in data("--wait", "nan", "status", code=2).told
+
+
+def test_one_file_is_not_called_files(data):
+    assert data("du", "HEAD", "data/sub").text.split()[2:] == ["1", "file", "data/sub"]
+    assert "4 B, 1 file\n" in data("show", "HEAD:data/sub").text
+
+
 @pytest.mark.parametrize("command", ["log", "oplog"])
 def test_a_limit_may_be_nothing_or_larger_than_any_history(data, command):
     whole = data(command, "--json").json
@@ -298,6 +332,57 @@ def test_a_limit_may_be_nothing_or_larger_than_any_history(data, command):
 @pytest.mark.parametrize("words", [["add", "a\0b"], ["-C", "\0", "status"], ["worktree", "add", "\0"]], ids=repr)
 def test_an_argument_with_nul_is_2(data, words):
     assert "NUL" in data(*words, "--json", code=2).error["what"]
+
+
+def test_a_current_directory_that_is_gone_is_10(empty):
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    for words in (["status"], ["init"], ["add", "x"], ["fsck"]):
+        done = subprocess.run(
+            ["sh", "-c", script, "sh", *MAIN, *words], cwd=empty.root, check=False, capture_output=True
+        )
+        assert done.returncode == exits.CODES[errors.NotFoundError], done
+        assert b"the current directory is gone" in done.stderr
+
+
+ODD = ["", "\0", "a\0b", "\udcff", "x" * 300, "HEAD:", ":", "~", "git:", "data/", "/data", "\n"]
+
+
+def refusal(call):
+    """The error of ours that a call ends with, or None; any other exception is a finding."""
+    try:
+        call()
+    except errors.DvError as error:
+        return error
+    return None
+
+
+def test_from_python_every_wrong_argument_is_an_error_of_ours(data):
+    repo = dvtool.open(str(data.root))
+    for odd in ODD:
+        calls = [
+            functools.partial(getattr(repo, name), odd)
+            for name in ("show", "cat", "diff", "checkout", "merge", "create_branch", "delete_tag", "remove_worktree")
+        ]
+        calls += [functools.partial(getattr(repo, name), [odd]) for name in ("remove", "restore", "get", "drop")]
+        calls += [
+            functools.partial(repo.commit, "m", author=odd, everything=True),
+            functools.partial(repo.add_worktree, odd, "nothing"),
+            functools.partial(repo.move, odd, "data/x"),
+            functools.partial(repo.archive, odd, str(data.root / "data")),
+            functools.partial(repo.diff, only=[f"{odd}x"]),
+            functools.partial(repo.log, "HEAD", f"{odd}x"),
+        ]
+        for call in calls:
+            error = refusal(call)
+            assert error is None or (error.what and error.next), (call, error)
+    assert repo.status().snapshot == data.status()["snapshot"]
+
+
+def test_from_python_one_path_is_no_list_of_letters(data):
+    repo = dvtool.open(str(data.root))
+    for call in (repo.add, repo.remove, repo.restore, repo.get, repo.drop):
+        with pytest.raises(errors.UsageError, match="list"):
+            call("data")
 
 
 def test_what_json_says_may_stand_behind_dashes(data):

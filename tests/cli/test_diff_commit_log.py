@@ -348,6 +348,17 @@ def test_the_author_is_looked_for_in_the_order_of_the_contract(data, monkeypatch
     assert author(data, "--author", "Option <option@example.org>") == "Option <option@example.org>"
 
 
+def test_an_author_that_is_given_and_blank_is_2(data):
+    for blank in ("", "  "):
+        data("commit", "--allow-empty", "-m", "x", "--author", blank, code=2)
+
+
+@pytest.mark.parametrize("value", ["", " ", "a\nb", "\x1b[31m"])
+def test_a_setting_that_is_blank_or_cannot_be_printed_is_2(data, value):
+    assert "--unset user.name" in data("config", "user.name", value, "--json", code=2).error["next"]
+    assert data("config", "--json").json == []
+
+
 def test_nobody_named_says_how_to_name_somebody(data, monkeypatch):
     monkeypatch.delenv("DV_AUTHOR")
     assert "dv config user.name" in data("commit", "--allow-empty", "-m", "x", code=2).told

@@ -104,7 +104,7 @@ def commit_command(
         output.as_json(result)
         return
     subject = message.strip().splitlines()[0]
-    output.say(f"{output.paint(result.snapshot[:12], 'id')} {subject}")
+    output.say(f"{output.paint(result.snapshot[:12], 'id')} {output.harmless(subject)}")
     output.say(
         f"{output.quantity(result.files, 'file')}, {output.size(result.bytes)}, directory checksum {result.root[:12]}"
     )

@@ -126,7 +126,8 @@ def show_command(settings: Settings, *, revision: str, json: bool) -> None:
     if shown.path:
         output.say(f"{shown.kind:8} {output.quoted(shown.path)}")
         output.say(
-            f"size     {output.size(shown.size)}" + (f", {shown.files_below:,} files" if shown.kind == "dir" else "")
+            f"size     {output.size(shown.size)}"
+            + (f", {output.quantity(shown.files_below, 'file')}" if shown.kind == "dir" else "")
         )
         output.say(f"id       {shown.id}")
     else:
@@ -179,7 +180,8 @@ def du_command(ctx: click.Context, *, words: tuple[str, ...], json: bool) -> Non
         output.as_json(rows)
         return
     for row in rows:
-        output.say(f"{output.size(row.bytes):>12} {row.files:>12,} files  {output.quoted(row.path)}")
+        noun = "file " if row.files == 1 else "files"
+        output.say(f"{output.size(row.bytes):>12} {row.files:>12,} {noun}  {output.quoted(row.path)}")
 
 
 @shared.command("archive", "dv archive v1.0 /tmp/release", "dv archive HEAD:data - | tar -tf -")

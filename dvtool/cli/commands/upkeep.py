@@ -39,7 +39,7 @@ def config_command(
         if json:
             output.as_json(found)
         for setting in [] if json else found:
-            output.say(f"{setting.key} = {setting.value}  ({setting.origin})")
+            output.say(f"{setting.key} = {output.harmless(setting.value or '')}  ({setting.origin})")
     elif value is None and not unset:
         setting = config.get(workspace, key)
         if json:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
     from dvtool.operations.fsck import Report
+    from dvtool.operations.gc import GcResult
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
@@ -354,6 +355,17 @@ class Repo:
         from dvtool.operations import fsck
 
         return fsck.fsck(path, context or Context(), quick=quick, max_bytes=max_bytes)
+
+    def gc(self, *, dry_run: bool = False, grace: int | None = None, retention: int | None = None) -> GcResult:
+        """Collect garbage; times in seconds, 14 and 90 days by default; see :func:`dvtool.operations.gc.gc`."""
+        from dvtool.operations import gc
+
+        return gc.gc(
+            self._workspace,
+            dry_run=dry_run,
+            grace=gc.GRACE if grace is None else grace,
+            retention=gc.RETENTION if retention is None else retention,
+        )
 
     def doctor(self) -> Diagnosis:
         """Check this machine, repository and user; see :func:`dvtool.operations.doctor.doctor`."""

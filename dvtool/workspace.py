@@ -25,6 +25,7 @@ from dvtool.errors import (
 )
 from dvtool.formats import lock, log, tree
 from dvtool.git import beside
+from dvtool.history.keeping import Reliance
 from dvtool.history.revisions import Resolved, Revisions
 from dvtool.storage.disk import read_regular, word_for
 from dvtool.worktree import layout, settings
@@ -48,6 +49,7 @@ class Workspace:
         self.session = session
         self._held: set[str] = set()
         session.held_by_git = self.held_by_git
+        self._reliance: Reliance | None = None
 
     @classmethod
     def open(cls, path: str, context: Context) -> Workspace:
@@ -69,11 +71,30 @@ class Workspace:
             UsageError: when it is malformed or ambiguous.
         """
         found = self.revisions.resolve(revision)
+        self.rely_on(found.id)
         if found.superseded is not None:
             self.session.context.tell(
                 f"note: data in {found.superseded.hex()[:12]} was erased; {found.id.hex()[:12]} stands for it now"
             )
         return found
+
+    def resolve_kept(self, revision: str) -> Resolved:
+        """Return the snapshot that ``revision`` names, for a command that is about to make something refer to it.
+
+        Raises:
+            NotFoundError: also when it was collected as garbage, or is being collected.
+            UsageError: as :meth:`resolve`.
+        """
+        found = self.resolve(revision)
+        if self._reliance is not None:
+            self._reliance.check(self.session.state)
+        return found
+
+    def rely_on(self, identity: bytes) -> None:
+        """Note a snapshot or stage that what is written next may refer to; see :mod:`dvtool.history.keeping`."""
+        if self._reliance is None:
+            self._reliance = Reliance(self.session.store, self.session.context.progress)
+        self._reliance.add(identity)
 
     def snapshot(self, identity: bytes) -> Snapshot:
         """Return a snapshot."""

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "worktree": "dvtool.cli.commands.worktree",
     "config": "dvtool.cli.commands.upkeep",
     "fsck": "dvtool.cli.commands.fsck",
+    "gc": "dvtool.cli.commands.gc",
     "doctor": "dvtool.cli.commands.upkeep",
     "completion": "dvtool.cli.commands.upkeep",
     "demo": "dvtool.cli.demo",

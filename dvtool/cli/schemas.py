@@ -25,6 +25,7 @@ from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
 from dvtool.operations.fsck import Report
+from dvtool.operations.gc import GcResult
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
@@ -67,6 +68,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "worktree remove": WorktreeItem,
     "config": list[Setting] | Setting,
     "fsck": Report,
+    "gc": GcResult,
     "doctor": Diagnosis,
 }
 """The type of the document that each command prints; a command that makes one and lists many has both."""

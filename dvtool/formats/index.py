@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import operator
 import struct
-import sys
-from array import array
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -61,8 +59,6 @@ class Location(NamedTuple):
         return (top & 0x0F) | (0x80 if top & 0x10 else 0)
 
 
-_PACK_WORD: Final = ids.ID_SIZE // 4
-_RECORD_WORDS: Final = RECORD_SIZE // 4
 _FLAG_BITS: Final = [((flags & 0x0F) | (0x10 if flags & 0x80 else 0)) << 27 for flags in range(256)]
 
 
@@ -216,6 +212,14 @@ class Reader:
         Raises:
             IntegrityError: when the page that would hold it is damaged.
         """
+        at = self.position(identity)
+        return None if at is None else self.location(at)
+
+    def position(self, identity: bytes) -> int | None:
+        """Return the number of a record of ``identity``, from 0 on in order of id, or None; raises as :meth:`find`.
+
+        Records of one id, which lie in several packs, follow each other.
+        """
         if not self._firsts:
             return None
         number = bisect_right(self._firsts, identity[:PREFIX_SIZE]) - 1
@@ -230,12 +234,22 @@ class Reader:
                     high = middle
             at = low * RECORD_SIZE
             if page[at : at + ids.ID_SIZE] == identity:
-                return Location(*_LOCATION.unpack_from(page, at + ids.ID_SIZE))
+                return number * PAGE_RECORDS + low
             # Only ids that share all eight bytes of a page's first id can continue from the page before.
             if low or self._firsts[number] != identity[:PREFIX_SIZE]:
                 return None
             number -= 1
         return None
+
+    def location(self, position: int) -> Location:
+        """Return what the record of this number says; raises as :meth:`find`."""
+        number, at = divmod(position, PAGE_RECORDS)
+        return Location(*_LOCATION.unpack_from(self.page(number), at * RECORD_SIZE + ids.ID_SIZE))
+
+    def identity(self, position: int) -> bytes:
+        """Return the id of the record of this number; raises as :meth:`find`."""
+        number, at = divmod(position, PAGE_RECORDS)
+        return self.page(number)[at * RECORD_SIZE : at * RECORD_SIZE + ids.ID_SIZE]
 
     def between(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, Location]]:
         """Yield (id, location) of the ids from ``low`` to ``high``, both included, in order."""
@@ -337,21 +351,3 @@ def unpack(data: bytes) -> tuple[bytes, Location]:
 def split(page: bytes) -> list[bytes]:
     """Return the records of a page."""
     return [page[at : at + RECORD_SIZE] for at in range(0, len(page), RECORD_SIZE)]
-
-
-def renumbered(page: bytes, base: int, count: int) -> bytes:
-    """Return a page whose packs come behind ``base`` others.
-
-    Raises:
-        FormatError: when a record names a pack that is not among ``count``.
-    """
-    words = array("I", page)
-    if sys.byteorder == "big":
-        words.byteswap()
-    packs = words[_PACK_WORD::_RECORD_WORDS]
-    if max(packs) >= count:
-        raise FormatError("an index file points outside its packs")
-    words[_PACK_WORD::_RECORD_WORDS] = array("I", [base + pack for pack in packs])
-    if sys.byteorder == "big":
-        words.byteswap()
-    return words.tobytes()

@@ -144,7 +144,7 @@ def _target(workspace: Workspace, revision: str | None, new_branch: str | None, 
         lock = workspace.read_lock()
         if lock is None:
             raise NotFoundError("there is no dv.lock", where="dv.lock", next="name a revision instead")
-        identity = workspace.resolve(lock.snapshot).id
+        identity = workspace.resolve_kept(lock.snapshot).id
         at_tip = lock.branch is not None and session.state.ref(f"heads/{lock.branch}") == identity
         return _Target(identity=identity, branch=lock.branch if at_tip else None, create=False)
     head = session.head()
@@ -155,11 +155,11 @@ def _target(workspace: Workspace, revision: str | None, new_branch: str | None, 
                 f"there is a branch {new_branch!r} already", next=f"switch to it: dv checkout {new_branch}"
             )
         session.state.require_free(f"heads/{new_branch}")  # now, since the entry that makes it comes after the files
-        here = workspace.resolve(revision).id if revision is not None else head.snapshot
+        here = workspace.resolve_kept(revision).id if revision is not None else head.snapshot
         return _Target(identity=here, branch=new_branch, create=True)
     if revision is None or revision == "HEAD":
         return _Target(identity=head.snapshot, branch=head.branch, create=False)
-    found = workspace.resolve(revision)
+    found = workspace.resolve_kept(revision)
     return _Target(identity=found.id, branch=found.branch, create=False)
 
 

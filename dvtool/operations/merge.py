@@ -81,7 +81,7 @@ def merge(
     with workspace.changing():
         session.require_unlocked_refs()
         ours = _head(workspace)
-        theirs = workspace.resolve(revision).id
+        theirs = workspace.resolve_kept(revision).id
         workspace.require_lock()
         workspace.refuse_merging()
         _refuse_staged(workspace)

@@ -53,7 +53,7 @@ def restore(
     with workspace.changing():
         view = session.stage()
         wanted = [session.relative(argument) for argument in arguments]
-        identity = workspace.resolve(source).id if source is not None else session.head().snapshot
+        identity = workspace.resolve_kept(source).id if source is not None else session.head().snapshot
         snapshot = workspace.sound_snapshot(identity) if identity is not None else None
         recorded = snapshot.root if snapshot is not None else None
         origin = recorded if staged or source is not None else view.tree

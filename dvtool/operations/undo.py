@@ -72,6 +72,7 @@ def _refuse_lost(workspace: Workspace, entry: log.Entry, back: list[log.MoveRef]
     for move in back:
         if move.new is None or log.symbolic(move.new) is not None:
             continue
+        workspace.rely_on(move.new)
         if not workspace.session.store.has(move.new):
             raise NotFoundError(
                 f"operation {entry.number} ({entry.operation}) cannot be taken back",

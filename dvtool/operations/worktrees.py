@@ -76,7 +76,7 @@ def add_worktree(
     session = workspace.session
     session.store.refresh()
     target = _free_place(directory)
-    resolved = workspace.resolve(revision or "HEAD")
+    resolved = workspace.resolve_kept(revision or "HEAD")
     whole = workspace.sound_snapshot(resolved.id)
     room.require(target, files=whole.files, size=whole.size)
     damaged: Damage = []

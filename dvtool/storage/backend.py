@@ -38,6 +38,10 @@ class Backend(Protocol):
         """Return the length of ``name`` in bytes; raises as :meth:`read`."""
         ...
 
+    def modified(self, name: str) -> int:
+        """Return when ``name`` was written, in microseconds since 1970 by the place's clock; raises as :meth:`read`."""
+        ...
+
     def exists(self, name: str) -> bool:
         """Return whether there is something at ``name``."""
         ...

@@ -110,6 +110,11 @@ class LocalBackend:
         path = self.path(name)
         return attempt(path, lambda: os.stat(path)).st_size
 
+    def modified(self, name: str) -> int:
+        """Return when ``name`` was written, in microseconds since 1970-01-01 UTC."""
+        path = self.path(name)
+        return attempt(path, lambda: os.stat(path)).st_mtime_ns // 1000
+
     def exists(self, name: str) -> bool:
         """Return whether there is something at ``name``."""
         return os.path.lexists(self.path(name))

@@ -13,7 +13,8 @@ from dvtool.store import joining, keys, tables
 from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dvtool.store.segments import Segment
     from dvtool.store.state import Overlay, State
@@ -27,13 +28,30 @@ def is_due(state: State) -> bool:
     return state.since_checkpoint >= log.CHECKPOINT_EVERY and not state.lock
 
 
-def write(store: Store) -> None:
-    """Append a checkpoint of the store as it is now; give up quietly when another writer was faster.
+class _OvertakenError(ConflictError):
+    """Another writer appended an entry while the checkpoint was made."""
+
+
+def write(
+    store: Store,
+    *,
+    operation: str = "checkpoint",
+    without: AbstractSet[bytes] = frozenset(),
+    more: Callable[[State], list[log.Action]] = lambda _state: [],
+) -> bool:
+    """Append a checkpoint of the store as it is now and return True; False when another writer was faster.
 
     Files merged away are condemned in the same entry and destroyed by garbage collection alone, because another
     process may still be reading them.
 
+    Args:
+        store: the store.
+        operation: the word for the operation log.
+        without: packs (their names) that index and key files no longer list from here on.
+        more: returns what else the entry does, after the checkpoint.
+
     Raises:
+        ConflictError: whatever ``more`` raises, or because an erasure is under way.
         StorageError: when the disk refuses; the store is as it was.
     """
     state = store.refresh()  # the segments below must be those of the same entry
@@ -46,23 +64,12 @@ def write(store: Store) -> None:
             return tables.build(overlay.items(), store.secrets.split, transaction)
 
         checkpoint = {name: table(getattr(state, name)) for name in log.TABLES}
-        segments = list(store.segments.live())[::-1]
-        keep = first_to_merge([segment.description.records for segment in segments])
-        tail = segments[keep:]
-        kept = [segment.description for segment in segments[:keep]]
-        condemned: list[str] = []
-        joined = _join(store, tail) if len(tail) > 1 else None
-        if joined is not None:
-            kept.append(joined)
-            for segment in tail:
-                condemned += [segment.description.keys, segment.description.index]
-        else:
-            kept += [segment.description for segment in tail]
+        kept, condemned = _merge(store, list(store.segments.live())[::-1], without)
         new = transaction.write_only()
 
         def build(current: State) -> list[log.Action]:
             if current.number != number:
-                raise ConflictError("another writer was faster")
+                raise _OvertakenError("another writer was faster")
             return [
                 log.Checkpoint(
                     segments=tuple(kept),
@@ -72,13 +79,42 @@ def write(store: Store) -> None:
                     **checkpoint,
                 ),
                 *new,  # after the checkpoint, which would else forget the packs of its own tables
+                *more(current),
             ]
 
         try:
-            store.log.append("checkpoint", build, sections=state.sections)
-        except ConflictError:
-            return
+            store.log.append(operation, build, sections=state.sections)
+        except _OvertakenError:
+            return False
     store.refresh()
+    return True
+
+
+def _merge(
+    store: Store, segments: Sequence[Segment], without: AbstractSet[bytes]
+) -> tuple[list[log.Segment], list[str]]:
+    """Write index and key files anew where that is due; return the segments from here on and the files given up.
+
+    Args:
+        store: the store.
+        segments: oldest first.
+        without: packs that are no longer listed.
+    """
+    keep = first_to_merge([segment.description.records for segment in segments])
+    tail = segments[keep:]
+    groups = [[segment] for segment in segments[:keep]]
+    groups += [list(tail)] if _agree(tail) else [[segment] for segment in tail]
+    kept: list[log.Segment] = []
+    condemned: list[str] = []
+    for group in groups:
+        if len(group) == 1 and not any(entry.name in without for entry in group[0].index.directory.packs):
+            kept += [segment.description for segment in group]
+            continue
+        joined = _join(store, group, without)
+        kept += [joined] if joined is not None else []
+        for segment in group:
+            condemned += [segment.description.keys, segment.description.index]
+    return kept, condemned
 
 
 def first_to_merge(records: list[int]) -> int:
@@ -96,36 +132,46 @@ def first_to_merge(records: list[int]) -> int:
     return start
 
 
-def _join(store: Store, segments: Sequence[Segment]) -> log.Segment | None:
+def _agree(segments: Sequence[Segment]) -> bool:
+    """Return whether no two segments hold different sections of one name, which only who knows them could join."""
+    of_index = joining.together([segment.index.directory.sections for segment in segments])
+    of_keys = joining.together([segment.keys.sections for segment in segments])
+    return of_index is not None and of_keys is not None
+
+
+def _join(store: Store, segments: Sequence[Segment], without: AbstractSet[bytes]) -> log.Segment | None:
     """Put one index file and one key file, not yet durable, that say what those of ``segments`` do.
 
     Returns:
-        what the log is to say of them, or None when the segments hold different sections of one name, which only a
-        program that knows these could bring together; nothing is written then.
+        what the log is to say of them, or None when no pack is left of them; nothing is written then.
 
     Raises:
         IntegrityError: when an index or key file is damaged, or what it says cannot be.
         StorageError: when the disk refuses.
     """
-    of_index = joining.together([segment.index.directory.sections for segment in segments])
-    of_keys = joining.together([segment.keys.sections for segment in segments])
-    if of_index is None or of_keys is None:
+    packs = [entry for segment in segments for entry in segment.index.directory.packs if entry.name not in without]
+    if not packs:
         return None
-    packs: list[index.PackEntry] = []
-    pack_keys: dict[bytes, bytes] = {}
-    for segment in segments:
-        packs.extend(segment.index.directory.packs)
-        pack_keys.update(segment.keys.packs)
+    pack_keys = {name: key for segment in segments for name, key in segment.keys.packs.items() if name not in without}
     entropy = store.entropy
     key = entropy.bytes(KEY_SIZE)
     key_name = f"keys/{entropy.bytes(16).hex()}"
     index_name = f"index/{entropy.bytes(16).hex()}"
-    key_file = keyfile.KeyFile(packs=pack_keys, index=key, sections=of_keys)
+    key_file = keyfile.KeyFile(
+        packs=pack_keys, index=key, sections=joining.together([segment.keys.sections for segment in segments]) or {}
+    )
     keys.write_key_file(store.backend, store.format.store, store.secrets.wrap, key_name, key_file, entropy)
+    of_index = joining.together([segment.index.directory.sections for segment in segments])
+    count = 0
+
+    def pages() -> Iterator[bytes]:
+        nonlocal count
+        for page in index.paged(joining.merged(segments, without)):
+            count += len(page) // index.RECORD_SIZE
+            yield page
+
     salt = entropy.bytes(32)
-    pages = index.paged(joining.merged(segments))
-    _put(store, index_name, index.pieces(store.format.store, key, salt, packs, pages, of_index))
-    count = sum(len(segment.index) for segment in segments)
+    _put(store, index_name, index.pieces(store.format.store, key, salt, packs, pages(), of_index))
     return log.Segment(keys=key_name, index=index_name, records=count, packs=len(packs))
 
 

@@ -54,6 +54,8 @@ class Log:
         self.reader: TableReader | None = None
         self.origin = ""
         """The worktree that entries are made from."""
+        self.checks: list[Callable[[State], None]] = []
+        """Called with the state that an entry will follow; what one of them raises keeps it from being written."""
 
     def hint(self, number: int) -> None:
         """Take a guess at the number of the newest checkpoint; a wrong one costs time and nothing else."""
@@ -66,6 +68,14 @@ class Log:
             IntegrityError: when an entry is damaged or missing in the middle, or the chain of hashes is broken.
             FormatError: when an entry is of a newer version.
         """
+        if self._state is None and self._hint:
+            try:
+                return self._fold()
+            except IntegrityError:
+                self._hint = 0  # so old a checkpoint that what its tables need has been collected, perhaps
+        return self._fold()
+
+    def _fold(self) -> State:
         state = self._state
         cold = state is None and not self._hint
         if state is None:
@@ -116,9 +126,13 @@ class Log:
         blob = self._read(number)
         return blob is None or (not log.is_stub(blob) and log.chain(blob) != head)
 
-    def entries(self) -> Iterator[log.Entry]:
-        """Yield the entries that can still be read, newest first."""
-        number = self.fold().number
+    def entries(self, newest: int | None = None) -> Iterator[log.Entry]:
+        """Yield the entries that can still be read, newest first.
+
+        Args:
+            newest: the number of the first one; by default the head, up to which the log is then folded.
+        """
+        number = self.fold().number if newest is None else newest
         while number > 0:
             blob = self._read(number)
             if blob is None or log.is_stub(blob):
@@ -178,6 +192,8 @@ class Log:
             state = self.fold()
             actions = build(state)
             state.check(actions)
+            for check in self.checks:
+                check(state)
             entry = self._entry(state, operation, actions, write, sections or {})
             label = state.label or self._first_label()
             name = log.file_name(entry.number)

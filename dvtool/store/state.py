@@ -202,6 +202,11 @@ class State:
         for name in names:
             self.condemned.set(name.encode(), time.to_bytes(8, "big"))
 
+    def is_doomed(self, name: str) -> bool:
+        """Return whether a file of the store was condemned or dropped: nobody may add it or rely on it any more."""
+        key = name.encode()
+        return self.condemned.get(key) is not None or self.dropped.get(key) is not None
+
     def check_addable(self, action: log.AddPacks) -> None:
         """Check that an entry may add these packs now (rules 2, 3 and 5 of the protocol).
 
@@ -210,8 +215,7 @@ class State:
         """
         names = [action.keys, action.index, *(f"packs/{name.hex()}" for name in action.packs)]
         for name in names:
-            key = name.encode()
-            if self.condemned.get(key) is not None or self.dropped.get(key) is not None:
+            if self.is_doomed(name):
                 raise ConflictError(
                     "what this command wrote was condemned as garbage before it could be recorded",
                     where=name,

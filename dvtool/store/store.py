@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from dvtool import digest, ids
-from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError, StorageError
+from dvtool.errors import ConflictError, DvError, FormatError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import log, pack, storeformat
 from dvtool.storage.disk import Disk
 from dvtool.storage.local import LocalBackend
@@ -103,8 +103,7 @@ class Store:
         name = pack.file_name(entry.name)
         if name not in self._sound:
             whole = self.backend.exists(name) and self.backend.size(name) == entry.size
-            doomed = state.condemned.get(name.encode()) is not None or state.dropped.get(name.encode()) is not None
-            self._sound[name] = whole and not doomed
+            self._sound[name] = whole and not state.is_doomed(name)
         return name if self._sound[name] else None
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:
@@ -181,7 +180,7 @@ class Store:
         try:
             if checkpoints.is_due(self.refresh()):
                 checkpoints.write(self)
-        except StorageError:
+        except (StorageError, ConflictError):
             return  # what the command did is recorded; the checkpoint is the next command's affair
 
     def _wrong(self, kind: int, identity: bytes) -> IntegrityError:

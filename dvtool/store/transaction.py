@@ -32,7 +32,8 @@ class Transaction:
         self.store = store
         self._claims = claims
         self.skipped: set[bytes] = set()
-        self.relied: set[str] = set()
+        self.relied: dict[str, bytearray] = {}
+        """By pack, the ids (joined) that were not stored again because it holds them."""
         self._pending: dict[bytes, bytes] = {}
         self._chunks: set[bytes] = set()
         self._writers: dict[int, PackWriter] = {}
@@ -80,13 +81,27 @@ class Transaction:
         name = self.store.holder(identity)
         if name is None:
             return False
-        self.relied.add(name)
+        self.rely(name, identity)
         return True
 
+    def rely(self, name: str, identities: bytes) -> None:
+        """Note that ids (joined) are not stored again because the pack ``name`` holds them."""
+        known = self.relied.get(name)
+        if known is None:
+            known = self.relied[name] = bytearray()
+        known += identities
+
     def _refuse_condemned(self, state: State) -> None:
-        """Refuse to rely on a pack that was condemned since (rule 3 of the protocol)."""
+        """Refuse to rely on a pack that was condemned since (rule 3 of the protocol), unless another holds the same.
+
+        A collector that writes packs anew condemns the old ones in the same entry.
+        """
         for name in sorted(self.relied):
-            if state.condemned.get(name.encode()) is not None or state.dropped.get(name.encode()) is not None:
+            if not state.is_doomed(name):
+                continue
+            self.store.refresh()
+            held = bytes(self.relied[name])
+            if any(self.store.holder(held[at : at + ids.ID_SIZE]) is None for at in range(0, len(held), ids.ID_SIZE)):
                 raise ConflictError(
                     "what this command built on was condemned as garbage meanwhile",
                     where=name,
@@ -150,6 +165,10 @@ class Transaction:
         self._adopted.clear()
         self.store.refresh()
         return entry
+
+    def copy(self, kind: int, identity: bytes, data: bytes) -> None:
+        """Store an object or chunk once more, in a pack of this transaction, although the store holds it."""
+        self._writer(pack.DATA if kind == ids.CHUNK else pack.METADATA).add(kind, identity, data)
 
     def write_only(self) -> list[log.Action]:
         """Write everything but the entry, and return the action that would make it part of the store."""

@@ -97,7 +97,7 @@ class _Share(msgspec.Struct, kw_only=True, array_like=True):
     trouble: Trouble
     packs: list[FinishedPack]
     skipped: list[bytes]
-    relied: list[str]
+    relied: list[tuple[str, bytes]]
 
 
 def by_directory(files: Iterable[str]) -> Files:
@@ -224,7 +224,7 @@ class _Crew:
                 share = self._read(self._reader(own, counter), given)
                 share.packs = own.finish_packs()
                 share.skipped = sorted(own.skipped)
-                share.relied = sorted(own.relied)
+                share.relied = [(name, bytes(held)) for name, held in sorted(own.relied.items())]
             return share
 
         def clean(process: int) -> None:
@@ -238,7 +238,8 @@ class _Crew:
             given.close()
         for share in shares:
             transaction.adopt(share.packs)
-            transaction.relied.update(share.relied)
+            for name, held in share.relied:
+                transaction.rely(name, held)
         for at, share in enumerate(shares):
             # Two ids that share eight bytes look alike to the claims; such a chunk nobody stored is read again.
             if any(not transaction.stores(identity) for identity in share.skipped):

@@ -86,6 +86,7 @@ CALLS = [
     ["config", "user.name"],
     ["undo"],
     ["fsck"],
+    ["gc"],
     ["merge", "side"],
     ["oplog"],
     ["doctor"],

@@ -115,6 +115,21 @@ def many_entries(base):
         repo.commit(f"number {number}")
 
 
+def leave_garbage(base):
+    many_entries(base)
+    repo = Repo.open(f"{base}/repo")
+    put(f"{base}/repo/data/given-up", noise(9, 5000))
+    repo.add(["data"])
+    repo.remove(["data/given-up"])
+    store = f"{base}/repo/.dv/store"
+    put(f"{store}/packs/{'ab' * 32}", b"left behind")
+    # Some are condemned, and due; others are found to be garbage only now.
+    repo.gc(retention=0)
+    put(f"{base}/repo/data/given-up-later", noise(10, 5000))
+    repo.add(["data"])
+    repo.remove(["data/given-up-later"])
+
+
 @dataclass(frozen=True)
 class Command:
     """A command: what it does, what lies there before, and what a second run may answer.
@@ -163,6 +178,8 @@ COMMANDS = {
         at_once=(ConflictError,),
         in_place=True,
     ),
+    "gc": Command(lambda repo, _base, _context: repo.gc(retention=0), leave_garbage),
+    "gc --grace 0": Command(lambda repo, _base, _context: repo.gc(retention=0, grace=0), leave_garbage),
     "checkpoint": Command(lambda repo, _base, _context: checkpoints.write(repo.workspace.session.store), many_entries),
 }
 

@@ -1,0 +1,88 @@
+"""Holds what a command is about to refer to against what is being collected (rule 3 of the protocol).
+
+A pack that nothing needed may be condemned, or gone already, while a snapshot that lies in it can still be named by its
+id.  A ref that moved there would lead to something that is about to be deleted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dvtool import ids
+from dvtool.errors import IntegrityError, NotFoundError
+from dvtool.formats import log, pack, snapshot
+from dvtool.history.marking import Marks
+
+if TYPE_CHECKING:
+    from dvtool.effects import Progress
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+
+
+class Reliance:
+    """The snapshots and stages that a command named, and the check that each entry it appends has to pass."""
+
+    def __init__(self, store: Store, progress: Progress) -> None:
+        """Begin with none, and take part in every entry that the store's log is about to get."""
+        self._store = store
+        self._progress = progress
+        self._named: set[bytes] = set()
+        self._checked = -1
+        store.log.checks.append(self.check)
+
+    def add(self, identity: bytes) -> None:
+        """Note a snapshot or stage that what is written next may refer to."""
+        self._named.add(identity)
+        self._checked = -1
+
+    def check(self, state: State) -> None:
+        """Check that all of them are kept, with everything that they lead to.
+
+        That is so without a further look where no pack is condemned or was dropped, and for what refs lead to.
+
+        Raises:
+            NotFoundError: when one was collected as garbage, or is being collected.
+        """
+        if not self._named or self._checked == state.number:
+            return
+        if state.condemned.items(b"packs/") or state.dropped.items(b"packs/"):
+            for identity in sorted(self._named - self._reached(state)):
+                self._require(identity)
+        self._checked = state.number
+
+    def _reached(self, state: State) -> set[bytes]:
+        """Return those of the named ids that a ref names, or a snapshot that a ref leads to."""
+        values = {value for _name, value in state.ref_names("") if log.symbolic(value) is None}
+        left = self._named - values
+        seen: set[bytes] = set()
+        pending = list(values) if left else []
+        while pending and left:
+            identity = pending.pop()
+            if identity in seen:
+                continue
+            seen.add(identity)
+            found = self._store.segments.find(identity)
+            if found is not None and found[1].flags & pack.KIND_MASK == ids.SNAPSHOT:
+                left.discard(identity)
+                parents = snapshot.decode(self._store.read_object(ids.SNAPSHOT, identity)).parents
+                pending += [state.superseded.get(parent) or parent for parent in parents]
+        return self._named - left
+
+    def _require(self, identity: bytes) -> None:
+        marks = Marks(self._store, self._progress)
+        why = "nothing led to it any more, so parts of it were collected as garbage"
+        try:
+            marks.follow([identity])
+        except IntegrityError as error:
+            why = f"{why} ({error.what})"
+        else:
+            if not marks.unsafe:
+                return
+            why = "nothing led to it any more, so it is being collected as garbage"
+        short = identity.hex()[:16]
+        raise NotFoundError(
+            f"snapshot {short} is not kept any more",
+            where=identity.hex(),
+            why=why,
+            next=f"take out what is still there with 'dv archive {short} DIR', and add it again",
+        )

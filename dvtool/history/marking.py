@@ -1,0 +1,351 @@
+"""Finds what a store must keep: every object and chunk that its roots lead to, each looked at once.
+
+What was met is one bit for each record of the index files, so a store of a billion objects takes 125 MB to mark and no
+id is held in memory for longer than it takes to look it up.  Chunks lead nowhere; they are looked up many at a time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids
+from dvtool.errors import FormatError, IntegrityError
+from dvtool.formats import index, log, manifest, pack, snapshot, stage, table, tree
+from dvtool.formats.tree import DIRECTORY, Leaf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dvtool.effects import Progress
+    from dvtool.formats.index import Location
+    from dvtool.store.segments import Segment
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+
+BATCH: Final = 262144
+"""Chunks that are looked up together; as many again are remembered as met, to pass over them at once."""
+_ANY: Final = 0
+_NO_FILES: Final = frozenset({*tree.LONG, DIRECTORY, tree.ERASED})
+_STEP: Final = ids.ID_SIZE
+
+
+class PackUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack that an index file lists, and how much of it is needed; sizes in bytes, ``kept`` as it is stored.
+
+    ``condemned`` is when it was condemned, in microseconds, or None.
+    """
+
+    name: bytes
+    content: int
+    size: int
+    frames: int
+    live: int
+    kept: int
+    condemned: int | None
+    segment: int
+    position: int
+
+    @property
+    def file(self) -> str:
+        """Where it lies in its store."""
+        return pack.file_name(self.name)
+
+
+class Marks:
+    """Which records of a store's index files are needed, as far as the roots given to :meth:`follow` lead.
+
+    Where several packs hold the same object, one of them is marked: one that is neither condemned nor dropped, if there
+    is such a pack.
+    """
+
+    def __init__(self, store: Store, progress: Progress) -> None:
+        """Prepare to mark the store as it is now.
+
+        Raises:
+            IntegrityError: when an index file is damaged or missing.
+        """
+        self._store = store
+        self._progress = progress
+        self.state = store.refresh()
+        self.segments: list[Segment] = list(store.segments.live())
+        self._bits = [bytearray((len(segment.index) + 7) // 8) for segment in self.segments]
+        self._condemned = dict(self.state.condemned.items(b"packs/"))
+        self._doomed = [self._doomed_packs(segment) for segment in self.segments]
+        self._wanted: set[bytes] = set()
+        self._recent: set[bytes] = set()
+        self._strict = True
+        self.snapshots = 0
+        self.objects = 0
+        self.unsafe = 0
+        """How many of the objects met lie in no pack but condemned ones."""
+
+    def _doomed_packs(self, segment: Segment) -> frozenset[int]:
+        packs = segment.index.directory.packs
+        return frozenset(at for at, entry in enumerate(packs) if self.state.is_doomed(pack.file_name(entry.name)))
+
+    def follow(self, roots: Iterable[bytes], *, strict: bool = True) -> None:
+        """Mark snapshots, stages and records, and everything that they lead to.
+
+        Args:
+            roots: their ids.
+            strict: whether everything must be there; otherwise what is not listed any more is passed over.
+
+        Raises:
+            IntegrityError: when something is missing or damaged: nobody can tell then what is needed.
+            FormatError: when a newer dv wrote something here.
+        """
+        self._strict = strict
+        pending = [(_ANY, identity) for identity in roots]
+        self._progress.start("marking what is needed", files=0, size=0)
+        try:
+            while pending:
+                kind, identity = pending.pop()
+                found = self._mark(kind, identity)
+                if found is None:
+                    continue
+                self.objects += 1
+                if not self.objects % 1024:
+                    self._progress.advance(files=self.objects, size=0)
+                pending += self._leads_to(found, identity)
+                if len(self._wanted) >= BATCH:
+                    self._look_up()
+            self._look_up()
+        finally:
+            self._progress.finish()
+
+    def _leads_to(self, kind: int, identity: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield (kind, id) of what an object names, except chunks, which are noted to be looked up."""
+        data = self._store.read_object(kind, identity)
+        if kind == ids.TREE:
+            yield from self._tree(data)
+        elif kind == ids.MANIFEST:
+            node = manifest.decode(data)
+            if node.level:
+                yield from zip(itertools.repeat(ids.MANIFEST), manifest.ids_of(node))
+            else:
+                self._want(set(manifest.ids_of(node)))
+        elif kind == ids.SNAPSHOT:
+            recorded = snapshot.decode(data)
+            self.snapshots += 1
+            yield ids.TREE, recorded.root
+            current = self.state.superseded.get
+            yield from ((ids.SNAPSHOT, current(parent) or parent) for parent in recorded.parents)
+            self._want({content for _name, content, size in recorded.settings if size})
+        elif kind == ids.TABLE:
+            rows = table.decode(data)
+            yield from zip(itertools.repeat(ids.TABLE), rows.values if rows.level else ())
+        elif kind == ids.STAGE:
+            staged = stage.decode(data)
+            yield ids.TREE, staged.tree
+            yield from ((ids.SNAPSHOT, other) for other in staged.merging)
+        elif kind not in {ids.ERASURE, ids.CLONE}:
+            raise FormatError(
+                f"a ref names a {ids.KIND_NAMES[kind]}",
+                where=identity.hex(),
+                next="upgrade dv: this one cannot read it",
+            )
+
+    def _tree(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        node = tree.decode(data)
+        blob = node.ids
+        found = [blob[at : at + _STEP] for at in range(0, len(blob), _STEP)]
+        if not isinstance(node, Leaf):
+            yield from zip(itertools.repeat(ids.TREE), found)
+            return
+        if _NO_FILES.isdisjoint(node.kinds) and all(node.sizes):
+            self._want(set(found))
+            return
+        chunks = set()
+        for kind, size, identity in zip(node.kinds, node.sizes, found, strict=True):
+            if kind == DIRECTORY:
+                yield ids.TREE, identity
+            elif kind in tree.LONG:
+                yield ids.MANIFEST, identity
+            elif kind != tree.ERASED and size:
+                chunks.add(identity)
+        self._want(chunks)
+
+    def _mark(self, kind: int, identity: bytes) -> int | None:
+        """Mark an object and return its kind, or None when it was marked before, or is passed over."""
+        home: tuple[int, int] | None = None
+        flags = 0
+        doomed = False
+        for number, segment in enumerate(self.segments):
+            for at, location in _records_of(segment.index, identity):
+                if home is None or (doomed and location.pack not in self._doomed[number]):
+                    home, flags = (number, at), location.flags & pack.KIND_MASK
+                    doomed = location.pack in self._doomed[number]
+            if home is not None and not doomed:
+                break
+        if home is None:
+            self._miss(identity, ids.KIND_NAMES.get(kind, "object"))
+            return None
+        if kind not in {_ANY, flags}:
+            raise IntegrityError(f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be")
+        number, at = home
+        bits = self._bits[number]
+        if bits[at >> 3] & (1 << (at & 7)):
+            return None
+        bits[at >> 3] |= 1 << (at & 7)
+        self.unsafe += doomed
+        return flags
+
+    def _want(self, chunks: set[bytes]) -> None:
+        """Note chunks; most of a directory that changed a little were met with its earlier versions."""
+        fresh = chunks - self._recent
+        self._wanted |= fresh
+        if len(self._recent) > BATCH:
+            self._recent = fresh
+        else:
+            self._recent |= fresh
+
+    def _look_up(self) -> None:
+        """Mark the chunks that were noted: in sound packs if they are there, else in condemned ones."""
+        left = self._wanted
+        for number in range(len(self.segments)):
+            if left:
+                left = left - self._sweep(number, left, doomed=False)
+        for number, doomed in enumerate(self._doomed):
+            if left and doomed:
+                left = left - self._sweep(number, left, doomed=True)
+        for identity in sorted(left)[:1]:
+            self._miss(identity, ids.KIND_NAMES[ids.CHUNK])
+        self._wanted = set()
+
+    def _sweep(self, number: int, wanted: set[bytes], *, doomed: bool) -> set[bytes]:
+        """Mark the chunks that one index file lists, in packs that are doomed or not, and return their ids."""
+        reader = self.segments[number].index
+        marked: set[bytes] = set()
+        found: Iterator[tuple[bytes, int, Location]]
+        if len(reader) > 16 * len(wanted):
+            found = ((identity, *each) for identity in sorted(wanted) for each in _records_of(reader, identity))
+        else:
+            found = _records_among(reader, wanted)
+        bits = self._bits[number]
+        for identity, at, location in found:
+            if (location.pack in self._doomed[number]) is not doomed or identity in marked:
+                continue
+            if location.flags & pack.KIND_MASK != ids.CHUNK:
+                raise IntegrityError(f"object {identity.hex()[:16]} is not the chunk it should be")
+            marked.add(identity)
+            if not bits[at >> 3] & (1 << (at & 7)):
+                bits[at >> 3] |= 1 << (at & 7)
+                self.unsafe += doomed
+        return marked
+
+    def _miss(self, identity: bytes, kind: str) -> None:
+        if self._strict:
+            raise IntegrityError(
+                f"{kind} {identity.hex()[:16]} is missing from the store",
+                why="while something is missing nobody can tell what is needed",
+                next="run 'dv fsck' to see what is damaged",
+            )
+
+    def packs(self) -> list[PackUse]:
+        """Return every pack that an index file lists, oldest index file first, and how much of it is marked."""
+        found = []
+        for number in range(len(self.segments) - 1, -1, -1):
+            reader = self.segments[number].index
+            entries = reader.directory.packs
+            live = [0] * len(entries)
+            kept = [0] * len(entries)
+            for location in self._marked(number):
+                live[location.pack] += 1
+                kept[location.pack] += location.stored
+            found += [
+                PackUse(
+                    name=entry.name,
+                    content=entry.content,
+                    size=entry.size,
+                    frames=entry.frames,
+                    live=live[position],
+                    kept=kept[position],
+                    condemned=self._since(pack.file_name(entry.name)),
+                    segment=number,
+                    position=position,
+                )
+                for position, entry in enumerate(entries)
+            ]
+        return found
+
+    def _since(self, file: str) -> int | None:
+        since = self._condemned.get(file.encode())
+        return int.from_bytes(since, "big") if since is not None else None
+
+    def _marked(self, number: int) -> Iterator[Location]:
+        """Yield the locations of what is marked in one index file.
+
+        Raises:
+            IntegrityError: when a record points outside the packs of its index file.
+        """
+        segment = self.segments[number]
+        bits = self._bits[number]
+        count = len(segment.index.directory.packs)
+        at = 0
+        for page in segment.index.pages():
+            for record in index.split(page):
+                if bits[at >> 3] & (1 << (at & 7)):
+                    location = index.unpack(record)[1]
+                    if location.pack >= count:
+                        raise IntegrityError("an index file points outside its packs", where=segment.description.index)
+                    yield location
+                at += 1
+
+    def is_marked(self, use: PackUse, identity: bytes) -> bool:
+        """Return whether the copy of an object in this pack is the one that is marked."""
+        bits = self._bits[use.segment]
+        found = _records_of(self.segments[use.segment].index, identity)
+        return any(location.pack == use.position and bits[at >> 3] & (1 << (at & 7)) for at, location in found)
+
+
+def roots(state: State) -> list[bytes]:
+    """Return the ids that must be kept whatever was done when: those in refs, and the tables of the checkpoint."""
+    tables = {getattr(state, name).table.root for name in log.TABLES} - {b""}
+    return sorted(tables | {value for _name, value in state.ref_names("") if log.symbolic(value) is None})
+
+
+def undoable(entries: Iterable[log.Entry], since: int) -> list[bytes]:
+    """Return the ids that refs had since a point in time (microseconds), which can be brought back.
+
+    Args:
+        entries: newest first.
+        since: what was left before then is given up.
+    """
+    found: set[bytes] = set()
+    for entry in entries:
+        if entry.time < since:
+            break
+        values = (
+            value for action in entry.actions if isinstance(action, log.MoveRef) for value in (action.old, action.new)
+        )
+        found.update(value for value in values if value is not None and log.symbolic(value) is None)
+    return sorted(found)
+
+
+def _records_of(reader: index.Reader, identity: bytes) -> Iterator[tuple[int, Location]]:
+    """Yield (number, location) of all records of an id in one index file."""
+    at = reader.position(identity)
+    if at is None:
+        return
+    yield at, reader.location(at)
+    for step in (-1, 1):
+        near = at + step
+        while 0 <= near < len(reader) and reader.identity(near) == identity:
+            yield near, reader.location(near)
+            near += step
+
+
+def _records_among(reader: index.Reader, wanted: set[bytes]) -> Iterator[tuple[bytes, int, Location]]:
+    """Yield (id, number, location) of the records of an index file whose ids are among ``wanted``."""
+    base = 0
+    for page in reader.pages():
+        found = [page[at : at + _STEP] for at in range(0, len(page), index.RECORD_SIZE)]
+        if not wanted.isdisjoint(found):
+            for at, identity in enumerate(found):
+                if identity in wanted:
+                    start = at * index.RECORD_SIZE
+                    yield identity, base + at, index.unpack(page[start : start + index.RECORD_SIZE])[1]
+        base += len(found)

@@ -1,0 +1,286 @@
+"""``dv gc``: takes out of the store what nothing needs any more."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool.errors import ConflictError, IntegrityError, UsageError
+from dvtool.formats import pack
+from dvtool.history import marking
+from dvtool.history.describe import rfc3339
+from dvtool.store import collecting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dvtool.effects import Progress
+    from dvtool.history.marking import Marks, PackUse
+    from dvtool.store.store import Store
+    from dvtool.store.transaction import Transaction
+    from dvtool.workspace import Workspace
+
+DAY: Final = 24 * 3600
+GRACE: Final = 14 * DAY
+"""Seconds between condemning and deleting: longer than any command reads from, or writes to, a store."""
+RETENTION: Final = 90 * DAY
+"""Seconds for which the operation log keeps what refs had."""
+FRESH: Final = DAY
+"""Seconds after which a file that no entry names is taken for left behind, if the grace is not shorter still."""
+WASTE: Final = 4
+"""A pack is written anew when at least one byte in so many is garbage."""
+WASTED: Final = 1024 * 1024
+"""And at least so many bytes of it: below that it is not worth reading for."""
+SMALL: Final = 2
+"""A pack is small when it has less than its target divided by this."""
+MERGE_FROM: Final = 8
+"""So many small packs of one content are written together; fewer are not worth reading for."""
+ROUNDS: Final = 4
+"""Without a grace: condemn, drop the packs, drop the index and key files that listed them, and one for a lost race."""
+
+ATTEMPTS: Final = 3
+"""Times that marking begins again because another collection came in between."""
+
+_RANDOM: Final = re.compile("[0-9a-f]{32}")
+_NAMES: Final = {"packs": re.compile("[0-9a-f]{64}"), "index": _RANDOM, "keys": _RANDOM}
+
+
+class Amount(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of files of the store, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+class GcResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was collected, or would be.
+
+    ``snapshots`` and ``objects`` were followed; ``kept`` are packs that stay as they are.  ``rewritten`` packs were
+    small, or partly garbage, and what is needed of them lies in new ones.  ``condemned`` files are to be deleted when
+    the grace is over, and nothing relies on them from here on; ``waiting`` were condemned earlier, and the first of
+    them is due at ``due``; ``deleted`` are gone.  Index and key files that only listed other packs are not counted.
+    """
+
+    dry_run: bool
+    snapshots: int
+    objects: int
+    kept: Amount
+    rewritten: Amount
+    condemned: Amount
+    waiting: Amount
+    due: str | None
+    deleted: Amount
+
+
+class _Plan:
+    """One round: what is written anew, condemned, dropped and deleted; files with their sizes in bytes."""
+
+    def __init__(self, marks: Marks) -> None:
+        self.marks = marks
+        self.number = marks.state.number
+        self.erasures = marks.state.erasures.items()
+        self.rewrite: list[PackUse] = []
+        self.rescue: list[PackUse] = []
+        self.condemn: dict[str, int] = {}
+        self.drop: dict[str, int] = {}
+        self.leftovers: dict[str, int] = {}
+        self.waiting: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
+        self.due: int | None = None
+
+    def is_done(self) -> bool:
+        return not (self.condemn or self.drop or self.leftovers)
+
+
+def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, retention: int = RETENTION) -> GcResult:
+    """Collect garbage: condemn what nothing needs, delete what was condemned long enough ago, merge small packs.
+
+    Needed is what refs lead to (branches, tags, HEADs and stages of all worktrees), and what they led to within the
+    retention, so that it can be brought back with ``dv undo``.
+
+    Args:
+        workspace: the worktree.
+        dry_run: find out and change nothing; the result is what the same call without it would do.
+        grace: seconds between condemning and deleting; with 0 both happen now, which is safe only while no other
+            process reads the store.
+        retention: seconds for which the operation log keeps what refs had.
+
+    Raises:
+        ConflictError: when an erasure is under way, or other writers leave no room.
+        IntegrityError: when something needed is missing or damaged; then nothing is collected.
+        UsageError: when a time is negative.
+    """
+    if grace < 0 or retention < 0:
+        raise UsageError("a time cannot be negative", next="write it as '14d', '12h' or '0'")
+    session = workspace.session
+    return collect(session.store, session.context.progress, dry_run=dry_run, grace=grace, retention=retention)
+
+
+def collect(store: Store, progress: Progress, *, dry_run: bool, grace: int, retention: int) -> GcResult:
+    """Collect the garbage of one store; see :func:`gc`."""
+    collector = _Collector(store, progress, grace, retention)
+    plan = collector.plan(rewriting=True)
+    result = collector.result(plan, dry_run=dry_run)
+    for _round in range(0 if dry_run else ROUNDS):
+        if plan.is_done():
+            break
+        collector.execute(plan)
+        if grace:
+            break
+        plan = collector.plan(rewriting=False)
+    return result
+
+
+class _Collector:
+    def __init__(self, store: Store, progress: Progress, grace: int, retention: int) -> None:
+        self.store = store
+        self.grace = grace * 1_000_000
+        self.retention = retention * 1_000_000
+        self.progress = progress
+
+    def plan(self, *, rewriting: bool) -> _Plan:
+        """Mark what is needed and decide what becomes of every file.
+
+        What another collection deletes meanwhile looks as if it were missing; the newest entries know better.
+        """
+        for _attempt in range(ATTEMPTS):
+            number = self.store.refresh().number
+            try:
+                return self._plan(rewriting=rewriting)
+            except IntegrityError:
+                if self.store.refresh().number == number:
+                    raise
+        return self._plan(rewriting=rewriting)
+
+    def _plan(self, *, rewriting: bool) -> _Plan:
+        marks = marking.Marks(self.store, self.progress)
+        state = marks.state
+        now = self.store.clock.now()
+        marks.follow(marking.roots(state))
+        marks.follow(marking.undoable(self.store.log.entries(state.number), now - self.retention), strict=False)
+        uses = marks.packs()
+        plan = _Plan(marks)
+        plan.rewrite = _to_rewrite(uses) if rewriting else []
+        rewritten = {use.file for use in plan.rewrite}
+        for use in uses:
+            if use.condemned is not None:
+                if self._sentence(plan, use.file, use.size, use.condemned, now) and use.live:
+                    plan.rescue.append(use)
+            elif use.file in rewritten or not use.live:
+                plan.condemn[use.file] = use.size
+            else:
+                plan.kept[use.file] = use.size
+        self._others(plan, {use.file for use in uses}, now)
+        return plan
+
+    def _sentence(self, plan: _Plan, name: str, size: int, since: int, now: int) -> bool:
+        """Note a condemned file as due or waiting, and return whether it is due."""
+        if since + self.grace <= now:
+            plan.drop[name] = size
+            return True
+        plan.waiting[name] = size
+        due = since + self.grace
+        plan.due = due if plan.due is None else min(plan.due, due)
+        return False
+
+    def _others(self, plan: _Plan, listed: set[str], now: int) -> None:
+        """Decide about files that are no listed packs: condemned ones, dropped ones, and what no entry names."""
+        state, backend = plan.marks.state, self.store.backend
+        live = {name for segment in state.segments for name in (segment.keys, segment.index)}
+        for name in self._names():
+            if name in listed or name in live:
+                continue
+            since = state.condemned.get(name.encode())
+            if state.dropped.get(name.encode()) is not None:
+                plan.leftovers[name] = backend.size(name)
+            elif since is not None:
+                self._sentence(plan, name, backend.size(name), int.from_bytes(since, "big"), now)
+            elif backend.modified(name) + min(self.grace, FRESH * 1_000_000) <= now:
+                plan.condemn[name] = backend.size(name)
+        for key, since in state.condemned.items():
+            name = key.decode()
+            if name not in listed and not backend.exists(name) and int.from_bytes(since, "big") + self.grace <= now:
+                plan.drop[name] = 0  # gone already: what is left is its entry among the condemned
+
+    def _names(self) -> Iterator[str]:
+        """Yield the files of the store that could be garbage."""
+        for directory, form in _NAMES.items():
+            for name in sorted(self.store.backend.names(directory)):
+                if form.fullmatch(name):
+                    yield f"{directory}/{name}"
+
+    def execute(self, plan: _Plan) -> None:
+        """Write anew, record, delete."""
+        collecting.delete(self.store.backend, plan.leftovers)
+        if plan.condemn or plan.drop:
+            with self.store.transaction() as transaction:
+                try:
+                    self._copy(plan, [*plan.rescue, *plan.rewrite], transaction)
+                except IntegrityError:
+                    if self.store.refresh().number == plan.number:
+                        raise
+                    raise ConflictError(
+                        "another collection deleted what this one was reading",
+                        why="it waits for no grace, or has waited longer",
+                        next="run 'dv gc' again; nothing was lost",
+                    ) from None
+                collecting.record(
+                    self.store,
+                    transaction,
+                    plan.erasures,
+                    condemn=frozenset(plan.condemn),
+                    drop=frozenset(plan.drop),
+                )
+            collecting.delete(self.store.backend, plan.drop)
+
+    def _copy(self, plan: _Plan, uses: list[PackUse], transaction: Transaction) -> None:
+        total = sum(use.kept for use in uses)
+        done = 0
+        self.progress.start("writing packs anew", files=len(uses), size=total)
+        try:
+            for count, use in enumerate(uses):
+                self.progress.advance(files=count, size=done)
+                segment = plan.marks.segments[use.segment]
+                needs = functools.partial(plan.marks.is_marked, use)
+                collecting.copy(transaction, segment, use.position, needs)
+                done += use.kept
+        finally:
+            self.progress.finish()
+
+    def result(self, plan: _Plan, *, dry_run: bool) -> GcResult:
+        """Return what a plan comes to, with the later rounds if there is no grace to wait for."""
+        condemned, deleted = dict(plan.condemn), plan.drop | plan.leftovers
+        if not self.grace:
+            condemned, deleted = {}, deleted | condemned
+        return GcResult(
+            dry_run=dry_run,
+            snapshots=plan.marks.snapshots,
+            objects=plan.marks.objects,
+            kept=_amount(plan.kept.values()),
+            rewritten=_amount(use.size for use in plan.rewrite),
+            condemned=_amount(condemned.values()),
+            waiting=_amount(plan.waiting.values()),
+            due=rfc3339(plan.due) if plan.due is not None else None,
+            deleted=_amount(deleted.values()),
+        )
+
+
+def _to_rewrite(uses: list[PackUse]) -> list[PackUse]:
+    """Return the packs of which too much is garbage, and small ones if there are many, oldest first."""
+    sound = [use for use in uses if use.condemned is None and use.live]
+    chosen = {
+        use.file for use in sound if use.live < use.frames and use.size - use.kept >= max(WASTED, use.size // WASTE)
+    }
+    for content, target in ((pack.DATA, pack.DATA_TARGET), (pack.METADATA, pack.METADATA_TARGET)):
+        small = [use.file for use in sound if use.content == content and use.kept < target // SMALL]
+        if len(small) >= MERGE_FROM:
+            chosen.update(small)
+    return [use for use in sound if use.file in chosen]
+
+
+def _amount(sizes: Iterable[int]) -> Amount:
+    found = list(sizes)
+    return Amount(files=len(found), bytes=sum(found))

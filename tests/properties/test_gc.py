@@ -1,0 +1,189 @@
+"""Collectors beside writers, in schedules decided by seeds: nothing acknowledged is lost, and what is lost is noticed.
+
+The collectors wait for no grace, and the store has no clock: whatever a writer has put and not yet named is condemned
+at once.  So a writer may be refused, and tries again; it must never be told that something is stored which is not.
+"""
+
+import functools
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dvtool import ids
+from dvtool.effects import Silence
+from dvtool.errors import ConflictError, DvError, NotFoundError, StorageError
+from dvtool.formats import log, stage
+from dvtool.formats.tree import FILE, Entry
+from dvtool.operations import gc
+from dvtool.store import checkpoints
+from dvtool.store.editing import Editor
+from dvtool.store.state import State
+from dvtool.store.store import Store, first_entry
+from dvtool.store.transaction import Transaction
+from dvtool.testing.audit import audit, files
+from dvtool.testing.effects import SeededEntropy, SteppedClock
+from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
+from dvtool.testing.stores import make_store
+
+FEW = settings(max_examples=max(20, settings().max_examples // 4))
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONTENTS = [b"one" * 100, b"two" * 100, b"three" * 100]
+"""Few, so that writers find the content of others stored, or about to be collected."""
+
+
+def attach(backend, name):
+    return Store(backend, clock=SteppedClock(), entropy=SeededEntropy(name))
+
+
+class Run:
+    """Writers that stage and give up trees of few different contents, and collectors that take what is given up."""
+
+    def __init__(self, seed, *, writers=3, collectors=1, rounds=4, crash=0.0, lose=0.0):
+        self.seed = seed
+        self.schedule = Schedule(seed, crash=crash, lose=lose)
+        self.backend = make_store(ScheduledBackend(self.schedule), SeededEntropy(f"make {seed}"))
+        first_entry(attach(self.backend, f"{seed} first"), {})
+        self.holds = {}
+        """By writer, the contents that its ref may hold: one, or several after a reply that was not heard."""
+        acts: list[Callable[[], None]] = [functools.partial(self.write, number, rounds) for number in range(writers)]
+        acts += [functools.partial(self.collect, number, rounds) for number in range(collectors)]
+        self.ends = self.schedule.run(acts)
+
+    def write(self, writer, rounds):
+        store = attach(self.backend, f"{self.seed} writer {writer}")
+        choice = random.Random(f"{self.seed} {writer}")
+        self.holds[writer] = {None}
+        for _round in range(rounds):
+            content = choice.choice([*CONTENTS, None])
+            before = set(self.holds[writer])
+            self.holds[writer].add(content)
+            try:
+                self.move(store, writer, content)
+            except ConflictError:
+                self.holds[writer] = before  # refused, so nothing has happened
+                continue
+            except (StorageError, Crashed):
+                continue  # no answer
+            self.holds[writer] = {content}
+
+    def move(self, store, writer, content):
+        name = f"heads/{writer}"
+        with store.transaction() as transaction:
+            new = None
+            if content is not None:
+                chunk = transaction.put_chunk(content)
+                entry = Entry(FILE, len(content), chunk)
+                root = Editor(transaction, store.secrets.split).apply(None, {"": {"file": entry}})
+                nonce = store.entropy.bytes(stage.NONCE_SIZE)
+                value = stage.Stage(tree=root, roots=("file",), merging=(), nonce=nonce)
+                new = transaction.put_object(ids.STAGE, stage.encode(value))
+            transaction.commit("move", lambda state: [log.MoveRef(name=name, old=state.ref(name), new=new)])
+
+    def collect(self, number, rounds):
+        store = attach(self.backend, f"{self.seed} collector {number}")
+        for round_number in range(rounds):
+            try:
+                gc.collect(store, Silence(), dry_run=False, grace=0, retention=0)
+                if round_number % 2:
+                    checkpoints.write(store)
+            except (ConflictError, StorageError, NotFoundError):
+                continue  # others were faster, or an answer was not heard; the next round goes on
+
+    def verify(self):
+        assert all(end is None or isinstance(end, Crashed) for end in self.ends), self.ends
+        reader = attach(self.backend, "reader")
+        found = audit(reader)
+        for writer, allowed in self.holds.items():
+            value = found.refs.get(f"heads/{writer}")
+            held = None
+            if value is not None:
+                held = dict(files(reader, stage.decode(reader.read_object(ids.STAGE, value)).tree))["file"]
+            assert held in allowed
+        gc.collect(reader, Silence(), dry_run=False, grace=0, retention=0)
+        assert audit(attach(self.backend, "last")).refs == found.refs
+        return len(reader.state.dropped.items())
+
+
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_beside_a_collector_nothing_acknowledged_is_lost(seed):
+    Run(seed).verify()
+
+
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_beside_two_collectors_nothing_acknowledged_is_lost(seed):
+    Run(seed, writers=2, collectors=2).verify()
+
+
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_nothing_is_lost_when_collectors_and_writers_crash_and_replies_are_lost(seed):
+    Run(seed, collectors=2, crash=0.005, lose=0.1).verify()
+
+
+def test_the_schedules_do_collect():
+    assert sum(Run(seed).verify() for seed in range(10)) > 50
+
+
+@pytest.mark.deep
+def test_thousands_of_schedules_with_collectors():
+    for seed in range(3000):
+        Run(
+            seed, writers=1 + seed % 3, collectors=1 + seed % 2, crash=0.005 * (seed % 2), lose=0.1 * (seed % 3)
+        ).verify()
+
+
+def found_out(seeds, **options):
+    noticed = 0
+    for seed in range(seeds):
+        try:
+            Run(seed, **options).verify()
+        except (AssertionError, DvError):
+            noticed += 1
+    return noticed
+
+
+# Each rule switched off must be noticed, or the schedules prove nothing.
+
+
+def test_without_looking_at_what_it_relies_on_a_writer_loses_its_content(monkeypatch):
+    # Rule 3.
+    assert not found_out(40)
+    monkeypatch.setattr(Transaction, "_refuse_condemned", lambda _self, _state: None)
+    assert found_out(40)
+
+
+def test_without_looking_at_what_it_adds_a_writer_loses_its_packs(monkeypatch):
+    # Rule 2.
+    assert not found_out(80, collectors=2)
+    monkeypatch.setattr(State, "check_addable", lambda _self, _action: None)
+    assert found_out(80, collectors=2)
+
+
+def test_without_copying_out_what_was_relied_on_before_it_is_lost(monkeypatch):
+    # What came between marking and condemning is needed, and lies in a condemned pack alone.
+    assert not found_out(40)
+    monkeypatch.setattr(gc._Collector, "_copy", lambda *_arguments: None)
+    assert found_out(40)
+
+
+def test_without_marking_again_before_dropping_what_came_between_is_lost(monkeypatch):
+    # Rule 3: a collector that drops what it has just condemned does not know what was relied on until then.
+    assert not found_out(40)
+    plan = gc._Collector._plan
+
+    def hasty(self, **options):
+        found = plan(self, **options)
+        found.drop |= found.condemn
+        found.rescue = []
+        return found
+
+    monkeypatch.setattr(gc._Collector, "_plan", hasty)
+    monkeypatch.setattr(State, "is_doomed", lambda _self, _name: False)
+    assert found_out(40)

@@ -52,7 +52,14 @@ class DvError(Exception):
 
     def voices(self) -> Voices:
         """Return what this error says, as data that can leave the process."""
-        return Voices(kind=self.kind, what=self.what, where=self.where, why=self.why, next=self.next, items=self.items)
+        return Voices(
+            kind=self.kind,
+            what=_encodable(self.what),
+            where=_encodable(self.where),
+            why=_encodable(self.why),
+            next=_encodable(self.next),
+            items=tuple(map(_encodable, self.items)),
+        )
 
     def __str__(self) -> str:
         """Return the four voices as one line, for logs and uncaught errors."""
@@ -123,6 +130,14 @@ class ChecksFailedError(DvError):
     """The work was done and found differences or failed checks; not a fault of the program."""
 
     kind = "checks"
+
+
+def _encodable(text: str) -> str:
+    """Return a text that can leave the process: bytes of a path that are not UTF-8 as escapes."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a pair, which no path holds
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 KINDS: Final = {each.kind: each for each in DvError.__subclasses__()}

@@ -290,7 +290,9 @@ class Workspace:
         """Note, beside the store, where a worktree is."""
         session = self.session
         path = f"{os.path.dirname(session.layout.store())}/worktrees"
-        data = msgspec.json.encode({**self.worktree_places(), identity: place}) + b"\n"
+        places = {**self.worktree_places(), identity: place}
+        # A place that is not UTF-8 cannot stand in JSON; such a worktree is found only by the commands run in it.
+        data = msgspec.json.encode({each: at for each, at in places.items() if paths.shown(at) == at}) + b"\n"
         layout.write_file(path, data, session.context.disk)
 
     def refuse_taken(self, state: State, branch: str, *, here: bool = False) -> None:

@@ -147,6 +147,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sections: dict[str, msgspec.Raw] = {}
 
 
+class _Versioned(msgspec.Struct, frozen=True, array_like=True):
+    """What an entry of every version begins with."""
+
+    version: int
+
+
 _ENTRY: Any = Entry
 _TOPS: Final = frozenset({"heads", "tags", "runs", "remotes", "stage", "worktrees", ERASURES, CLONES})
 _NUMBERED: Final = re.compile(f"(?:{ERASURES}|{CLONES})/[0-9a-f]{{32}}")
@@ -169,6 +175,11 @@ def decode(data: bytes) -> Entry:
     Raises:
         FormatError: when it is malformed or of a newer version.
     """
+    claimed = codec.decode(_Versioned, data, what="log entry", exact=False).version
+    if claimed != VERSION:
+        raise FormatError(
+            f"a log entry has format version {claimed}", why=f"this dv reads {VERSION}", next="upgrade dv"
+        )
     entry: Entry = codec.decode(_ENTRY, data, what="log entry")
     _check(entry)
     return entry

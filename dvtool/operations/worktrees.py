@@ -53,7 +53,7 @@ def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
         found.append(
             WorktreeItem(
                 id=identity,
-                path=places.get(identity),
+                path=paths.shown(places[identity]) if identity in places else None,
                 branch=branch.removeprefix("heads/") if branch is not None else None,
                 snapshot=snapshot.hex() if snapshot is not None else None,
                 current=name == session.head_ref,

@@ -99,8 +99,8 @@ class Layout:
         if os.path.isdir(place):
             return place
         try:
-            with open(place, encoding="utf-8") as file:
-                target = file.read(65536).rstrip("\n")
+            with open(place, "rb") as file:
+                target = os.fsdecode(file.read(65536).removesuffix(b"\n"))
         except FileNotFoundError as error:
             raise NotFoundError(
                 "the repository has no store",
@@ -110,7 +110,7 @@ class Layout:
             ) from None
         except OSError as error:
             raise as_ours(error, place) from None
-        if not os.path.isdir(target):
+        if "\0" in target or not os.path.isdir(target):
             raise NotFoundError(
                 "the store of this worktree is gone",
                 where=target,

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from dvtool.repo import Repo
+
 
 def names(dv, command):
     return [item["name"] for item in dv(command, "--json").json]
@@ -283,3 +285,23 @@ def test_a_new_worktree_has_the_settings_that_are_stored_with_the_snapshot(data)
     assert data.read("../other/dv.toml") == data.read("dv.toml")
     data.write("../other/data/x.tmp")
     assert data("status", "--json", at="../other").json["clean"]
+
+
+def test_a_store_whose_path_is_not_utf_8_is_found_from_another_worktree(tmp_path):
+    place = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.mkdir(place)
+    repo = Repo.init(place)
+    with open(f"{place}/file", "wb") as file:
+        file.write(b"content")
+    repo.add(["file"])
+    repo.commit("first")
+    repo.add_worktree(f"{tmp_path}/other", new_branch="other")
+    assert Repo.open(f"{tmp_path}/other").status().branch == "other"
+
+
+@pytest.mark.parametrize("pointer", [b"", b"\0", b"/nowhere\xff\n", b"/nowhere\0\n"], ids=range(4))
+def test_a_pointer_to_no_store_says_where_it_is_written(data, pointer):
+    data("worktree", "add", "../other", "-b", "other")
+    (data.root / "../other/.dv/store").write_bytes(pointer)
+    error = data("status", "--json", at="../other", code=10).error
+    assert error["next"]

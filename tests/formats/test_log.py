@@ -379,3 +379,10 @@ def test_stubs_are_told_from_entries(golden):
 @given(numbers=st.lists(st.integers(1, 2**64 - 1), min_size=2, max_size=5))
 def test_file_names_sort_as_their_numbers(numbers):
     assert [log.file_name(number) for number in sorted(numbers)] == sorted(map(log.file_name, numbers))
+
+
+def test_an_entry_of_a_newer_version_is_told_as_such_whatever_else_it_says():
+    later = msgspec.msgpack.encode([log.VERSION + 1, {"store": "told in another way"}, *range(20)])
+    with pytest.raises(FormatError, match="format version 2") as caught:
+        log.decode(later)
+    assert caught.value.next == "upgrade dv"

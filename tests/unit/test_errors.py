@@ -1,5 +1,6 @@
 """Errors as data: what leaves a process comes out of it as it was."""
 
+import msgspec
 import pytest
 
 from dvtool import errors
@@ -43,3 +44,10 @@ def test_an_error_of_a_worker_is_raised_as_it_was(kind):
         workers.run(["good", "bad"], work, str, Silence(), clean=lambda _process: None)
     assert caught.value.voices() == saying(kind).voices()
     assert isinstance(saying(kind), type(caught.value))
+
+
+@pytest.mark.parametrize(("text", "told"), [("caf\udce9", "caf\\xe9"), ("\ud800", "\\ud800"), ("é\0\n", "é\0\n")])
+def test_what_an_error_says_can_be_encoded(text, told):
+    said = DvError(text, where=text, why=text, next=text, items=(text,)).voices()
+    assert {said.what, said.where, said.why, said.next, *said.items} == {told}
+    assert msgspec.json.decode(msgspec.json.encode(said))["what"] == told

@@ -14,6 +14,7 @@ from benchmarks.results import (
     STATUS,
     SWITCH,
     TINY,
+    VERIFY,
     Measurement,
     Record,
 )
@@ -21,7 +22,16 @@ from benchmarks.results import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-BASELINES = {STATUS: "git", CHANGE: "git", DIFF: "git", SWITCH: "git", FULL: "tar", FIRST: "tar", TINY: "git"}
+BASELINES = {
+    STATUS: "git",
+    CHANGE: "git",
+    DIFF: "git",
+    SWITCH: "git",
+    FULL: "tar",
+    FIRST: "tar",
+    TINY: "git",
+    VERIFY: "restic",
+}
 """Whose median the ratio column divides by; ``tar`` where the work is not named."""
 
 HOW = """\

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 from benchmarks.blobs import Table
 from benchmarks.contenders import CONTENDERS
-from benchmarks.suites import everyday, large, scale, startup, table
+from benchmarks.suites import everyday, large, scale, startup, table, upkeep
 from benchmarks.trees import Tree
 
 if TYPE_CHECKING:
     from benchmarks.arena import Arena
 
-SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale")
+SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale", "upkeep")
 KIB = 1 << 10
 MIB = 1 << 20
 EDITED = 100
@@ -27,7 +27,10 @@ DEFAULT_CONTENDERS: dict[str, tuple[str, ...]] = {
     "startup": _ALL,
     "memory": ("dv",),
     "scale": ("dv",),
+    "upkeep": ("dv", "git", "restic", "borg"),
 }
+HISTORY_CONTENDERS = frozenset({"dv"})
+"""Those for which a history of a thousand snapshots is made; with a few seconds for each, the others take an hour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +43,14 @@ class Sizes:
     large: tuple[int, ...] | None = None
     weighed: tuple[int, ...] = (4096 * MIB,)
     table: int = 1024 * MIB
+    history: int = 1000
 
     @classmethod
     def chosen(cls, *, quick: bool, files: int | None, mib: tuple[int, ...] | None) -> Self:
         """Defaults, or tiny ones for a trial, with the sizes that were given in their place."""
-        sizes = cls(everyday=600, counts=(600,), many=600, large=(16 * MIB,), weighed=(16 * MIB,), table=8 * MIB)
+        sizes = cls(
+            everyday=600, counts=(600,), many=600, large=(16 * MIB,), weighed=(16 * MIB,), table=8 * MIB, history=5
+        )
         if not quick:
             sizes = cls()
         if files is not None:
@@ -76,6 +82,9 @@ def perform(suite: str, arena: Arena, sizes: Sizes) -> None:
         case "scale":
             edited = min(EDITED, sizes.many // 4)
             scale.run(arena, Tree(files=sizes.many, size=64, changed=edited, added=0, gone=0))
+        case "upkeep":
+            upkeep.verify(arena, tree(sizes.everyday))
+            upkeep.collect(arena, tree(sizes.everyday), sizes.history, HISTORY_CONTENDERS)
         case _:
             message = f"no suite {suite}"
             raise ValueError(message)

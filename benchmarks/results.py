@@ -25,6 +25,8 @@ BLOCK = "0.1% of rows edited in one block: add + commit"
 BLOCK_GROWTH = "0.1% of rows edited in one block: growth"
 SCATTER = "0.1% of rows edited, scattered: add + commit"
 SCATTER_GROWTH = "0.1% of rows edited, scattered: growth"
+VERIFY = "check, everything read"
+COLLECT = "collection of garbage, marking only"
 TINY = "status in a tiny repository"
 PYTHON = "python -c pass"
 

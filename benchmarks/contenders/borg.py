@@ -52,6 +52,10 @@ class Borg(Contender):
         """Extract all of the second archive."""
         return steps(slot.out, (self._command(), "extract", "::second"))
 
+    def verify(self, slot: Slot) -> Script:
+        """Read and open all chunks."""
+        return steps(slot.tree, (self._command(), "check", "--verify-data"))
+
     def stores(self, slot: Slot) -> tuple[Path, ...]:
         """Name the repository."""
         return (slot.store,)

@@ -135,6 +135,16 @@ class Contender(ABC):
     def full(self, slot: Slot) -> Script:
         """Bring all files of the second state into an empty place."""
 
+    def verify(self, slot: Slot) -> Script | None:
+        """Read, authenticate and compare everything in the store."""
+        _ = slot
+        return None
+
+    def collect(self, slot: Slot) -> Script | None:
+        """Find out what nothing needs any more, and remove nothing."""
+        _ = slot
+        return None
+
     @abstractmethod
     def stores(self, slot: Slot) -> tuple[Path, ...]:
         """Files and directories that make up the store."""

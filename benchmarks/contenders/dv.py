@@ -57,6 +57,14 @@ class Dv(Contender):
         """Check out the branch; the data directory is missing, hence the force."""
         return steps(slot.tree, (self._command(), "checkout", "--force", "main"))
 
+    def verify(self, slot: Slot) -> Script:
+        """Open every frame, hold it against its id, and follow every link."""
+        return steps(slot.tree, (self._command(), "fsck", "--full"))
+
+    def collect(self, slot: Slot) -> Script:
+        """Mark, and say what would be collected."""
+        return steps(slot.tree, (self._command(), "gc", "--dry-run"))
+
     def stores(self, slot: Slot) -> tuple[Path, ...]:
         """Name the store without caches and worktree index."""
         return (slot.tree / ".dv" / "store",)

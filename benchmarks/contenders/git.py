@@ -69,6 +69,10 @@ class Git(Contender):
         """Check out the branch; the data directory is missing, hence the force."""
         return steps(slot.tree, (self._git(), "checkout", "--quiet", "--force", "main"))
 
+    def verify(self, slot: Slot) -> Script:
+        """Read all objects and hold them against their ids."""
+        return steps(slot.tree, (self._git(), "fsck", "--full"))
+
     def stores(self, slot: Slot) -> tuple[Path, ...]:
         """Name the repository."""
         return (slot.tree / ".git",)

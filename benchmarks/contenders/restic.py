@@ -69,6 +69,14 @@ class Restic(Contender):
         """Restore all of the second snapshot."""
         return self._restic(slot, "restore", self._snapshots(slot)[1], "--target", str(slot.out))
 
+    def verify(self, slot: Slot) -> Script:
+        """Read all packs."""
+        return self._restic(slot, "check", "--read-data")
+
+    def collect(self, slot: Slot) -> Script:
+        """Mark, and say what would be pruned."""
+        return self._restic(slot, "prune", "--dry-run")
+
     def stores(self, slot: Slot) -> tuple[Path, ...]:
         """Name the repository."""
         return (slot.store,)

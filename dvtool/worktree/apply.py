@@ -86,24 +86,29 @@ def require_stored(session: Session, plan: Plan) -> None:
     index = session.index()
     sound: dict[str, bool] = {}
     lost = []
+    why = ""
     for path in sorted({*plan.removals, *plan.writes}):
         row = index.row(path)
         if row is None or not row.size or row.kind == tree.ERASED:
             continue
         try:
             files = [session.store.pack_of(identity) for identity in _chunks(session, row)]
-        except DvError:
+        except DvError as error:
+            why = why or error.what
             lost.append(path)
             continue
         for name, size in files:
             if name not in sound:
                 sound[name] = session.store.backend.exists(name) and session.store.backend.size(name) == size
+            if not sound[name]:
+                why = why or f"{name} is missing, or has another size than recorded"
         if not all(sound[name] for name, _size in files):
             lost.append(path)
     if lost:
         raise IntegrityError(
             "the stored copies of these files are damaged or gone, so the worktree's are kept; nothing was changed",
             items=tuple(lost),
+            why=why,
             next="restore the missing packs from a backup or another copy; --force goes ahead all the same",
         )
 

@@ -207,3 +207,28 @@ def test_the_repository_is_its_owners_alone(dv):
         for name in names:
             place = os.path.join(above, name)
             assert name == "lock" or os.stat(place).st_mode & 0o077 == 0, place
+
+
+def test_no_file_of_a_store_ever_changes(data):
+    def held():
+        top = data.root / ".dv/store"
+        return {path: path.read_bytes() for path in top.rglob("*") if path.is_file()}
+
+    before = held()
+    for number, words in enumerate(
+        (
+            ("add", "data"),
+            ("commit", "-m", "more"),
+            ("tag", "v1"),
+            ("checkout", "-b", "side"),
+            ("rm", "data/b.txt"),
+            ("undo",),
+            ("gc", "--retention", "0", "--grace", "0"),
+        )
+    ):
+        data.write(f"data/new{number}", f"{number}")
+        data(*words)
+        after = held()
+        assert all(after[path] == content for path, content in before.items() if path in after)
+        assert after.keys() - before.keys()
+        before = after

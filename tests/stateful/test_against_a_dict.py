@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dvtool.errors import ChecksFailedError, ConflictError, ExistsError, NotFoundError
+from dvtool.operations import gc
 from dvtool.repo import Repo
 from dvtool.store import checkpoints
 from dvtool.testing.audit import audit
@@ -374,6 +375,11 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def checkpoint(self):
         checkpoints.write(self.repo.workspace.session.store)
+
+    @rule(grace=st.sampled_from([0, gc.GRACE]))
+    def collect(self, grace):
+        # What refs have had stays for as long as it can be brought back, so nothing that the model knows of may go.
+        self.repo.gc(grace=grace)
 
     # ---------------------------------------------------------------------------------- what must hold
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool.errors import ConflictError, IntegrityError, UsageError
+from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from dvtool.formats import pack
 from dvtool.history import marking
 from dvtool.history.describe import rfc3339
@@ -150,7 +150,7 @@ class _Collector:
             number = self.store.refresh().number
             try:
                 return self._plan(rewriting=rewriting)
-            except IntegrityError:
+            except (IntegrityError, NotFoundError):
                 if self.store.refresh().number == number:
                     raise
         return self._plan(rewriting=rewriting)
@@ -194,12 +194,17 @@ class _Collector:
             if name in listed or name in live:
                 continue
             since = state.condemned.get(name.encode())
+            try:
+                size = backend.size(name)
+                fresh_until = backend.modified(name) + min(self.grace, FRESH * 1_000_000)
+            except NotFoundError:
+                continue  # another collection has just deleted it
             if state.dropped.get(name.encode()) is not None:
-                plan.leftovers[name] = backend.size(name)
+                plan.leftovers[name] = size
             elif since is not None:
-                self._sentence(plan, name, backend.size(name), int.from_bytes(since, "big"), now)
-            elif backend.modified(name) + min(self.grace, FRESH * 1_000_000) <= now:
-                plan.condemn[name] = backend.size(name)
+                self._sentence(plan, name, size, int.from_bytes(since, "big"), now)
+            elif fresh_until <= now:
+                plan.condemn[name] = size
         for key, since in state.condemned.items():
             name = key.decode()
             if name not in listed and not backend.exists(name) and int.from_bytes(since, "big") + self.grace <= now:
@@ -219,7 +224,7 @@ class _Collector:
             with self.store.transaction() as transaction:
                 try:
                     self._copy(plan, [*plan.rescue, *plan.rewrite], transaction)
-                except IntegrityError:
+                except (IntegrityError, NotFoundError):
                     if self.store.refresh().number == plan.number:
                         raise
                     raise ConflictError(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dvtool import ids
 from dvtool.effects import Silence
-from dvtool.errors import ConflictError, DvError, NotFoundError, StorageError
+from dvtool.errors import ConflictError, DvError, StorageError
 from dvtool.formats import log, stage
 from dvtool.formats.tree import FILE, Entry
 from dvtool.operations import gc
@@ -91,7 +91,7 @@ class Run:
                 gc.collect(store, Silence(), dry_run=False, grace=0, retention=0)
                 if round_number % 2:
                     checkpoints.write(store)
-            except (ConflictError, StorageError, NotFoundError):
+            except (ConflictError, StorageError):
                 continue  # others were faster, or an answer was not heard; the next round goes on
 
     def verify(self):

@@ -525,3 +525,27 @@ def test_time_never_runs_back(backend):
     move("heads/b", None, value_of(2))(early)
     times = [entry.time for entry in attach(backend, "r").log.entries()]
     assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("where", ["build", "check"])
+def test_an_entry_follows_the_state_that_it_was_built_for(backend, where):
+    # Looking closer, a writer may fold what others wrote meanwhile; its actions are then for a state that is gone.
+    move("heads/a", None, value_of(1))(attach(backend, "first"))
+    store, rival = attach(backend, "w"), attach(backend, "rival")
+    once = [lambda: move("heads/a", value_of(1), value_of(2))(rival)]
+
+    def meanwhile():
+        while once:
+            once.pop()()
+        store.refresh()
+
+    def build(_state):
+        if where == "build":
+            meanwhile()
+        return [log.MoveRef(name="heads/a", old=value_of(1), new=value_of(3))]
+
+    if where == "check":
+        store.log.checks.append(lambda _state: meanwhile())
+    with pytest.raises(ConflictError):
+        store.log.append("move", build)
+    assert counters(attach(backend, "r"))["heads/a"] == 2

@@ -73,7 +73,10 @@ class Marks:
         self.segments: list[Segment] = list(store.segments.live())
         self._bits = [bytearray((len(segment.index) + 7) // 8) for segment in self.segments]
         self._condemned = dict(self.state.condemned.items(b"packs/"))
-        self._doomed = [self._doomed_packs(segment) for segment in self.segments]
+        self._lost = [self._lost_packs(segment) for segment in self.segments]
+        self._doomed = [
+            self._doomed_packs(segment) | lost for segment, lost in zip(self.segments, self._lost, strict=True)
+        ]
         self._wanted: set[bytes] = set()
         self._recent: set[bytes] = set()
         self._strict = True
@@ -85,6 +88,16 @@ class Marks:
     def _doomed_packs(self, segment: Segment) -> frozenset[int]:
         packs = segment.index.directory.packs
         return frozenset(at for at, entry in enumerate(packs) if self.state.is_doomed(pack.file_name(entry.name)))
+
+    def _lost_packs(self, segment: Segment) -> frozenset[int]:
+        """Return the places of packs that are missing, or have another size than recorded: no copy to count on."""
+        backend = self._store.backend
+        lost = set()
+        for at, entry in enumerate(segment.index.directory.packs):
+            name = pack.file_name(entry.name)
+            if not backend.exists(name) or backend.size(name) != entry.size:
+                lost.add(at)
+        return frozenset(lost)
 
     def follow(self, roots: Iterable[bytes], *, strict: bool = True) -> None:
         """Mark snapshots, stages and records, and everything that they lead to.
@@ -245,7 +258,11 @@ class Marks:
             )
 
     def packs(self) -> list[PackUse]:
-        """Return every pack that an index file lists, oldest index file first, and how much of it is marked."""
+        """Return every pack that an index file lists, oldest index file first, and how much of it is marked.
+
+        Raises:
+            IntegrityError: when something that is marked lies in no pack but one that is missing or cut short.
+        """
         found = []
         for number in range(len(self.segments) - 1, -1, -1):
             reader = self.segments[number].index
@@ -255,6 +272,14 @@ class Marks:
             for location in self._marked(number):
                 live[location.pack] += 1
                 kept[location.pack] += location.stored
+            for position in sorted(self._lost[number]):
+                if live[position]:
+                    raise IntegrityError(
+                        "a pack that is needed is missing, or has another size than recorded",
+                        where=pack.file_name(entries[position].name),
+                        why="while something is missing nobody can tell what is needed",
+                        next="run 'dv fsck' to see what is damaged",
+                    )
             found += [
                 PackUse(
                     name=entry.name,

@@ -160,7 +160,9 @@ class _Collector:
         state = marks.state
         now = self.store.clock.now()
         marks.follow(marking.roots(state))
-        marks.follow(marking.undoable(self.store.log.entries(state.number), now - self.retention), strict=False)
+        marks.follow(
+            marking.undoable(self.store.log.entries(state.number, whole=True), now - self.retention), strict=False
+        )
         uses = marks.packs()
         plan = _Plan(marks)
         plan.rewrite = _to_rewrite(uses) if rewriting else []

@@ -180,7 +180,19 @@ class LocalBackend:
         self._directories.clear()
 
     def delete(self, name: str) -> None:
-        """Remove ``name``; nothing happens when it is not there."""
+        """Remove ``name``; nothing happens when it is not there.
+
+        Raises:
+            IntegrityError: when its directory is a link, which would have files of another place removed.
+        """
+        directory = os.path.dirname(self.path(name))
+        if directory != self.root and os.path.islink(directory):
+            raise IntegrityError(
+                "a directory of the store is a link",
+                where=directory,
+                why="what lies behind it may belong to another store",
+                next="put a directory in its place",
+            )
         self.disk.unlink(self.path(name))
 
     def _place(self, temporary: str, name: str) -> None:

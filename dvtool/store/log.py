@@ -126,20 +126,32 @@ class Log:
         blob = self._read(number)
         return blob is None or (not log.is_stub(blob) and log.chain(blob) != head)
 
-    def entries(self, newest: int | None = None) -> Iterator[log.Entry]:
+    def entries(self, newest: int | None = None, *, whole: bool = False) -> Iterator[log.Entry]:
         """Yield the entries that can still be read, newest first.
 
         Args:
             newest: the number of the first one; by default the head, up to which the log is then folded.
+            whole: take nothing but a stub for the end; for who destroys what no entry speaks of.
+
+        Raises:
+            IntegrityError: with ``whole``, when an entry or its key is missing and no erasure took it away.
         """
         number = self.fold().number if newest is None else newest
         while number > 0:
             blob = self._read(number)
+            if blob is None and whole:
+                raise IntegrityError(
+                    "a log entry is missing",
+                    where=log.file_name(number),
+                    next="restore the file from a backup or another copy of the store",
+                )
             if blob is None or log.is_stub(blob):
                 return
             try:
                 entry, _label = self._open(number, blob)
             except _KeyGoneError:
+                if whole and not self.fold().erasures.items():
+                    raise
                 return
             yield entry
             number -= 1

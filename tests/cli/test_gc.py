@@ -353,3 +353,52 @@ def test_a_collection_never_changes_what_comes_out(empty, steps):
             assert done | {"dry_run": True} == said
             assert content(empty) == before
             assert Repo.open(str(empty.root)).workspace.session.state.refs.items() == refs
+
+
+def test_a_sound_copy_is_kept_where_a_newer_one_is_missing(data):
+    for number in range(10):
+        data.write(f"data/{number}", f"{number}" * 100)
+        data.commit(str(number))
+    old = set(store_files(data, "packs"))
+    assert gc(data)["rewritten"]["files"]
+    for name in set(store_files(data, "packs")) - old:
+        os.unlink(data.root / ".dv/store" / name)
+    data("gc", "--grace", "0", code=20)
+    assert set(store_files(data, "packs")) == old
+
+
+def test_a_missing_pack_that_is_needed_keeps_everything(data):
+    name = max(store_files(data, "packs"), key=lambda each: (data.root / ".dv/store" / each).stat().st_size)
+    os.unlink(data.root / ".dv/store" / name)
+    before = store_files(data)
+    data("gc", "--grace", "0", "--retention", "0", code=20)
+    assert store_files(data) == before
+
+
+def test_a_missing_log_entry_does_not_end_the_retention(data):
+    forget(data, "data/x", "x" * 1000)
+    store = Repo.open(str(data.root)).workspace.session.store
+    checkpoints.write(store)
+    data("status")
+    number = store.refresh().number
+    os.unlink(data.root / ".dv/store" / log.file_name(number - 1))
+    before = store_files(data)
+    data("gc", "--grace", "0", code=20)
+    assert store_files(data) == before
+
+
+@pytest.mark.parametrize("which", ["packs", "index", "keys"])
+def test_nothing_is_deleted_through_a_link(data, tmp_path, which):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    name = "ab" * (32 if which == "packs" else 16)
+    (victim / name).write_bytes(b"another's")
+    os.utime(victim / name, (1_000_000_000, 1_000_000_000))
+    place = data.root / ".dv/store" / which
+    for each in place.iterdir():
+        shutil.copy2(each, victim)
+    shutil.rmtree(place)
+    place.symlink_to(victim)
+    before = sorted(os.listdir(victim))
+    data("gc", "--grace", "0", code=20)
+    assert set(before) <= set(os.listdir(victim))

@@ -71,7 +71,6 @@ class Workspace:
             UsageError: when it is malformed or ambiguous.
         """
         found = self.revisions.resolve(revision)
-        self.rely_on(found.id)
         if found.superseded is not None:
             self.session.context.tell(
                 f"note: data in {found.superseded.hex()[:12]} was erased; {found.id.hex()[:12]} stands for it now"
@@ -86,15 +85,19 @@ class Workspace:
             UsageError: as :meth:`resolve`.
         """
         found = self.resolve(revision)
-        if self._reliance is not None:
-            self._reliance.check(self.session.state)
+        self.rely_on([found.id])
         return found
 
-    def rely_on(self, identity: bytes) -> None:
-        """Note a snapshot or stage that what is written next may refer to; see :mod:`dvtool.history.keeping`."""
+    def rely_on(self, identities: Iterable[bytes]) -> None:
+        """Check that snapshots and stages are kept, now and when this command appends an entry that moves refs.
+
+        Raises:
+            NotFoundError: when one was collected as garbage, or is being collected.
+        """
         if self._reliance is None:
             self._reliance = Reliance(self.session.store, self.session.context.progress)
-        self._reliance.add(identity)
+        self._reliance.name(identities)
+        self._reliance.check(self.session.state)
 
     def snapshot(self, identity: bytes) -> Snapshot:
         """Return a snapshot."""
@@ -500,6 +503,8 @@ class Workspace:
         """Do what follows every change: the caches, a checkpoint when due and, where HEAD ``moved``, ``dv.lock``."""
         if moved:
             self.write_lock()
+        if self._reliance is not None:
+            self._reliance.name(())
         self.session.store.maintain()
         self.session.save()
 

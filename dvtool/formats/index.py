@@ -251,6 +251,18 @@ class Reader:
         number, at = divmod(position, PAGE_RECORDS)
         return self.page(number)[at * RECORD_SIZE : at * RECORD_SIZE + ids.ID_SIZE]
 
+    def all(self, identity: bytes) -> Iterator[tuple[int, Location]]:
+        """Yield (number, location) of each record of an id, which several packs may hold; raises as :meth:`find`."""
+        at = self.position(identity)
+        if at is None:
+            return
+        yield at, self.location(at)
+        for step in (-1, 1):
+            near = at + step
+            while 0 <= near < len(self) and self.identity(near) == identity:
+                yield near, self.location(near)
+                near += step
+
     def between(self, low: bytes, high: bytes) -> Iterator[tuple[bytes, Location]]:
         """Yield (id, location) of the ids from ``low`` to ``high``, both included, in order."""
         number = max(0, bisect_left(self._firsts, low[:PREFIX_SIZE]) - 1)

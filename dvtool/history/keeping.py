@@ -14,6 +14,8 @@ from dvtool.formats import log, pack, snapshot
 from dvtool.history.marking import Marks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dvtool.effects import Progress
     from dvtool.store.state import State
     from dvtool.store.store import Store
@@ -30,9 +32,9 @@ class Reliance:
         self._checked = -1
         store.log.checks.append(self.check)
 
-    def add(self, identity: bytes) -> None:
-        """Note a snapshot or stage that what is written next may refer to."""
-        self._named.add(identity)
+    def name(self, identities: Iterable[bytes]) -> None:
+        """Note the snapshots and stages that what is written next may refer to, in the place of those before."""
+        self._named = set(identities)
         self._checked = -1
 
     def check(self, state: State) -> None:
@@ -46,8 +48,11 @@ class Reliance:
         if not self._named or self._checked == state.number:
             return
         if state.condemned.items(b"packs/") or state.dropped.items(b"packs/"):
-            for identity in sorted(self._named - self._reached(state)):
+            left = sorted(self._named - self._reached(state))
+            self._named.difference_update(left)  # refused, they are not in the way of what is written later
+            for identity in left:
                 self._require(identity)
+            self._named.update(left)
         self._checked = state.number
 
     def _reached(self, state: State) -> set[bytes]:

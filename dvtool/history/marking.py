@@ -187,7 +187,7 @@ class Marks:
         flags = 0
         doomed = False
         for number, segment in enumerate(self.segments):
-            for at, location in _records_of(segment.index, identity):
+            for at, location in segment.index.all(identity):
                 if home is None or (doomed and location.pack not in self._doomed[number]):
                     home, flags = (number, at), location.flags & pack.KIND_MASK
                     doomed = location.pack in self._doomed[number]
@@ -234,7 +234,7 @@ class Marks:
         marked: set[bytes] = set()
         found: Iterator[tuple[bytes, int, Location]]
         if len(reader) > 16 * len(wanted):
-            found = ((identity, *each) for identity in sorted(wanted) for each in _records_of(reader, identity))
+            found = ((identity, *each) for identity in sorted(wanted) for each in reader.all(identity))
         else:
             found = _records_among(reader, wanted)
         bits = self._bits[number]
@@ -322,7 +322,7 @@ class Marks:
     def is_marked(self, use: PackUse, identity: bytes) -> bool:
         """Return whether the copy of an object in this pack is the one that is marked."""
         bits = self._bits[use.segment]
-        found = _records_of(self.segments[use.segment].index, identity)
+        found = self.segments[use.segment].index.all(identity)
         return any(location.pack == use.position and bits[at >> 3] & (1 << (at & 7)) for at, location in found)
 
 
@@ -348,19 +348,6 @@ def undoable(entries: Iterable[log.Entry], since: int) -> list[bytes]:
         )
         found.update(value for value in values if value is not None and log.symbolic(value) is None)
     return sorted(found)
-
-
-def _records_of(reader: index.Reader, identity: bytes) -> Iterator[tuple[int, Location]]:
-    """Yield (number, location) of all records of an id in one index file."""
-    at = reader.position(identity)
-    if at is None:
-        return
-    yield at, reader.location(at)
-    for step in (-1, 1):
-        near = at + step
-        while 0 <= near < len(reader) and reader.identity(near) == identity:
-            yield near, reader.location(near)
-            near += step
 
 
 def _records_among(reader: index.Reader, wanted: set[bytes]) -> Iterator[tuple[bytes, int, Location]]:

@@ -221,7 +221,6 @@ class _Collector:
 
     def execute(self, plan: _Plan) -> None:
         """Write anew, record, delete."""
-        collecting.delete(self.store.backend, plan.leftovers)
         if plan.condemn or plan.drop:
             with self.store.transaction() as transaction:
                 try:
@@ -241,7 +240,7 @@ class _Collector:
                     condemn=frozenset(plan.condemn),
                     drop=frozenset(plan.drop),
                 )
-            collecting.delete(self.store.backend, plan.drop)
+        collecting.delete(self.store.backend, [*plan.leftovers, *plan.drop])
 
     def _copy(self, plan: _Plan, uses: list[PackUse], transaction: Transaction) -> None:
         total = sum(use.kept for use in uses)
@@ -252,7 +251,12 @@ class _Collector:
                 self.progress.advance(files=count, size=done)
                 segment = plan.marks.segments[use.segment]
                 needs = functools.partial(plan.marks.is_marked, use)
-                collecting.copy(transaction, segment, use.position, needs)
+                if collecting.copy(transaction, segment, use.position, needs) != use.live:
+                    raise IntegrityError(
+                        "a pack does not hold what its index file says",
+                        where=use.file,
+                        next="run 'dv fsck' to see what is damaged; nothing was removed",
+                    )
                 done += use.kept
         finally:
             self.progress.finish()

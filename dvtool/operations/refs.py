@@ -132,7 +132,7 @@ def _create(workspace: Workspace, prefix: str, name: str, revision: str | None, 
     session = workspace.session
     check_name(name, what=what)
     session.store.refresh()
-    identity = workspace.resolve(revision or "HEAD").id
+    identity = workspace.resolve_kept(revision or "HEAD").id
     if session.state.ref(prefix + name) is not None:
         raise ExistsError(
             f"there is a {what} {name!r} already",

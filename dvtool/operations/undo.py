@@ -49,6 +49,7 @@ def undo(workspace: Workspace, *, redo: bool = False) -> UndoResult:
             )
         back = [log.MoveRef(name=move.name, old=move.new, new=move.old) for move in oplog.moves(entry)]
         _refuse_lost(workspace, entry, back)
+        workspace.rely_on(move.new for move in back if move.new is not None and log.symbolic(move.new) is None)
 
         def build(state: State) -> list[log.Action]:
             _refuse_moved(workspace, state, entry, back)
@@ -72,7 +73,6 @@ def _refuse_lost(workspace: Workspace, entry: log.Entry, back: list[log.MoveRef]
     for move in back:
         if move.new is None or log.symbolic(move.new) is not None:
             continue
-        workspace.rely_on(move.new)
         if not workspace.session.store.has(move.new):
             raise NotFoundError(
                 f"operation {entry.number} ({entry.operation}) cannot be taken back",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
-from dvtool.errors import ConflictError, IntegrityError
+from dvtool.errors import ConflictError, DvError, IntegrityError
 from dvtool.formats import index, log, pack
 from dvtool.formats.index import Location
 from dvtool.store import checkpoints
@@ -30,8 +30,8 @@ SLICE: Final = 8 * 1024 * 1024
 """Bytes of a pack read at once."""
 
 
-def copy(transaction: Transaction, segment: Segment, position: int, needs: Callable[[bytes], bool]) -> None:
-    """Write the needed objects of a pack into packs of the transaction, in the order they have.
+def copy(transaction: Transaction, segment: Segment, position: int, needs: Callable[[bytes], bool]) -> int:
+    """Write the needed objects of a pack into packs of the transaction, in the order they have, and count them.
 
     Args:
         transaction: takes the copies.
@@ -48,9 +48,10 @@ def copy(transaction: Transaction, segment: Segment, position: int, needs: Calla
     view = store.backend.view(reader.file)
     offset = pack.HEADER_SIZE
     start, window = 0, memoryview(b"")
+    copied: set[bytes] = set()
     for number, (flags, stored, raw) in enumerate(zip(footer.flags, footer.stored, footer.raw, strict=True)):
         identity = footer.ids[number * ids.ID_SIZE : (number + 1) * ids.ID_SIZE]
-        if needs(identity):
+        if identity not in copied and needs(identity):
             at = offset - start
             if at + stored > len(window):
                 start, window, at = offset, memoryview(bytes(view[offset : offset + max(SLICE, stored)])), 0
@@ -64,7 +65,9 @@ def copy(transaction: Transaction, segment: Segment, position: int, needs: Calla
                     next="run 'dv fsck' to see what is damaged; nothing was removed",
                 )
             transaction.copy(flags & pack.KIND_MASK, identity, content)
+            copied.add(identity)
         offset += stored
+    return len(copied)
 
 
 def record(
@@ -121,7 +124,13 @@ def delete(backend: Backend, names: Iterable[str]) -> None:
     """Delete dropped files; those that stay because the disk refuses are deleted by the next collection.
 
     Raises:
-        StorageError: at the first that does not go.
+        StorageError, IntegrityError: that of the first that does not go, when all others are gone.
     """
+    failed: DvError | None = None
     for name in sorted(names):
-        backend.delete(name)
+        try:
+            backend.delete(name)
+        except DvError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed

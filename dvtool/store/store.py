@@ -98,12 +98,24 @@ class Store:
         found = self.segments.find(identity)
         if found is None:
             return None
-        segment, location = found
-        entry = segment.index.directory.packs[location.pack]
+        if (name := self._sound_name(*found)) is not None:
+            return name
+        for segment in self.segments.live():
+            for _number, location in segment.index.all(identity):
+                if (name := self._sound_name(segment, location)) is not None:
+                    return name
+        return None
+
+    def _sound_name(self, segment: Segment, location: Location) -> str | None:
+        """Return the name of the pack that holds a frame, if it can be relied on."""
+        packs = segment.index.directory.packs
+        if location.pack >= len(packs):
+            return None
+        entry = packs[location.pack]
         name = pack.file_name(entry.name)
         if name not in self._sound:
             whole = self.backend.exists(name) and self.backend.size(name) == entry.size
-            self._sound[name] = whole and not state.is_doomed(name)
+            self._sound[name] = whole and not self.state.is_doomed(name)
         return name if self._sound[name] else None
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:

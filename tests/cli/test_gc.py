@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dvtool import ids
+from dvtool.errors import NotFoundError
 from dvtool.formats import log
 from dvtool.repo import Repo
 from dvtool.store import checkpoints
@@ -402,3 +403,42 @@ def test_nothing_is_deleted_through_a_link(data, tmp_path, which):
     before = sorted(os.listdir(victim))
     data("gc", "--grace", "0", code=20)
     assert set(before) <= set(os.listdir(victim))
+
+
+def test_a_directory_among_the_packs_is_named_and_keeps_nothing_else_from_going(data):
+    odd = data.root / ".dv/store/packs" / ("ab" * 32)
+    odd.mkdir()
+    os.utime(odd, (1_000_000_000, 1_000_000_000))
+    forget(data, "data/x", "x" * 100_000)
+    size = sum(path.stat().st_size for path in odd.parent.iterdir() if path.is_file())
+    data("gc", "--grace", "0", "--retention", "0", code=30)
+    data("gc", "--grace", "0", "--retention", "0", code=30)
+    assert odd.is_dir()
+    assert len(store_files(data, "packs")) < 5
+    assert sum(path.stat().st_size for path in odd.parent.iterdir() if path.is_file()) < size
+
+
+def test_a_snapshot_that_was_looked_at_is_in_nobodys_way(data):
+    lost = doomed_snapshot(data)
+    repo = Repo.open(str(data.root))
+    assert repo.diff("HEAD", lost).added
+    with pytest.raises(NotFoundError):
+        repo.create_tag("again", lost)
+    data.write("data/more", "more")
+    repo.add(["data"])
+    repo.commit("more")
+    repo.create_tag("v1")
+    assert repo.gc(grace=0, retention=0).deleted.files
+
+
+def test_after_packs_were_written_anew_nothing_is_stored_twice(data):
+    for number in range(10):
+        data.write(f"data/{number}", f"{number}" * 100)
+        data.commit(str(number))
+    assert gc(data)["rewritten"]["files"]
+    store = Repo.open(str(data.root)).workspace.session.store
+    checkpoints.write(store)  # both copies are listed by one index file from here on
+    with store.transaction() as transaction:
+        for number in range(10):
+            transaction.put_chunk(f"{number}".encode() * 100)
+        assert transaction.write_only() == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dvtool import ids
 from dvtool.effects import Silence
-from dvtool.errors import ConflictError, DvError, StorageError
+from dvtool.errors import ConflictError, StorageError
 from dvtool.formats import log, stage
 from dvtool.formats.tree import FILE, Entry
 from dvtool.operations import gc
@@ -27,6 +27,7 @@ from dvtool.testing.audit import audit, files
 from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
 from dvtool.testing.stores import make_store
+from tests.properties import test_log
 
 FEW = settings(max_examples=max(20, settings().max_examples // 4))
 if TYPE_CHECKING:
@@ -139,14 +140,7 @@ def test_a_thousand_schedules_with_collectors():
         ).verify()
 
 
-def found_out(seeds, **options):
-    noticed = 0
-    for seed in range(seeds):
-        try:
-            Run(seed, **options).verify()
-        except (AssertionError, DvError):
-            noticed += 1
-    return noticed
+found_out = functools.partial(test_log.found_out, run=Run)
 
 
 # Each rule switched off must be noticed, or the schedules prove nothing.

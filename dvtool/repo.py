@@ -24,6 +24,7 @@ from dvtool.worktree.session import Context
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dvtool.checking import Report
     from dvtool.history.describe import SnapshotItem
     from dvtool.history.oplog import OperationItem
     from dvtool.operations.add import AddResult
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from dvtool.operations.config import Setting
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
-    from dvtool.operations.fsck import Report
     from dvtool.operations.gc import GcResult
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
@@ -355,6 +355,16 @@ class Repo:
         from dvtool.operations import fsck
 
         return fsck.fsck(path, context or Context(), quick=quick, max_bytes=max_bytes)
+
+    @staticmethod
+    def repair(path: str = ".", context: Context | None = None, *, source: str | None = None) -> Report:
+        """Mend the store of the repository that holds ``path`` as far as intact copies are found, and check it again.
+
+        See :func:`dvtool.operations.repair.repair`.
+        """
+        from dvtool.operations import repair
+
+        return repair.repair(path, context or Context(), source=source)
 
     def gc(self, *, dry_run: bool = False, grace: int | None = None, retention: int | None = None) -> GcResult:
         """Collect garbage; times in seconds, 14 and 90 days by default; see :func:`dvtool.operations.gc.gc`."""

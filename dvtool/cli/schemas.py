@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from dvtool.checking import Report
 from dvtool.cli.output import ErrorDocument
 from dvtool.history.describe import SnapshotItem
 from dvtool.history.oplog import OperationItem
@@ -24,7 +25,6 @@ from dvtool.operations.checkout import CheckoutResult
 from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
-from dvtool.operations.fsck import Report
 from dvtool.operations.gc import GcResult
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult

@@ -35,14 +35,33 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
+class _Watched:
+    """Reads objects of a store and notes the ids of those that it does not get."""
+
+    def __init__(self, store: Store, missing: set[bytes]) -> None:
+        self._store = store
+        self._missing = missing
+        self.hasher = store.hasher
+
+    def read_object(self, kind: int, identity: bytes) -> bytes:
+        try:
+            return self._store.read_object(kind, identity)
+        except DvError:
+            self._missing.add(identity)
+            raise
+
+
 class Links:
     """One walk over everything that the refs of a store reach, each object once."""
 
     def __init__(self, store: Store, lost: AbstractSet[bytes] = frozenset()) -> None:
         """Prepare a walk; ``lost`` are ids whose frames are known to be damaged."""
+        self.missing: set[bytes] = set()
+        """Ids of the objects and chunks that could not be read, or are not in the store; inner nodes among them."""
         self._store = store
+        self._source = _Watched(store, self.missing)
         self._lost = lost
-        self._trees = Trees(store)
+        self._trees = Trees(self._source)
         self._contents: dict[bytes, str] = {}
         self._below: dict[bytes, list[tuple[str, bytes]]] = {}
         self._hits: dict[bytes, list[tuple[str, str]]] = {}
@@ -71,7 +90,7 @@ class Links:
     def _record(self, kind: int, identity: bytes) -> None:
         """Check an object that leads nowhere."""
         try:
-            self._store.read_object(kind, identity)
+            self._source.read_object(kind, identity)
         except DvError as error:
             self._break(ids.KIND_NAMES[kind], identity, error)
 
@@ -89,7 +108,7 @@ class Links:
         try:
             found = self._store.segments.find(identity)
             kind = found[1].flags & pack.KIND_MASK if found is not None else ids.SNAPSHOT
-            data = self._store.read_object(kind, identity)
+            data = self._source.read_object(kind, identity)
             if kind == ids.STAGE:
                 staged = stage.decode(data)
                 self._roots[identity] = staged.tree
@@ -171,7 +190,7 @@ class Links:
         try:
             reasons = [
                 self._chunk(identity, length)
-                for identity, length in manifests.chunks_of(self._store, entry.id, entry.size)
+                for identity, length in manifests.chunks_of(self._source, entry.id, entry.size)
             ]
         except DvError as error:
             return error.what
@@ -180,12 +199,14 @@ class Links:
 
     def _chunk(self, identity: bytes, length: int) -> str:
         if identity in self._lost:
+            self.missing.add(identity)
             return "its content is damaged or gone"
         try:
             found = self._store.segments.find(identity)
         except DvError as error:
             return error.what
         if found is None:
+            self.missing.add(identity)
             return "its content is missing from the store"
         if found[1].flags & pack.KIND_MASK != ids.CHUNK or found[1].raw != length:
             return "its content is not what its directory says"

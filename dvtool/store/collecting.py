@@ -77,6 +77,7 @@ def record(
     *,
     condemn: frozenset[str],
     drop: frozenset[str],
+    operation: str = OPERATION,
 ) -> None:
     """Append the entry that adds what was copied, condemns files and drops others.
 
@@ -86,6 +87,7 @@ def record(
         erasures: the log's table of erasures when the store was marked.
         condemn: files that hold nothing which is needed and was not copied.
         drop: the same of files that were condemned already when the store was marked.
+        operation: the word for the operation log.
 
     Raises:
         ConflictError: when an erasure is under way or came in between, or others write all the time.
@@ -108,11 +110,11 @@ def record(
 
     gone = frozenset(bytes.fromhex(name.removeprefix("packs/")) for name in drop if name.startswith("packs/"))
     if not gone:
-        store.log.append(OPERATION, actions)
+        store.log.append(operation, actions)
         store.refresh()
         return
     for _attempt in range(ATTEMPTS):
-        if checkpoints.write(store, operation=OPERATION, without=gone, more=actions):
+        if checkpoints.write(store, operation=operation, without=gone, more=actions):
             return
     raise ConflictError(
         "garbage could not be collected while others write all the time",

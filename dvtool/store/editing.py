@@ -50,6 +50,10 @@ class Scratch:
         data = self._objects.get(identity)
         return data if data is not None else self._source.read_object(kind, identity)
 
+    def held(self, identity: bytes) -> bytes | None:
+        """Return an object that was put here, or None."""
+        return self._objects.get(identity)
+
     def put_object(self, kind: int, data: bytes) -> bytes:
         """Keep an object in memory."""
         identity = self.hasher.id(kind, data)

@@ -20,7 +20,7 @@ from dvtool.errors import (
 )
 from dvtool.formats import log, sealed
 from dvtool.store import keys
-from dvtool.store.state import State, TableReader
+from dvtool.store.state import State, TableReader, segment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,6 +177,57 @@ class Log:
                 except DvError as error:
                     yield name, error.what
             before = blob
+
+    def accepts(self, number: int, blob: bytes) -> bool:
+        """Return whether a file from another copy of the store can stand as entry ``number`` here.
+
+        It has to open, and to hang together with those of its neighbours that are here.  A stub cannot: it opens for
+        everybody, and in the place of an entry that somebody lost it would hide what happened.
+        """
+        try:
+            entry, _label = self._open(number, blob)
+        except DvError:
+            return False
+        before, after = self._read(number - 1), self._read(number + 1)
+        if before is not None and not log.is_stub(before) and log.chain(before) != entry.previous:
+            return False
+        try:
+            return after is None or log.is_stub(after) or self._open(number + 1, after)[0].previous == log.chain(blob)
+        except DvError:
+            return True  # the next one is damaged as well, and is held against this one when its turn comes
+
+    def described(self) -> list[tuple[log.Segment, tuple[bytes, ...]]]:
+        """Return the live segments and, of those added since the newest checkpoint, their packs; reads no table.
+
+        Nothing is returned when an entry that would tell cannot be opened.
+        """
+        entries: list[log.Entry] = []
+        number = self._gallop(1) if self._backend.exists(log.file_name(1)) else 0
+        try:
+            while number > 0:
+                blob = self._read(number)
+                if blob is None or log.is_stub(blob):
+                    break
+                entries.append(self._open(number, blob)[0])
+                if any(isinstance(action, log.Checkpoint) for action in entries[-1].actions):
+                    break
+                number -= 1
+        except DvError:
+            return []
+        found: dict[str, tuple[log.Segment, tuple[bytes, ...]]] = {}
+        for entry in reversed(entries):
+            for action in entry.actions:
+                match action:
+                    case log.Checkpoint():
+                        found = {segment.index: (segment, ()) for segment in action.segments}
+                    case log.AddPacks():
+                        found[action.index] = (segment_of(action), action.packs)
+                    case log.Drop():
+                        for name in action.names:
+                            found.pop(name, None)
+                    case _:
+                        pass
+        return list(found.values())
 
     def append(
         self,

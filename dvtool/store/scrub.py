@@ -56,7 +56,7 @@ def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
     yield _format(backend)
     numbers = []
     for name in sorted(backend.names("log")):
-        if not _NUMBER.fullmatch(name):
+        if not is_number(name):
             yield 0, Damage(file=f"log/{name}", what="this is no file of a store")
             continue
         numbers.append(int(name, 16))
@@ -69,12 +69,41 @@ def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
         if not _KEY.fullmatch(name):
             yield 0, Damage(file=f"keys/{name}", what="this is no file of a store")
         elif name != "repo":
-            yield _blob(backend, f"keys/{name}", sealed.LOG_KEY if name.startswith("log-") else sealed.KEY_FILE)
+            kind = sealed.LOG_KEY if name.startswith("log-") else sealed.KEY_FILE
+            yield _blob(backend, f"keys/{name}", kind)
     for name in sorted(backend.names("index")):
         if not _RANDOM.fullmatch(name):
             yield 0, Damage(file=f"index/{name}", what="this is no file of a store")
         else:
             yield _index(backend, f"index/{name}")
+
+
+def is_number(name: str) -> bool:
+    """Return whether a file among those of the log has the name of an entry."""
+    return _NUMBER.fullmatch(name) is not None
+
+
+def is_name(name: str) -> bool:
+    """Return whether a store has files of this name."""
+    directory, _, last = name.partition("/")
+    forms = {"packs": _PACK, "index": _RANDOM, "keys": _KEY, "log": _NUMBER}
+    return name == "format" or (directory in forms and forms[directory].fullmatch(last) is not None)
+
+
+def look(backend: Backend, name: str) -> Damage | None:
+    """Read one file of a store and return what is wrong with it, as far as it tells without a key."""
+    directory, _, last = name.partition("/")
+    if name == "format":
+        return _format(backend)[1]
+    if directory == "packs":
+        return pack_file(backend, bytes.fromhex(last))[1]
+    if directory == "index":
+        return _index(backend, name)[1]
+    if last == "repo":
+        return None
+    if directory == "log":
+        return _blob(backend, name, sealed.LOG_ENTRY)[1]
+    return _blob(backend, name, sealed.LOG_KEY if last.startswith("log-") else sealed.KEY_FILE)[1]
 
 
 def pack_names(backend: Backend) -> tuple[list[bytes], list[Damage]]:

@@ -10,7 +10,8 @@ from dvtool.store import keys
 from dvtool.store.packs import PackReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dvtool.digest import IdHasher
     from dvtool.formats import keyfile, log
@@ -147,9 +148,15 @@ class SegmentObjects:
 class Segments:
     """All live segments, newest first."""
 
-    def __init__(self, backend: Backend, store: bytes, wrap: bytes) -> None:
-        """Start with none; :meth:`follow` tells which there are."""
+    def __init__(
+        self, backend: Backend, store: bytes, wrap: bytes, instead: Mapping[str, log.Segment] | None = None
+    ) -> None:
+        """Start with none; :meth:`follow` tells which there are.
+
+        ``instead`` has, by the name of their index file, the segments that are lost and what was made in their place.
+        """
         self._backend = backend
+        self._instead = instead or {}
         self._store = store
         self._wrap = wrap
         self._open: dict[str, Segment] = {}
@@ -158,7 +165,8 @@ class Segments:
     def follow(self, descriptions: Sequence[log.Segment]) -> None:
         """Take the segments that a fold names."""
         self._live = []
-        for description in reversed(descriptions):
+        for named in reversed(descriptions):
+            description = self._instead.get(named.index, named)
             segment = self._open.get(description.index)
             if segment is None:
                 segment = self._open[description.index] = Segment(self._backend, self._store, self._wrap, description)
@@ -183,6 +191,19 @@ class Segments:
         if failed is not None:
             raise failed
         return None
+
+    def is_held(self, identity: bytes, without: AbstractSet[str]) -> bool:
+        """Return whether a pack holds ``identity`` that is none of those ``without`` which to do (names of files).
+
+        Raises:
+            IntegrityError: when an index file is damaged.
+        """
+        for segment in self._live:
+            packs = segment.index.directory.packs
+            for _number, location in segment.index.all(identity):
+                if location.pack < len(packs) and pack.file_name(packs[location.pack].name) not in without:
+                    return True
+        return False
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to find at all."""

@@ -19,6 +19,8 @@ from dvtool.store.tables import Tables
 from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dvtool.effects import Clock, Entropy
     from dvtool.formats.index import Location
     from dvtool.storage.backend import Backend
@@ -36,8 +38,16 @@ _NO_WINDOW: Final = memoryview(b"")
 class Store:
     """Packs, indexes, keys and log at one place."""
 
-    def __init__(self, backend: Backend, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> None:
-        """Open the store that ``backend`` holds.
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        disk: Disk | None = None,
+        instead: Mapping[str, log.Segment] | None = None,
+    ) -> None:
+        """Open the store that ``backend`` holds; ``instead`` of segments that are lost, others are read.
 
         Raises:
             NotFoundError: when there is none.
@@ -49,6 +59,7 @@ class Store:
         self.clock = clock
         self.entropy = entropy
         self.disk = disk or Disk()
+        self._instead = instead or {}
         self.format = storeformat.decode(backend.read("format"))
         self.secrets = keys.load_secrets(backend, self.format.repository)
         self.hasher = digest.IdHasher(self.secrets.id_key)
@@ -60,7 +71,7 @@ class Store:
         self._followed = -1
 
     def _new_segments(self) -> Segments:
-        return Segments(self.backend, self.format.store, self.secrets.wrap)
+        return Segments(self.backend, self.format.store, self.secrets.wrap, self._instead)
 
     @property
     def state(self) -> State:

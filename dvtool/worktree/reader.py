@@ -10,7 +10,7 @@ import errno
 import os
 import stat as stat_module
 import time
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import msgspec
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from dvtool.digest import IdHasher
     from dvtool.store.store import Store
-    from dvtool.store.transaction import Transaction
     from dvtool.worktree.stats import Stat
     from dvtool.worktree.workers import Counter
 
@@ -65,6 +64,18 @@ class Trouble(msgspec.Struct, kw_only=True, array_like=True):
 
     problems: list[tuple[str, str]]
     vanished: list[str]
+
+
+class Sink(Protocol):
+    """Takes what files are made of, and tells the ids."""
+
+    def put_object(self, kind: int, data: bytes) -> bytes:
+        """Return the id of an object; of manifests, here."""
+        ...
+
+    def put_chunk(self, data: bytes | memoryview) -> bytes:
+        """Return the id of a chunk."""
+        ...
 
 
 class IdSink:
@@ -130,7 +141,7 @@ class _Place:
 class Reader:
     """Reads files, handing their chunks to a sink."""
 
-    def __init__(self, store: Store, sink: Transaction | IdSink, root: str, counter: Counter) -> None:
+    def __init__(self, store: Store, sink: Sink, root: str, counter: Counter) -> None:
         """Prepare to read files below ``root`` (absolute), handing chunks to ``sink`` and telling ``counter``."""
         self._sink = sink
         self._chunker = store.chunker()

@@ -86,6 +86,7 @@ CALLS = [
     ["config", "user.name"],
     ["undo"],
     ["fsck"],
+    ["fsck", "--repair"],
     ["gc"],
     ["merge", "side"],
     ["oplog"],

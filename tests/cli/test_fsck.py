@@ -1,7 +1,10 @@
 """``dv fsck`` on the command line."""
 
 import os
+import shutil
+from pathlib import Path
 
+from dvtool.formats import pack
 from dvtool.testing import damage
 
 
@@ -59,3 +62,36 @@ def test_wrong_calls(data, empty, tmp_path):
     data("fsck", "--quick", "--full", code=2)
     data("fsck", "--max-bytes", "-1", code=2)
     data("-C", str(tmp_path), "fsck", code=10)
+    data("fsck", "--repair", "--quick", code=2)
+    data("fsck", "--repair", "--max-bytes", "1", code=2)
+    data("fsck", "--from", ".", code=2)
+    assert data("fsck", "--repair", "--from", "nowhere", code=10).told
+    data("-C", str(tmp_path), "fsck", "--repair", code=10)
+
+
+def test_repair_from_the_worktree(data):
+    (holds_files,) = (path for path in packs(data) if path.read_bytes()[9] == pack.DATA)
+    damage.flip(str(holds_files), 80)
+    broken = holds_files.read_bytes()
+    done = data("fsck", "--repair", "--json")
+    assert done.json["clean"]
+    assert done.json["repair"]["recovered"] == 1
+    kept = done.json["repair"]["quarantined"]
+    assert kept == [f"packs/{holds_files.name}"]
+    assert (Path(done.json["repair"]["quarantine"]) / kept[0]).read_bytes() == broken
+    for path in (data.root / ".dv/store/index").iterdir():
+        os.unlink(path)
+    assert "written anew from the packs" in data("fsck", "--repair").text
+
+
+def test_repair_from_a_backup(data):
+    shutil.copytree(data.root / ".dv/store", data.root / "backup")
+    for path in packs(data):
+        os.unlink(path)
+    assert "nothing was changed" in data("fsck", code=20).text
+    assert "still missing" in data("fsck", "--repair", code=20).text
+    done = data("fsck", "--repair", "--from", "backup")
+    assert "taken from another copy" in done.text
+    assert done.text.splitlines()[-1] == "no damage found"
+    assert data("fsck", "--json").json["repair"] is None
+    assert "nothing that could be mended" in data("fsck", "--repair").text

@@ -10,14 +10,21 @@ from dvtool.cli import exits, opening, output, shared
 from dvtool.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from dvtool.checking import Repair, Report
     from dvtool.cli.opening import Settings
-    from dvtool.operations.fsck import Report
 
 SHOWN = 40
 """Lines of one kind that are shown to people; --json lists all."""
 
 
-@shared.command("fsck", "dv fsck", "dv fsck --quick", "dv fsck --max-bytes 100000000000 --json")
+@shared.command(
+    "fsck",
+    "dv fsck",
+    "dv fsck --quick",
+    "dv fsck --max-bytes 100000000000 --json",
+    "dv fsck --repair",
+    "dv fsck --repair --from /mnt/backup/data",
+)
 @click.option("--quick", is_flag=True, help="Hold files against their checksums only; needs no key.")
 @click.option("--full", is_flag=True, help="Open everything, and follow every link (the default).")
 @click.option(
@@ -26,18 +33,47 @@ SHOWN = 40
     metavar="N",
     help="Read packs of about N bytes, those first whose last check is longest ago.",
 )
+@click.option("--repair", is_flag=True, help="Mend what can be mended; damaged files are kept in .dv/quarantine.")
+@click.option(
+    "--from",
+    "source",
+    metavar="DIR",
+    type=click.Path(),
+    help="With --repair: take intact copies from DIR as well, a backup of the store, another repository, or files.",
+)
 @shared.json_option
 @click.pass_obj
-def fsck_command(settings: Settings, *, quick: bool, full: bool, max_bytes: int | None, json: bool) -> int:
-    """Check that the store holds what it should. It changes nothing.
+def fsck_command(
+    settings: Settings,
+    *,
+    quick: bool,
+    full: bool,
+    max_bytes: int | None,
+    repair: bool,
+    source: str | None,
+    json: bool,
+) -> int:
+    """Check that the store holds what it should. It changes nothing unless --repair is given.
 
     Damage is named: files, objects, and the paths and snapshots that it hits. The exit code is then 20.
+
+    --repair takes whole files and objects from DIR, writes key and index files anew from the packs, moves what is sound
+    out of damaged packs, and looks for lost content in the worktree and in DIR. Then it checks again, and says what is
+    still missing.
     """
     from dvtool.repo import Repo
 
     if quick and full:
         raise click.UsageError("--quick and --full exclude each other")
-    found = Repo.fsck(settings.directory, opening.context(settings), quick=quick, max_bytes=max_bytes)
+    if repair and (quick or max_bytes is not None):
+        raise click.UsageError("--repair checks everything: leave out --quick and --max-bytes")
+    if source is not None and not repair:
+        raise click.UsageError("--from goes with --repair")
+    context = opening.context(settings)
+    if repair:
+        found = Repo.repair(settings.directory, context, source=source)
+    else:
+        found = Repo.fsck(settings.directory, context, quick=quick, max_bytes=max_bytes)
     if json:
         output.as_json(found)
     else:
@@ -45,7 +81,24 @@ def fsck_command(settings: Settings, *, quick: bool, full: bool, max_bytes: int 
     return exits.DONE if found.clean else exits.CODES[IntegrityError]
 
 
+def _show_repair(done: Repair) -> None:
+    for name in done.restored:
+        output.say(f"  {name}: taken from another copy", colour="added")
+    for name in done.rebuilt:
+        output.say(f"  {name}: written anew from the packs", colour="added")
+    if done.copied:
+        output.say(f"{output.quantity(done.copied, 'object')} moved out of damaged packs")
+    if done.recovered:
+        output.say(f"{output.quantity(done.recovered, 'lost object')} found elsewhere and stored again")
+    if done.quarantine is not None:
+        output.say(f"{output.quantity(len(done.quarantined), 'damaged file')} kept in {output.quoted(done.quarantine)}")
+    if not (done.restored or done.rebuilt or done.copied or done.recovered or done.quarantined):
+        output.say("there was nothing that could be mended")
+
+
 def _show(found: Report) -> None:
+    if found.repair is not None:
+        _show_repair(found.repair)
     checked = found.checked
     output.say(f"checked {output.quantity(checked.files, 'file')} of the store, {output.size(checked.bytes)}")
     if found.mode == "full":
@@ -69,5 +122,15 @@ def _show(found: Report) -> None:
         output.say(f"  … and {hidden:,} more (all of them with --json)")
     if found.clean:
         output.say("no damage found")
+    elif found.repair is not None:
+        output.say(
+            "this is still missing or damaged; run it again with --from DIR when there is another copy, "
+            "what lies elsewhere comes out all the same",
+            colour="removed",
+        )
     else:
-        output.say("damage was found; nothing was changed, and what lies elsewhere still comes out", colour="removed")
+        output.say(
+            "damage was found; nothing was changed, and what lies elsewhere still comes out. "
+            "'dv fsck --repair' mends what it can",
+            colour="removed",
+        )

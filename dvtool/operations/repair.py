@@ -1,0 +1,318 @@
+"""``dv fsck --repair``: mends a store from what is left of it, from other copies, and from files of the same content.
+
+First whole files, by name; then key and index files, which follow from the packs; then objects, by id.  Whatever was
+damaged is kept in a quarantine, and the check at the end says what is still missing.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids, paths
+from dvtool.checking import Check, Repair
+from dvtool.errors import ConflictError, DvError, KeyAccessError, NotFoundError, StorageError, UsageError
+from dvtool.formats import log, pack, snapshot, stage, storeformat
+from dvtool.history.describe import rfc3339
+from dvtool.history.links import Links
+from dvtool.storage.local import LocalBackend
+from dvtool.store import checkpoints, collecting, keys, mending, scrub
+from dvtool.store import store as stores
+from dvtool.store.log import Log
+from dvtool.worktree import index as indexes
+from dvtool.worktree import layout, locking, lookalikes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+    from dvtool.checking import Report
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+    from dvtool.store.transaction import Transaction
+    from dvtool.worktree.session import Context
+
+DIRECTORY: Final = "quarantine"
+ATTEMPTS: Final = 20
+"""Lost races of the entry that names new index files with other writers before giving up."""
+ROOTS_TRIED: Final = 16
+"""Sets of tracked roots for which trees are made of the files that were found."""
+
+
+def repair(directory: str, context: Context, *, source: str | None = None) -> Report:
+    """Mend the store of the repository that holds a directory, and check it again.
+
+    Args:
+        directory: where to look for the repository; its worktree is one place in which lost content is looked for.
+        context: where to report.
+        source: a directory to take intact copies from: a backup or another copy of the store, another repository with
+            the same key, or plain files.
+
+    Raises:
+        NotFoundError: when there is no repository, no store in it, or no such source.
+        UsageError: when the source is no directory, or this store itself.
+        KeyAccessError: when the key is missing or wrong, and the source does not have it.
+        StorageError: when the disk refuses; what was damaged is then still at its place or in the quarantine.
+    """
+    place = layout.find(directory)
+    with locking.WorktreeLock(place.lock, wait=context.wait, tell=context.tell):
+        return _Repair(place, context, source).run()
+
+
+class _Repair:
+    def __init__(self, place: layout.Layout, context: Context, source: str | None) -> None:
+        self.place = place
+        self.context = context
+        store = place.store()
+        beside = os.path.dirname(store)
+        self.backend = LocalBackend(store, os.path.join(beside, "tmp"), entropy=context.entropy, disk=context.disk)
+        when = rfc3339(context.clock.now()).replace(":", "").replace("-", "")
+        self.quarantine = mending.Quarantine(self.backend, f"{beside}/{DIRECTORY}/{when}", context.disk)
+        self.spares: list[mending.Spare] = []
+        self.files = [place.root]
+        if source is not None:
+            self._take_source(source)
+        self.restorer = mending.Restorer(self.backend, self.spares, self.quarantine, context.clock, context.entropy)
+        self.rebuilt: list[str] = []
+        self.copied = self.recovered = 0
+
+    def _take_source(self, source: str) -> None:
+        """Find out what a source is: a store, a repository, or a directory of files.
+
+        Raises:
+            NotFoundError, UsageError: as :func:`repair`.
+        """
+        where = os.path.realpath(os.path.join(self.context.cwd or os.getcwd(), source))
+        if not os.path.lexists(where):
+            raise NotFoundError(f"{source!r} does not exist", next="name the directory that holds intact copies")
+        if not os.path.isdir(where):
+            raise UsageError(f"{source!r} is no directory", next="name the directory that holds intact copies")
+        store = where if _is_store(where) else ""
+        if not store:
+            self.files.append(where)
+            if os.path.isdir(f"{where}/{layout.DIRECTORY}"):
+                store = layout.Layout(where).store()
+        if store and os.path.realpath(store) == os.path.realpath(self.backend.root):
+            raise UsageError("a store cannot be mended from itself", where=where, next="name another copy of it")
+        if store:
+            entropy = self.context.entropy
+            self.spares.append(
+                mending.Spare(LocalBackend(store, os.path.join(os.path.dirname(store), "tmp"), entropy=entropy))
+            )
+
+    def run(self) -> Report:
+        """Mend what can be mended and return what is left, with what was done."""
+        self._whole_files()
+        self._segments()
+        self._whole_files()
+        check = Check(self.place, self.context)
+        report = check.run(quick=False)
+        if not report.clean:
+            if self.restorer.restore({damage.file for damage in check.damages}):
+                check = Check(self.place, self.context)
+                check.run(quick=False)
+            self._strays(check)
+            if check.session is not None:
+                self._objects(check)
+            report = Check(self.place, self.context).run(quick=False)
+        done = Repair(
+            quarantine=self.quarantine.place if self.quarantine.held else None,
+            quarantined=tuple(sorted(self.quarantine.held)),
+            restored=tuple(sorted(self.restorer.restored)),
+            rebuilt=tuple(sorted(self.rebuilt)),
+            copied=self.copied,
+            recovered=self.recovered,
+        )
+        return msgspec.structs.replace(report, repair=done)
+
+    def _whole_files(self) -> None:
+        """Put back by name what is missing or damaged, as long as that brings more to light.
+
+        Raises:
+            KeyAccessError: when there is no key, here or in another copy.
+        """
+        while self.spares:
+            check = Check(self.place, self.context)
+            try:
+                _names, live = check.surface()
+            except KeyAccessError:
+                damaged = {"format"} if scrub.look(self.backend, "format") is not None else set()
+                if self.restorer.restore({*damaged, keys.REPOSITORY_KEY}):
+                    continue
+                raise
+            wanted = {damage.file for damage in check.damages}
+            for name, (segment, position) in live.items():
+                size = segment.index.directory.packs[position].size
+                file = pack.file_name(name)
+                if not self.backend.exists(file) or self.backend.size(file) != size:
+                    wanted.add(file)
+            further = check.session is None and self.restorer.extend_log()  # it may have been cut off
+            if not self.restorer.restore(wanted) and not further:
+                return
+
+    def _segments(self) -> None:
+        """Write key files and index files anew that are damaged or missing, and have the log name them."""
+        try:
+            own = storeformat.decode(self.backend.read("format"))
+            wrap = keys.load_secrets(self.backend, own.repository).wrap
+        except DvError:
+            return
+        context = self.context
+        opened = Log(self.backend, own.store, wrap, clock=context.clock, entropy=context.entropy)
+        rebuilt = mending.Rebuilt(opened, self.backend, own.store, wrap, context.entropy)
+        rebuilt.rebuild()
+        if not rebuilt.instead:
+            return
+        for name in rebuilt.left:
+            self.quarantine.keep(name)
+        try:
+            store = stores.Store(
+                self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk, instead=rebuilt.instead
+            )
+            self._name(store, rebuilt.left)
+        except StorageError:
+            raise
+        except DvError as error:
+            context.tell(f"warning: index files could not be written anew: {error.what}")
+            return
+        for name in rebuilt.left:
+            self.quarantine.take(name)
+        self.rebuilt += rebuilt.left
+
+    def _name(self, store: Store, left: list[str]) -> None:
+        """Append a checkpoint that names the new segments, and condemns the old files.
+
+        Raises:
+            ConflictError: when an erasure is under way, or others write all the time.
+        """
+
+        def condemn(state: State) -> list[log.Action]:
+            return [log.Condemn(names=tuple(sorted(name for name in left if not state.is_doomed(name))))]
+
+        for _attempt in range(ATTEMPTS):
+            if checkpoints.write(store, operation=mending.OPERATION, more=condemn):
+                return
+        raise ConflictError("others write all the time", next="run it again when fewer are at work")
+
+    def _strays(self, check: Check) -> None:
+        """Move aside what is no file of a store, and damaged files that nothing names any more."""
+        needed: set[str] = set()
+        if check.session is None:
+            return
+        for segment in check.session.store.segments.live():
+            needed |= {segment.description.keys, segment.description.index}
+        for damage in check.damages:
+            directory, _, last = damage.file.partition("/")
+            if directory not in {"packs", "index", "keys", "log"} or not last:
+                continue
+            is_ours = scrub.is_name(damage.file)
+            is_unnamed = directory in {"index", "keys"} and not last.startswith("log-") and last != "repo"
+            if not is_ours or (is_unnamed and damage.file not in needed):
+                self.quarantine.take(damage.file)
+
+    def _objects(self, check: Check) -> None:
+        """Bring objects of damaged packs, and those that are missing, into new packs as far as they are found."""
+        if check.session is None or check.links is None:
+            return
+        store = check.session.store
+        bad = frozenset(
+            damage.file for damage in check.damages if damage.file.startswith("packs/") and scrub.is_name(damage.file)
+        )
+        near = {paths.split(path)[0] for path in check.links.damage()}
+        missing: AbstractSet[bytes] = check.links.missing
+        tried: set[bytes] = set()
+        while bad or missing:
+            for name in sorted(bad):
+                self.quarantine.keep(name)
+            with store.transaction() as transaction:
+                erasures = store.state.erasures.items()
+                copied, lost = mending.salvage(store, transaction, bad)
+                wanted = mending.Wanted(store, transaction, lost | missing)
+                tried |= wanted.lost
+                self._look(store, wanted, near)
+                if copied or wanted.found:
+                    self._record(store, transaction, erasures)
+            self.copied += copied
+            self.recovered += wanted.found
+            # What was found may name more that is missing, which nobody could know of before.
+            links = Links(store, frozenset(wanted.lost))
+            links.follow()
+            self._give_up(store, erasures, bad, links.missing)
+            bad, missing = frozenset(), links.missing - tried
+
+    def _record(
+        self,
+        store: Store,
+        transaction: Transaction,
+        erasures: list[tuple[bytes, bytes]],
+        *,
+        condemn: frozenset[str] = frozenset(),
+        drop: frozenset[str] = frozenset(),
+    ) -> None:
+        collecting.record(store, transaction, erasures, condemn=condemn, drop=drop, operation=mending.OPERATION)
+
+    def _give_up(
+        self, store: Store, erasures: list[tuple[bytes, bytes]], bad: frozenset[str], missing: AbstractSet[bytes]
+    ) -> None:
+        """Take damaged packs out of the store, and out of the log if nothing that is missing should be in them.
+
+        The others stay on record: so the check names them, and their objects, until somebody brings them back.
+        """
+        spent = frozenset(
+            name
+            for name in bad
+            if all(identity not in missing for _segment, identity, _location in mending.listed(store, name))
+        )
+        if spent:
+            with store.transaction() as transaction:
+                self._record(store, transaction, erasures, condemn=spent)
+            with store.transaction() as transaction:
+                self._record(store, transaction, erasures, drop=spent)
+        for name in sorted(bad):
+            self.quarantine.take(name)
+
+    def _look(self, store: Store, wanted: mending.Wanted, near: AbstractSet[str]) -> None:
+        """Look for what is wanted in other stores of this repository, then in files."""
+        for spare in self.spares:
+            if not wanted.lost:
+                return
+            try:
+                other = stores.Store(spare.backend, clock=self.context.clock, entropy=self.context.entropy)
+                if other.format.repository == store.format.repository:
+                    other.refresh()
+                    wanted.take_from(other)
+            except DvError as error:
+                self.context.tell(f"warning: {paths.shown(spare.backend.root)} cannot be read: {error.what}")
+        roots = list(self._roots(store))
+        known = lookalikes.of_index(indexes.load(self.place.index))
+        for each in roots:
+            lookalikes.plant(store, wanted, known, each)
+        for place in self.files:
+            if not wanted.lost:
+                return
+            found = lookalikes.find(store, wanted, place, near, self.context.progress)
+            for each in roots:
+                if wanted.lost:
+                    lookalikes.plant(store, wanted, found, each)
+
+    def _roots(self, store: Store) -> Iterator[tuple[str, ...]]:
+        """Yield what could be tracked in the worktree: everything, or what snapshots and stages at hand say."""
+        said: set[tuple[str, ...]] = {()}
+        for name, value in store.state.ref_names(""):
+            if name.startswith(("heads/", "stage/", "tags/")) and log.symbolic(value) is None:
+                try:
+                    if name.startswith("stage/"):
+                        said.add(stage.decode(store.read_object(ids.STAGE, value)).roots)
+                    else:
+                        said.add(snapshot.decode(store.read_object(ids.SNAPSHOT, value)).roots)
+                except DvError:
+                    continue
+            if len(said) > ROOTS_TRIED:
+                break
+        yield from sorted(said)
+
+
+def _is_store(directory: str) -> bool:
+    return os.path.isdir(f"{directory}/packs") and os.path.isdir(f"{directory}/log")

@@ -1,0 +1,325 @@
+"""``dv fsck --repair``: what there is an intact copy of comes back, damage is kept, and what is missing is said."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dvtool.cli import exits
+from dvtool.errors import DvError, KeyAccessError, NotFoundError, UsageError
+from dvtool.operations.repair import repair
+from dvtool.repo import Repo
+from dvtool.storage.disk import Disk
+from dvtool.testing import damage
+from dvtool.testing.faults import Fault, FaultyDisk
+from dvtool.worktree.session import Context
+from tests.corruption.conftest import look, put
+
+STORE = ("format", "repository key", "log entry", "log key", "key file", "index file", "data pack", "metadata pack")
+
+
+def mend(root, source=None, disk=None):
+    return repair(root, Context(disk=disk or Disk()), source=source)
+
+
+def everything_below(place):
+    return {path.read_bytes() for path in Path(place).rglob("*") if path.is_file() and not path.is_symlink()}
+
+
+def test_a_sound_store_stays_as_it_is(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    before = sorted(os.listdir(f"{root}/.dv/store/log"))
+    found = mend(root)
+    assert found.clean
+    assert found.repair.quarantine is None
+    assert (found.repair.restored, found.repair.rebuilt, found.repair.copied, found.repair.recovered) == ((), (), 0, 0)
+    assert sorted(os.listdir(f"{root}/.dv/store/log")) == before
+    assert not os.path.exists(f"{root}/.dv/quarantine")
+
+
+@pytest.mark.parametrize("way", damage.WHOLE)
+@pytest.mark.parametrize("kind", STORE)
+def test_any_file_comes_back_from_another_copy(sample, tmp_path, kind, way):
+    for path in sample.kinds[kind]:
+        root = sample.copy(tmp_path)
+        damage.WHOLE[way](f"{root}/{path}")
+        broken = Path(f"{root}/{path}").read_bytes() if way != "deleted" else None
+        found = mend(root, sample.root)
+        name = path.removeprefix(".dv/store/")
+        assert found.clean, (path, found)
+        assert name in found.repair.restored
+        assert Path(f"{root}/{path}").read_bytes() == Path(f"{sample.root}/{path}").read_bytes()
+        assert look(root) == sample.healthy
+        if broken is None:
+            assert found.repair.quarantine is None
+        else:
+            assert Path(f"{found.repair.quarantine}/{name}").read_bytes() == broken
+        assert mend(root).clean
+
+
+def test_a_whole_store_comes_back_but_for_one_file(sample, tmp_path):
+    """Whatever is left of a store: what it lacks is found out step by step."""
+    for kept in ("format", "keys/repo"):
+        root = sample.copy(tmp_path)
+        for directory, _below, names in os.walk(f"{root}/.dv/store"):
+            for name in names:
+                path = f"{directory}/{name}"
+                if path != f"{root}/.dv/store/{kept}":
+                    os.unlink(path)
+        assert mend(root, f"{sample.root}/.dv/store").clean
+        assert look(root) == sample.healthy
+
+
+def test_key_files_and_index_files_are_written_anew(sample, tmp_path):
+    done = 0
+    for kind in ("index file", "key file"):
+        for path in sample.kinds[kind]:
+            for way in ("flipped", "deleted"):
+                root = sample.copy(tmp_path)
+                if way == "flipped":
+                    damage.flip(f"{root}/{path}", -30)
+                else:
+                    damage.delete(f"{root}/{path}")
+                found = mend(root)
+                name = path.removeprefix(".dv/store/")
+                if kind == "key file" and name not in found.repair.rebuilt:
+                    # The keys of its packs stand nowhere else, as they do where files were merged.
+                    assert name in {problem.file for problem in found.problems}
+                    continue
+                done += 1
+                assert found.clean, (path, found)
+                assert name in found.repair.rebuilt
+                assert (name in found.repair.quarantined) == (way == "flipped")
+                assert not os.path.exists(f"{root}/{path}")
+                assert look(root) == sample.healthy
+                assert Repo.open(root).gc(grace=0).kept.files
+                assert mend(root).clean
+    assert done >= 2 * len(sample.kinds["index file"])
+
+
+def test_all_index_files_at_once(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    shutil.rmtree(f"{root}/.dv/store/index")
+    os.mkdir(f"{root}/.dv/store/index")
+    found = mend(root)
+    assert found.clean
+    assert look(root) == sample.healthy
+
+
+def test_an_index_file_of_which_a_pack_is_lost_too(sample, tmp_path):
+    """It is written anew without that pack, so that all others can be read; the files are found in the worktree."""
+    for path in sample.kinds["data pack"]:
+        root = sample.copy(tmp_path)
+        for index in sample.kinds["index file"]:
+            damage.delete(f"{root}/{index}")
+        damage.delete(f"{root}/{path}")
+        found = mend(root)
+        assert found.clean, found
+        assert look(root) == sample.healthy
+
+
+@pytest.mark.parametrize("way", [*damage.WHOLE, "flipped", "header"])
+def test_data_comes_back_from_the_worktree(sample, tmp_path, way):
+    for path in sample.kinds["data pack"]:
+        root = sample.copy(tmp_path)
+        if way == "flipped":
+            damage.flip(f"{root}/{path}", 80)
+        elif way == "header":
+            damage.flip(f"{root}/{path}", 20)
+        else:
+            damage.WHOLE[way](f"{root}/{path}")
+        found = mend(root)
+        assert found.clean, (path, found)
+        assert found.repair.recovered + found.repair.copied > 0
+        assert not os.path.exists(f"{root}/{path}")
+        assert look(root) == sample.healthy
+
+
+def test_what_is_sound_in_a_damaged_pack_is_moved(sample, tmp_path):
+    """Without the worktree's files: all but the frame that was hit."""
+    moved = 0
+    for path in sample.kinds["data pack"]:
+        root = sample.copy(tmp_path)
+        shutil.rmtree(f"{root}/data")
+        damage.flip(f"{root}/{path}", 80)
+        before = {each.path for each in Repo.open(root).ls("HEAD", recursive=True)}
+        found = mend(root)
+        moved += found.repair.copied
+        if found.clean:
+            continue  # what was hit is the content of .dvignore, which is still there
+        assert len(found.objects) == 1
+        assert path.removeprefix(".dv/store/") in {problem.file for problem in found.problems}
+        assert {each.path for each in Repo.open(root).ls("HEAD", recursive=True)} == before
+        # A later source has the rest; the pack itself, or the content.
+        again = mend(root, sample.root)
+        assert again.clean
+        assert Repo.open(root).gc(grace=0).kept.files
+    assert moved
+
+
+def test_directories_come_back_from_the_worktree(sample, tmp_path):
+    """Trees of the newest snapshot follow from the files; older ones and snapshots do not, and are named."""
+    recovered = 0
+    for path in sample.kinds["metadata pack"]:
+        root = sample.copy(tmp_path)
+        damage.delete(f"{root}/{path}")
+        found = mend(root)
+        recovered += found.repair.recovered
+        if not found.clean:
+            assert path.removeprefix(".dv/store/") in {problem.file for problem in found.problems}
+            assert mend(root, sample.root).clean
+            assert look(root) == sample.healthy
+    assert recovered
+
+
+def test_files_from_anywhere(sample, tmp_path):
+    """A directory of plain files, under other names than theirs."""
+    aside = tmp_path / "aside"
+    shutil.copytree(f"{sample.root}/data", aside / "renamed" / "below", symlinks=True)
+    for path in sample.kinds["data pack"]:
+        root = sample.copy(tmp_path)
+        shutil.rmtree(f"{root}/data")
+        damage.delete(f"{root}/{path}")
+        assert mend(root, str(aside)).clean
+        for name in ("a.txt", "long.bin", "late.txt"):
+            Repo.open(root).restore([f"{root}/data/{name}"])
+            assert Path(f"{root}/data/{name}").read_bytes() == Path(f"{sample.root}/data/{name}").read_bytes()
+
+
+def test_changed_files_are_not_taken_for_what_is_lost(sample, tmp_path):
+    for path in sample.kinds["data pack"]:
+        root = sample.copy(tmp_path)
+        for directory, _below, names in os.walk(f"{root}/data"):
+            for name in names:
+                if not os.path.islink(f"{directory}/{name}"):
+                    put(f"{directory}/{name}", b"something else")
+        damage.delete(f"{root}/{path}")
+        found = mend(root)
+        if found.clean:
+            continue  # it held the link alone
+        assert found.repair.recovered <= 1
+        assert path.removeprefix(".dv/store/") in {problem.file for problem in found.problems}
+
+
+def test_entries_of_another_course_of_events_are_not_taken(sample, tmp_path):
+    """A copy that went its own way has entries of the same numbers, sealed with the same key."""
+    root = sample.copy(tmp_path)
+    other = f"{tmp_path}/other"
+    shutil.copytree(sample.root, other, symlinks=True)
+    newest = max(os.listdir(f"{root}/.dv/store/log"))
+    for place, word in ((root, b"here"), (other, b"there")):
+        os.unlink(f"{place}/.dv/store/log/{newest}")
+        os.unlink(f"{place}/.dv/cache/head")
+        put(f"{place}/data/staged.txt", word)
+        repo = Repo.open(place)
+        repo.add([f"{place}/data"])
+        repo.commit("another way")
+    entries = sorted(os.listdir(f"{root}/.dv/store/log"))
+    assert entries == sorted(os.listdir(f"{other}/.dv/store/log"))
+    os.unlink(f"{root}/.dv/store/log/{entries[-2]}")
+    found = mend(root, other)
+    assert not found.clean
+    assert found.repair.restored == ()
+
+
+def test_the_end_of_the_log_comes_back(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    for name in sorted(os.listdir(f"{root}/.dv/store/log"))[-2:]:
+        os.unlink(f"{root}/.dv/store/log/{name}")
+    assert not mend(root).clean
+    found = mend(root, sample.root)
+    assert found.clean
+    assert len(found.repair.restored) == 2
+    assert look(root) == sample.healthy
+
+
+def test_strays_are_moved_aside(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    strays = ["packs/readme", "index/x", "keys/old key", "log/0", f"keys/{'0' * 32}"]
+    for name in strays:
+        put(f"{root}/.dv/store/{name}", b"not ours")
+    os.mkdir(f"{root}/.dv/store/packs/more")
+    found = mend(root)
+    assert found.clean
+    assert set(found.repair.quarantined) == {*strays, "packs/more"}
+    assert Path(f"{found.repair.quarantine}/packs/readme").read_bytes() == b"not ours"
+
+
+def test_wrong_calls(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    with pytest.raises(NotFoundError):
+        mend(root, f"{tmp_path}/nowhere")
+    with pytest.raises(UsageError):
+        mend(root, f"{root}/data/a.txt")
+    for itself in (root, f"{root}/.dv/store"):
+        with pytest.raises(UsageError):
+            mend(root, itself)
+    os.unlink(f"{root}/.dv/store/keys/repo")
+    with pytest.raises(KeyAccessError):
+        mend(root)
+    with pytest.raises(KeyAccessError):
+        mend(root, str(tmp_path))
+
+
+def test_a_copy_of_another_repository_gives_nothing(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    put(f"{tmp_path}/other/data/a.txt", b"x")
+    Repo.init(f"{tmp_path}/other").add([f"{tmp_path}/other/data"])
+    for kind in STORE:
+        for path in sample.kinds[kind]:
+            shutil.rmtree(root)
+            root = sample.copy(tmp_path)
+            os.unlink(f"{root}/{path}")
+            try:
+                found = mend(root, f"{tmp_path}/other")
+            except KeyAccessError:
+                continue
+            assert path.removeprefix(".dv/store/") not in found.repair.restored
+
+
+def stop_everywhere(sample, tmp_path, fault, stride, offset):
+    """Stop a repair at its k-th call of the disk; the next one gets through, and no damaged byte is ever lost."""
+
+    def prepare():
+        root = sample.copy(tmp_path)
+        damage.delete(f"{root}/{sample.kinds['index file'][0]}")
+        damage.flip(f"{root}/{sample.kinds['index file'][1]}", -30)
+        for path in sample.kinds["data pack"]:
+            damage.flip(f"{root}/{path}", 80)
+        put(f"{root}/.dv/store/packs/stray", b"not ours")
+        return root
+
+    root = prepare()
+    counting = FaultyDisk(fault, 10**9)
+    assert mend(root, disk=counting).clean
+    stopped = 0
+    for k in range(offset, counting.calls, stride):
+        root = prepare()
+        damaged = [f"{root}/{path}" for path in (*sample.kinds["data pack"], sample.kinds["index file"][1])]
+        kept = {Path(path).read_bytes() for path in damaged}
+        refusal = None
+        try:
+            mend(root, disk=FaultyDisk(fault, k))
+        except DvError as error:
+            refusal = error
+        if refusal is not None:
+            stopped += 1
+            assert exits.code_of(refusal) == 30, (k, repr(refusal))
+        assert kept <= everything_below(f"{root}/.dv"), k
+        found = mend(root)
+        assert found.clean, (k, found)
+        assert kept <= everything_below(f"{root}/.dv/quarantine"), k
+        assert look(root) == sample.healthy, k
+    return stopped
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_a_repair_that_is_stopped_can_be_begun_again(sample, tmp_path, fault):
+    assert stop_everywhere(sample, tmp_path, fault, stride=11, offset=fault.value % 11)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("fault", Fault)
+def test_a_repair_that_is_stopped_anywhere_can_be_begun_again(sample, tmp_path, fault):
+    assert stop_everywhere(sample, tmp_path, fault, stride=1, offset=0)

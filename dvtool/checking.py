@@ -72,7 +72,8 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     ``quarantine`` is the directory that holds the files which were damaged, ``quarantined`` their names in the store;
     it is None when there were none.  ``restored`` were taken by name from another copy of the store, ``rebuilt`` are
     key files and index files that were written anew, ``copied`` counts the sound objects of damaged packs, and
-    ``recovered`` the lost ones that were found elsewhere.
+    ``recovered`` the lost ones that were found elsewhere.  ``given_up`` are entries of the log that the store goes on
+    without, ``unnamed`` the snapshots that lost their names with them.
     """
 
     quarantine: str | None
@@ -81,6 +82,8 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     rebuilt: tuple[str, ...]
     copied: int
     recovered: int
+    given_up: tuple[str, ...]
+    unnamed: tuple[str, ...]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -357,14 +357,20 @@ class Repo:
         return fsck.fsck(path, context or Context(), quick=quick, max_bytes=max_bytes)
 
     @staticmethod
-    def repair(path: str = ".", context: Context | None = None, *, source: str | None = None) -> Report:
+    def repair(
+        path: str = ".",
+        context: Context | None = None,
+        *,
+        source: str | None = None,
+        give_up_entries: bool = False,
+    ) -> Report:
         """Mend the store of the repository that holds ``path`` as far as intact copies are found, and check it again.
 
         See :func:`dvtool.operations.repair.repair`.
         """
         from dvtool.operations import repair
 
-        return repair.repair(path, context or Context(), source=source)
+        return repair.repair(path, context or Context(), source=source, give_up_entries=give_up_entries)
 
     def gc(self, *, dry_run: bool = False, grace: int | None = None, retention: int | None = None) -> GcResult:
         """Collect garbage; times in seconds, 14 and 90 days by default; see :func:`dvtool.operations.gc.gc`."""

@@ -65,7 +65,8 @@ class Links:
         self._contents: dict[bytes, str] = {}
         self._below: dict[bytes, list[tuple[str, bytes]]] = {}
         self._hits: dict[bytes, list[tuple[str, str]]] = {}
-        self._roots: dict[bytes, bytes] = {}
+        self.roots: dict[bytes, bytes] = {}
+        """The snapshots and stages that were met, and their trees."""
         self.broken: dict[bytes, Broken] = {}
         self.snapshots = 0
 
@@ -98,7 +99,7 @@ class Links:
         """Return, by path, (snapshot or stage, reason) of each in which it is damaged; the root is ``""``."""
         found: dict[str, list[tuple[bytes, str]]] = {}
         memo: dict[bytes, list[tuple[str, str]]] = {}
-        for identity, root in self._roots.items():
+        for identity, root in self.roots.items():
             for path, why in self._damage_below(root, memo):
                 found.setdefault(path, []).append((identity, why))
         return {path: sorted(found[path]) for path in sorted(found)}
@@ -111,7 +112,7 @@ class Links:
             data = self._source.read_object(kind, identity)
             if kind == ids.STAGE:
                 staged = stage.decode(data)
-                self._roots[identity] = staged.tree
+                self.roots[identity] = staged.tree
                 self._tree(staged.tree)
                 yield from staged.merging
                 return
@@ -120,7 +121,7 @@ class Links:
             self._break("snapshot", identity, error)
             return
         self.snapshots += 1
-        self._roots[identity] = recorded.root
+        self.roots[identity] = recorded.root
         self._tree(recorded.root)
         for name, content, size in recorded.settings:
             why = self._chunk(content, size)

@@ -13,19 +13,27 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.checking import Check, Repair
-from dvtool.errors import ConflictError, DvError, KeyAccessError, NotFoundError, StorageError, UsageError
-from dvtool.formats import log, pack, snapshot, stage, storeformat
+from dvtool.errors import (
+    ConflictError,
+    DvError,
+    IntegrityError,
+    KeyAccessError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
+from dvtool.formats import index, log, pack, snapshot, stage, storeformat
 from dvtool.history.describe import rfc3339
 from dvtool.history.links import Links
 from dvtool.storage.local import LocalBackend
-from dvtool.store import checkpoints, collecting, keys, mending, scrub
+from dvtool.store import checkpoints, collecting, keys, mending, restoring, scrub
 from dvtool.store import store as stores
 from dvtool.store.log import Log
 from dvtool.worktree import index as indexes
 from dvtool.worktree import layout, locking, lookalikes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
     from dvtool.checking import Report
@@ -41,7 +49,7 @@ ROOTS_TRIED: Final = 16
 """Sets of tracked roots for which trees are made of the files that were found."""
 
 
-def repair(directory: str, context: Context, *, source: str | None = None) -> Report:
+def repair(directory: str, context: Context, *, source: str | None = None, give_up_entries: bool = False) -> Report:
     """Mend the store of the repository that holds a directory, and check it again.
 
     Args:
@@ -49,16 +57,19 @@ def repair(directory: str, context: Context, *, source: str | None = None) -> Re
         context: where to report.
         source: a directory to take intact copies from: a backup or another copy of the store, another repository with
             the same key, or plain files.
+        give_up_entries: go on without entries of the log that are lost. What they alone did to branches, tags and
+            stages is lost with them; the data that they added are not.
 
     Raises:
         NotFoundError: when there is no repository, no store in it, or no such source.
         UsageError: when the source is no directory, or this store itself.
         KeyAccessError: when the key is missing or wrong, and the source does not have it.
+        ConflictError: when entries are to be given up in a store that knows of an erasure.
         StorageError: when the disk refuses; what was damaged is then still at its place or in the quarantine.
     """
     place = layout.find(directory)
     with locking.WorktreeLock(place.lock, wait=context.wait, tell=context.tell):
-        return _Repair(place, context, source).run()
+        return _Repair(place, context, source).run(give_up_entries=give_up_entries)
 
 
 class _Repair:
@@ -69,13 +80,15 @@ class _Repair:
         beside = os.path.dirname(store)
         self.backend = LocalBackend(store, os.path.join(beside, "tmp"), entropy=context.entropy, disk=context.disk)
         when = rfc3339(context.clock.now()).replace(":", "").replace("-", "")
-        self.quarantine = mending.Quarantine(self.backend, f"{beside}/{DIRECTORY}/{when}", context.disk)
-        self.spares: list[mending.Spare] = []
+        self.quarantine = restoring.Quarantine(self.backend, f"{beside}/{DIRECTORY}/{when}", context.disk)
+        self.spares: list[restoring.Spare] = []
         self.files = [place.root]
         if source is not None:
             self._take_source(source)
-        self.restorer = mending.Restorer(self.backend, self.spares, self.quarantine, context.clock, context.entropy)
+        self.restorer = restoring.Restorer(self.backend, self.spares, self.quarantine, context.clock, context.entropy)
         self.rebuilt: list[str] = []
+        self.given_up: list[str] = []
+        self.unnamed: list[bytes] = []
         self.copied = self.recovered = 0
 
     def _take_source(self, source: str) -> None:
@@ -99,13 +112,16 @@ class _Repair:
         if store:
             entropy = self.context.entropy
             self.spares.append(
-                mending.Spare(LocalBackend(store, os.path.join(os.path.dirname(store), "tmp"), entropy=entropy))
+                restoring.Spare(LocalBackend(store, os.path.join(os.path.dirname(store), "tmp"), entropy=entropy))
             )
 
-    def run(self) -> Report:
+    def run(self, *, give_up_entries: bool) -> Report:
         """Mend what can be mended and return what is left, with what was done."""
         self._whole_files()
+        if give_up_entries:
+            self._entries()
         self._segments()
+        self._tables()
         self._whole_files()
         check = Check(self.place, self.context)
         report = check.run(quick=False)
@@ -124,6 +140,8 @@ class _Repair:
             rebuilt=tuple(sorted(self.rebuilt)),
             copied=self.copied,
             recovered=self.recovered,
+            given_up=tuple(sorted(self.given_up)),
+            unnamed=tuple(sorted(identity.hex() for identity in self.unnamed)),
         )
         return msgspec.structs.replace(report, repair=done)
 
@@ -152,6 +170,37 @@ class _Repair:
             if not self.restorer.restore(wanted) and not further:
                 return
 
+    def _entries(self) -> None:
+        """Go on without entries of the log that are lost: a checkpoint says what is known, stubs stand in their places.
+
+        The checkpoint comes first. Who meets a stub looks for one behind it.
+        """
+        context = self.context
+        store = stores.Store(self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk)
+        try:
+            store.refresh()
+            opens = True
+        except (IntegrityError, NotFoundError):
+            opens = False
+        lost = [log.file_name(number) for number in store.log.bridge()]
+        for name in lost:
+            self.quarantine.keep(name)
+        if not opens:
+            adopted = mending.adoptable(store)
+            here = f"worktrees/{self.place.read_worktree().id}"
+
+            def add(state: State) -> list[log.Action]:
+                head: list[log.Action] = []
+                if state.ref(here) is None:
+                    head = [log.MoveRef(name=here, old=None, new=log.to_symbolic("heads/main"))]
+                return [*adopted, *head]
+
+            self._name(store, add)
+            self.unnamed = _snapshots_of(store, adopted)
+        for name in lost:
+            self.backend.replace(name, log.STUB)
+        self.given_up += lost
+
     def _segments(self) -> None:
         """Write key files and index files anew that are damaged or missing, and have the log name them."""
         try:
@@ -171,7 +220,12 @@ class _Repair:
             store = stores.Store(
                 self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk, instead=rebuilt.instead
             )
-            self._name(store, rebuilt.left)
+
+            def condemn(state: State) -> list[log.Action]:
+                doomed = tuple(sorted(name for name in rebuilt.left if not state.is_doomed(name)))
+                return [log.Condemn(names=doomed)] if doomed else []
+
+            self._name(store, condemn)
         except StorageError:
             raise
         except DvError as error:
@@ -181,18 +235,34 @@ class _Repair:
             self.quarantine.take(name)
         self.rebuilt += rebuilt.left
 
-    def _name(self, store: Store, left: list[str]) -> None:
-        """Append a checkpoint that names the new segments, and condemns the old files.
+    def _tables(self) -> None:
+        """Write a checkpoint anew whose tables are lost: what they said follows from the entries before."""
+        context = self.context
+        try:
+            store = stores.Store(self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk)
+        except DvError:
+            return
+        try:
+            store.refresh().read_tables()
+        except (IntegrityError, NotFoundError):
+            try:
+                store.log.replay()
+                self._name(store, lambda _state: [])
+            except StorageError:
+                raise
+            except DvError as error:
+                context.tell(f"warning: the tables of the log could not be made anew: {error.what}")
+                return
+            self.rebuilt.append(log.file_name(store.refresh().number))
+
+    def _name(self, store: Store, more: Callable[[State], list[log.Action]]) -> None:
+        """Append a checkpoint that names the segments there are now, and does ``more``.
 
         Raises:
             ConflictError: when an erasure is under way, or others write all the time.
         """
-
-        def condemn(state: State) -> list[log.Action]:
-            return [log.Condemn(names=tuple(sorted(name for name in left if not state.is_doomed(name))))]
-
         for _attempt in range(ATTEMPTS):
-            if checkpoints.write(store, operation=mending.OPERATION, more=condemn):
+            if checkpoints.write(store, operation=mending.OPERATION, more=more):
                 return
         raise ConflictError("others write all the time", next="run it again when fewer are at work")
 
@@ -312,6 +382,22 @@ class _Repair:
             if len(said) > ROOTS_TRIED:
                 break
         yield from sorted(said)
+
+
+def _snapshots_of(store: Store, adopted: list[log.AddPacks]) -> list[bytes]:
+    """Return the newest snapshots that adopted files hold and that no ref leads to."""
+    names = {action.index for action in adopted}
+    found: dict[bytes, tuple[bytes, ...]] = {}
+    for segment in store.segments.live():
+        if segment.description.index in names:
+            for record in segment.index.records():
+                identity, location = index.unpack(record)
+                if location.flags & pack.KIND_MASK == ids.SNAPSHOT:
+                    found[identity] = snapshot.decode(store.read_object(ids.SNAPSHOT, identity)).parents
+    links = Links(store)
+    links.follow()
+    known = {parent for parents in found.values() for parent in parents} | set(links.roots)
+    return [identity for identity in found if identity not in known]
 
 
 def _is_store(directory: str) -> bool:

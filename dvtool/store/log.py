@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import (
+    ConflictError,
     DvError,
     ExistsError,
     FormatError,
@@ -177,6 +178,71 @@ class Log:
                 except DvError as error:
                     yield name, error.what
             before = blob
+
+    def replay(self) -> State:
+        """Fold every entry from the first one on, without the tables of any checkpoint, and go on from there.
+
+        That is the same state, and takes longer. A checkpoint spares the time, and has to be written anew where its
+        tables are lost.
+
+        Raises:
+            IntegrityError: when an entry is missing or damaged, or an erasure took some away.
+        """
+        state = State(self._table_reader(), replaying=True)
+        while (blob := self._read(state.number + 1)) is not None:
+            if log.is_stub(blob):
+                raise IntegrityError(
+                    "the log does not begin at its beginning any more",
+                    where=log.file_name(state.number + 1),
+                    why="an erasure took entries away",
+                )
+            entry, label = self._open(state.number + 1, blob)
+            state.apply(entry, log.chain(blob), label)
+        self._refuse_gap(state.number, thorough=True)
+        self._state = state
+        return state
+
+    def bridge(self) -> list[int]:
+        """Fold all entries that can be opened, pass over the others, and go on from there; return the others' numbers.
+
+        What those alone did to refs is lost by it, and the files that they add are named by nothing. It is the way on
+        where the log cannot be folded, and nobody has another copy of what it lacks.
+
+        Raises:
+            ConflictError: when the log knows of an erasure: what it lacks may have been taken away on purpose.
+            IntegrityError: when entries that follow each other do not hang together.
+        """
+        last = max((int(name, 16) for name in self._backend.names("log") if _is_number(name)), default=0)
+        lost: list[int] = []
+        opened: list[tuple[log.Entry, bytes, bytes]] = []
+        begun = False
+        for number in range(last, 0, -1):
+            blob = self._read(number)
+            if blob is not None and log.is_stub(blob):
+                continue
+            try:
+                entry, label = self._open(number, blob or b"")
+            except DvError:
+                lost.append(number)
+                continue
+            if not begun:
+                opened.append((entry, log.chain(blob or b""), label))
+                begun = any(isinstance(action, log.Checkpoint) for action in entry.actions)
+        state = State(self._table_reader())
+        for entry, head, label in reversed(opened):
+            if entry.number != state.number + 1:
+                state.number, state.head = entry.number - 1, entry.previous
+            state.apply(entry, head, label)
+        if state.erasures.items():
+            raise ConflictError(
+                "entries of the log are lost, and there was an erasure in this store",
+                why="what is missing may have been taken away on purpose",
+                next="take a copy of the store that has followed the erasure",
+            )
+        if last and state.number != last:
+            state.number, state.head = last, log.chain(log.STUB)
+        self._state = state
+        return sorted(lost)
 
     def accepts(self, number: int, blob: bytes) -> bool:
         """Return whether a file from another copy of the store can stand as entry ``number`` here.

@@ -79,9 +79,14 @@ class Overlay:
 class State:
     """A store at one entry of its log."""
 
-    def __init__(self, reader: TableReader) -> None:
-        """Start before the first entry."""
+    def __init__(self, reader: TableReader, *, replaying: bool = False) -> None:
+        """Start before the first entry.
+
+        With ``replaying`` all entries follow, and what a checkpoint says of the entries before it is passed over: its
+        tables may be lost.
+        """
         self._reader = reader
+        self._replaying = replaying
         self.number = 0
         self.head = bytes(32)
         self.time = 0
@@ -127,6 +132,15 @@ class State:
     def ref_names(self, prefix: str) -> list[tuple[str, bytes]]:
         """Return (name, value) of the refs that begin with ``prefix``, sorted."""
         return [(name.decode(), value) for name, value in self.refs.items(prefix.encode())]
+
+    def read_tables(self) -> None:
+        """Read all tables to their end.
+
+        Raises:
+            IntegrityError: when one is damaged or missing.
+        """
+        for name in log.TABLES:
+            getattr(self, name).items()
 
     def apply(self, entry: log.Entry, head: bytes, label: bytes) -> None:
         """Fold one entry in.
@@ -186,7 +200,10 @@ class State:
                 if action.locator:
                     self.locators.set(action.erasure, msgspec.msgpack.encode((action.locator, action.wraps)))
             case log.Checkpoint():
-                self._load(action)
+                if self._replaying:
+                    self.segments = list(action.segments)
+                else:
+                    self._load(action)
                 self._condemn(action.condemn, entry.time)
 
     def _drop(self, names: tuple[str, ...]) -> None:

@@ -95,3 +95,19 @@ def test_repair_from_a_backup(data):
     assert done.text.splitlines()[-1] == "no damage found"
     assert data("fsck", "--json").json["repair"] is None
     assert "nothing that could be mended" in data("fsck", "--repair").text
+
+
+def test_a_lost_entry_of_the_log_is_given_up_when_that_is_said(data):
+    data.write("data/a.txt", "changed")
+    snapshot = data.commit("two")
+    last = max((data.root / ".dv/store/log").iterdir())
+    damage.truncate(str(last), 100)
+    assert data("status", "--json", code=20).error["kind"] == "integrity"
+    assert "--give-up-entries" in data("fsck", "--repair", code=20).text
+    data("fsck", "--give-up-entries", code=2)
+    text = data("fsck", "--repair", "--give-up-entries").text
+    assert f"log/{last.name}: given up" in text
+    assert f"dv branch NAME {snapshot[:12]}" in text
+    data("branch", "back", snapshot[:12])
+    assert data("log", "back", "--json").json[0]["snapshot"] == snapshot
+    assert data("status", "--json").json["branch"] == "main"

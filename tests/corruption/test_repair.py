@@ -1,5 +1,6 @@
 """``dv fsck --repair``: what there is an intact copy of comes back, damage is kept, and what is missing is said."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 
 from dvtool.cli import exits
 from dvtool.errors import DvError, KeyAccessError, NotFoundError, UsageError
+from dvtool.formats import log
 from dvtool.operations.repair import repair
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
+from dvtool.store import checkpoints
 from dvtool.testing import damage
 from dvtool.testing.faults import Fault, FaultyDisk
 from dvtool.worktree.session import Context
@@ -187,6 +190,35 @@ def test_files_from_anywhere(sample, tmp_path):
             assert Path(f"{root}/data/{name}").read_bytes() == Path(f"{sample.root}/data/{name}").read_bytes()
 
 
+def test_tables_of_the_log_follow_from_its_entries(tmp_path):
+    """The newest checkpoint names tables in a pack; without that nothing opens, although all data are there."""
+    root = f"{tmp_path}/repo"
+    os.makedirs(root)
+    put(f"{root}/data/a.txt", b"a")
+    repo = Repo.init(root)
+    repo.add([f"{root}/data"])
+    repo.commit("one")
+    put(f"{root}/data/a.txt", b"b")
+    repo.commit("two", everything=True)
+    for number in range(log.INLINE_LIMIT + 10):
+        repo.create_tag(f"t{number:04}")
+    before = set(os.listdir(f"{root}/.dv/store/packs"))
+    store = repo.workspace.session.store
+    store.maintain()
+    checkpoints.write(store)
+    assert store.refresh().refs.table.root
+    healthy = look(root)
+    for name in set(os.listdir(f"{root}/.dv/store/packs")) - before:
+        os.unlink(f"{root}/.dv/store/packs/{name}")
+    with pytest.raises(DvError):
+        look(root)
+    found = mend(root)
+    assert found.clean
+    assert any(name.startswith("log/") for name in found.repair.rebuilt)
+    assert look(root) == healthy
+    assert mend(root).clean
+
+
 def test_changed_files_are_not_taken_for_what_is_lost(sample, tmp_path):
     for path in sample.kinds["data pack"]:
         root = sample.copy(tmp_path)
@@ -232,6 +264,83 @@ def test_the_end_of_the_log_comes_back(sample, tmp_path):
     assert found.clean
     assert len(found.repair.restored) == 2
     assert look(root) == sample.healthy
+
+
+def restart(root, source=None):
+    return repair(root, Context(), source=source, give_up_entries=True)
+
+
+def test_any_entry_of_the_log_can_be_given_up(sample, tmp_path):
+    """The last resort: the store opens again, all data are there, and what lost its name is told."""
+    unnamed = 0
+    for way in ("flipped", "deleted"):
+        for path in sample.kinds["log entry"]:
+            root = sample.copy(tmp_path)
+            if way == "flipped":
+                damage.flip(f"{root}/{path}", -3)
+            else:
+                damage.delete(f"{root}/{path}")
+            plain = mend(root)
+            name = path.removeprefix(".dv/store/")
+            if way == "deleted" and plain.clean:
+                assert path == max(sample.kinds["log entry"])  # nobody can tell that there was one more
+                continue
+            assert not plain.clean
+            found = restart(root)
+            if way == "deleted" and not found.clean:
+                assert path == max(sample.kinds["log entry"])
+                assert not found.repair.given_up
+                os.unlink(f"{root}/.dv/cache/head")  # which remembers it; dv says so
+                found = restart(root)
+            assert found.clean, (path, found)
+            if path != max(sample.kinds["log entry"]) or way == "flipped":
+                assert found.repair.given_up == (name,)
+            repo = Repo.open(root)
+            for identity in found.repair.unnamed:
+                unnamed += 1
+                repo.create_branch(f"back-{identity[:8]}", identity)
+            snapshots = {item.snapshot for branch in repo.branches() for item in repo.log(branch.name)}
+            assert len(snapshots) == 4, path
+            repo.add([f"{root}/data"])
+            repo.commit("on top", allow_empty=True)
+            assert mend(root).clean
+            assert Repo.open(root).gc(grace=0).kept.files
+    assert unnamed
+
+
+def test_several_entries_are_given_up_at_once(sample, tmp_path):
+    for some in (slice(0, 3), slice(2, 20, 2), slice(-4, None), slice(0, None)):
+        root = sample.copy(tmp_path)
+        lost = sample.kinds["log entry"][some]
+        for path in lost:
+            damage.zero(f"{root}/{path}")
+        found = restart(root)
+        assert found.clean, (some, found)
+        assert len(found.repair.given_up) == len(lost)
+        repo = Repo.open(root)
+        for identity in found.repair.unnamed:
+            repo.create_branch(f"back-{identity[:8]}", identity)
+        for branch in repo.branches():
+            for item in repo.log(branch.name):
+                assert repo.ls(item.snapshot, recursive=True)
+        assert mend(root).clean
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_giving_up_an_entry_can_be_stopped_and_begun_again(sample, tmp_path, fault):
+    entries = sample.kinds["log entry"]
+    for chosen in (entries[3], entries[-2]):
+        root = sample.copy(tmp_path)
+        damage.zero(f"{root}/{chosen}")
+        counting = FaultyDisk(fault, 10**9)
+        assert repair(root, Context(disk=counting), give_up_entries=True).clean
+        for k in range(0, counting.calls, 2):
+            root = sample.copy(tmp_path)
+            damage.zero(f"{root}/{chosen}")
+            with contextlib.suppress(DvError):
+                repair(root, Context(disk=FaultyDisk(fault, k)), give_up_entries=True)
+            assert restart(root).clean, (chosen, k)
+            assert len(Repo.open(root).log()) == 4
 
 
 def test_strays_are_moved_aside(sample, tmp_path):

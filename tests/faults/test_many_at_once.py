@@ -32,6 +32,51 @@ for number in range(rounds):
     print("branch", f"{name}-at-{number}", snapshot, flush=True)
 """
 
+PATIENT = """
+import sys
+from pathlib import Path
+from dvtool.errors import DvError
+from dvtool.repo import Repo
+
+def until_done(act):
+    for attempt in range(200):
+        try:
+            return act(Repo.open(root))
+        except DvError as error:
+            print("refused", error.what, flush=True)
+    raise SystemExit("refused again and again")
+
+root, name, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+for number in range(rounds):
+    Path(root, "data").mkdir(exist_ok=True)
+    Path(root, "data", f"{name}-{number}").write_bytes(f"{name} {number}".encode() * 100)
+    Path(root, "data", f"given-up").write_bytes(f"{name} gives up {number}".encode() * 2000)
+    until_done(lambda repo: repo.add(["data"]))
+    until_done(lambda repo: repo.remove(["data/given-up"], force=True))
+    Path(root, "data", f"shared-{number % 3}").write_bytes(f"shared {number % 3}".encode() * 3000)
+    snapshot = until_done(lambda repo: repo.commit(f"{name} {number}", everything=True)).snapshot
+    print("commit", snapshot, flush=True)
+    until_done(lambda repo: repo.create_branch(f"{name}-at-{number}"))
+    print("branch", f"{name}-at-{number}", snapshot, flush=True)
+"""
+
+COLLECTOR = """
+import sys, time
+from dvtool.errors import DvError
+from dvtool.repo import Repo
+
+root, grace, stop = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+from pathlib import Path
+deleted = 0
+while not Path(stop).exists():
+    try:
+        found = Repo.open(root).gc(grace=grace, retention=0)
+        deleted += found.deleted.files
+    except DvError as error:
+        print("refused", error.what, flush=True)
+print("deleted", deleted, flush=True)
+"""
+
 HOLDER = """
 import sys
 from dvtool.workspace import Workspace
@@ -94,6 +139,50 @@ def test_no_acknowledged_commit_is_lost(tmp_path):
 def test_no_acknowledged_commit_is_lost_across_checkpoints(tmp_path):
     state = write_together(tmp_path, writers=4, rounds=40)
     assert state.checkpoint > 64
+
+
+def collect_together(place, writers, collectors, rounds, grace):
+    """Writers that try again when refused, collectors that never rest; whatever was acknowledged is there."""
+    repo = start(f"{place}/main")
+    for number in range(writers):
+        repo.add_worktree(f"{place}/w{number}", new_branch=f"b{number}")
+    gatherers = [python(COLLECTOR, f"{place}/main", str(grace), f"{place}/stop") for _number in range(collectors)]
+    processes = [python(PATIENT, f"{place}/w{number}", f"n{number}", str(rounds)) for number in range(writers)]
+    told = []
+    for process in processes:
+        out, _err = process.communicate(timeout=500)
+        assert process.returncode == 0, out[-2000:]
+        told += [line.split() for line in out.splitlines()]
+    Path(f"{place}/stop").touch()
+    deleted = 0
+    for process in gatherers:
+        out, _err = process.communicate(timeout=120)
+        assert process.returncode == 0
+        deleted += int(out.split()[-1])
+    found = audit(Repo.open(f"{place}/main").workspace.session.store)
+    said = [line for line in told if line[0] != "refused"]
+    assert len(said) == 2 * writers * rounds
+    for what, *rest in said:
+        if what == "commit":
+            assert bytes.fromhex(rest[0]) in found.snapshots
+        else:
+            assert found.refs[f"heads/{rest[0]}"] == bytes.fromhex(rest[1])
+    for number in range(writers):
+        mine = Repo.open(f"{place}/w{number}")
+        assert len(mine.log()) == rounds + 1
+        assert mine.status().clean
+    assert Repo.fsck(f"{place}/main").clean
+    return deleted
+
+
+def test_no_acknowledged_commit_is_lost_beside_collectors(tmp_path):
+    assert collect_together(tmp_path, writers=2, collectors=1, rounds=3, grace=1) >= 0
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("grace", [0, 1])
+def test_eight_processes_add_commit_branch_and_collect(tmp_path, grace):
+    assert collect_together(tmp_path, writers=6, collectors=2, rounds=20, grace=grace) > 0
 
 
 def test_a_second_command_in_one_worktree_waits(tmp_path):

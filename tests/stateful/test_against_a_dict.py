@@ -4,6 +4,7 @@ The model keeps three trees (worktree, stage, HEAD) as ``{path: (content, execut
 contents that were ever stored; a command may refuse only where the model says that something would be lost.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -14,11 +15,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dvtool.errors import ChecksFailedError, ConflictError, ExistsError, NotFoundError
+from dvtool.errors import ChecksFailedError, ConflictError, DvError, ExistsError, NotFoundError
 from dvtool.operations import gc
 from dvtool.repo import Repo
 from dvtool.store import checkpoints
 from dvtool.testing.audit import audit
+from dvtool.testing.faults import Fault, FaultyDisk
+from dvtool.worktree.session import Context
 
 PATHS = ["data/a", "data/b", "data/c", "data/d/a", "data/d/b", "data/d/e/a", "data/ä ö"]
 KEEP = "data/keep"
@@ -70,6 +73,7 @@ class Machine(RuleBasedStateMachine):
         self.parents: dict[str, tuple[str, ...]] = {first: ()}
         self.tips = {"main": first}
         self.branch = "main"
+        self.marks = 0
         self.states: dict[int, tuple[dict[str, str], str, Tree]] = {}
 
     def teardown(self):
@@ -361,7 +365,105 @@ class Machine(RuleBasedStateMachine):
         self.work[goal] = self.work.pop(source)
         self.stage[goal] = self.stage.pop(source)
 
+    # ---------------------------------------------------------------------------------- there and back again
+
+    @rule(top=anything)
+    def drop_and_get(self, top):
+        tracked = only(self.stage, top)
+        try:
+            self.repo.drop([top])
+        except NotFoundError:
+            assert not tracked
+            return
+        except ConflictError:
+            assert any(self.work.get(path) != value for path, value in tracked.items()) or tracked != only(
+                self.work, top
+            )
+            return
+        assert not tracked.keys() & self.seen().keys()
+        assert not tracked.keys() & set(self.repo.status().unstaged.removed)
+        self.repo.get([top])
+        self.work.update(tracked)
+
+    @rule(name=branches)
+    def another_worktree(self, name):
+        place = f"{self.root}-other"
+        if name not in self.tips:
+            with pytest.raises(NotFoundError):
+                self.repo.add_worktree(place, name)
+            return
+        self.repo.add_worktree(place, self.tips[name])
+        other = Repo.open(place)
+        assert other.status().clean
+        assert {path.path: path.size for path in other.ls("HEAD", recursive=True) if path.kind != "dir"} == {
+            path: len(data) for path, (data, _mode) in self.trees[self.tips[name]].items()
+        }
+        self.repo.remove_worktree(place)
+        assert not os.path.lexists(f"{place}/data")
+        shutil.rmtree(place, ignore_errors=True)
+
+    @rule(name=branches)
+    def tag(self, name):
+        if name in self.tips:
+            self.marks += 1  # undo may bring an earlier one back
+            mark = f"mark-{self.marks}"
+            self.repo.create_tag(mark, name)
+            assert (mark, self.tips[name]) in [(item.name, item.snapshot) for item in self.repo.tags()]
+            self.repo.delete_tag(mark)
+
     # ---------------------------------------------------------------------------------- mishaps and upkeep
+
+    @rule(
+        act=st.sampled_from(["add", "commit", "checkout", "restore", "unstage", "collect"]),
+        call=st.integers(0, 60),
+        top=anything,
+        name=branches,
+    )
+    def stopped(self, act, call, top, name):
+        """A command whose disk refuses everything from some call on; then again, on a disk that works."""
+        doomed = Repo.open(self.root, Context(disk=FaultyDisk(Fault.READ_ONLY, call)))
+        acts = {
+            "add": lambda: doomed.add([top]),
+            "commit": lambda: doomed.commit("message", everything=True),
+            "checkout": lambda: doomed.checkout(name),
+            "restore": lambda: doomed.restore([top]),
+            "unstage": lambda: doomed.restore([top], staged=True),
+            "collect": lambda: doomed.gc(grace=0),
+        }
+        with contextlib.suppress(DvError):
+            acts[act]()
+        self.repo = Repo.open(self.root)
+        tip = next(item.snapshot for item in self.repo.branches() if item.name == self.branch)
+        head = self.repo.status().branch
+        if tip != self.tips[self.branch]:
+            assert act == "commit"
+            self.take("data")
+            self.trees[tip] = dict(self.stage)
+            self.parents[tip] = (self.tips[self.branch],)
+            self.tips[self.branch] = tip
+        again = {
+            "add": lambda: self.add(top),
+            "commit": lambda: self.commit(everything=True),
+            "checkout": lambda: self.finish_checkout(name, head),
+            "restore": lambda: self.restore(top, force=False),
+            "unstage": lambda: self.unstage(top),
+            "collect": lambda: self.collect(0),
+        }
+        again[act]()
+
+    def finish_checkout(self, name, head):
+        """Go on with a switch of branches that was stopped: HEAD has moved, or files have, or nothing has."""
+        if head == self.branch:
+            self.checkout(name, force=False)
+            return
+        before, target = self.head, self.trees[self.tips[name]]
+        self.repo.checkout(name)
+        self.branch = name
+        for tree in (self.work, self.stage):
+            for path in differing(before, target):
+                tree.pop(path, None)
+                if path in target:
+                    tree[path] = target[path]
 
     @rule()
     def reopen(self):

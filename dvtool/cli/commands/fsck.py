@@ -41,6 +41,11 @@ SHOWN = 40
     type=click.Path(),
     help="With --repair: take intact copies from DIR as well, a backup of the store, another repository, or files.",
 )
+@click.option(
+    "--give-up-entries",
+    is_flag=True,
+    help="With --repair: go on without entries of the log that are lost. What they did to branches is lost with them.",
+)
 @shared.json_option
 @click.pass_obj
 def fsck_command(
@@ -51,6 +56,7 @@ def fsck_command(
     max_bytes: int | None,
     repair: bool,
     source: str | None,
+    give_up_entries: bool,
     json: bool,
 ) -> int:
     """Check that the store holds what it should. It changes nothing unless --repair is given.
@@ -67,11 +73,11 @@ def fsck_command(
         raise click.UsageError("--quick and --full exclude each other")
     if repair and (quick or max_bytes is not None):
         raise click.UsageError("--repair checks everything: leave out --quick and --max-bytes")
-    if source is not None and not repair:
-        raise click.UsageError("--from goes with --repair")
+    if (source is not None or give_up_entries) and not repair:
+        raise click.UsageError("--from and --give-up-entries go with --repair")
     context = opening.context(settings)
     if repair:
-        found = Repo.repair(settings.directory, context, source=source)
+        found = Repo.repair(settings.directory, context, source=source, give_up_entries=give_up_entries)
     else:
         found = Repo.fsck(settings.directory, context, quick=quick, max_bytes=max_bytes)
     if json:
@@ -92,7 +98,11 @@ def _show_repair(done: Repair) -> None:
         output.say(f"{output.quantity(done.recovered, 'lost object')} found elsewhere and stored again")
     if done.quarantine is not None:
         output.say(f"{output.quantity(len(done.quarantined), 'damaged file')} kept in {output.quoted(done.quarantine)}")
-    if not (done.restored or done.rebuilt or done.copied or done.recovered or done.quarantined):
+    for name in done.given_up:
+        output.say(f"  {name}: given up", colour="removed")
+    for identity in done.unnamed:
+        output.say(f"snapshot {identity[:12]} has lost its name: bring it back with 'dv branch NAME {identity[:12]}'")
+    if not (done.restored or done.rebuilt or done.copied or done.recovered or done.quarantined or done.given_up):
         output.say("there was nothing that could be mended")
 
 
@@ -123,6 +133,11 @@ def _show(found: Report) -> None:
     if found.clean:
         output.say("no damage found")
     elif found.repair is not None:
+        if any(problem.file.startswith("log/") for problem in found.problems):
+            output.say(
+                "if there is no other copy of those log entries, --give-up-entries goes on without them",
+                colour="removed",
+            )
         output.say(
             "this is still missing or damaged; run it again with --from DIR when there is another copy, "
             "what lies elsewhere comes out all the same",

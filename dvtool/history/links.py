@@ -55,7 +55,7 @@ class Links:
     """One walk over everything that the refs of a store reach, each object once."""
 
     def __init__(self, store: Store, lost: AbstractSet[bytes] = frozenset()) -> None:
-        """Prepare a walk; ``lost`` are ids whose frames are known to be damaged."""
+        """Prepare a walk; ``lost`` are ids of which a copy is known to be damaged."""
         self.missing: set[bytes] = set()
         """Ids of the objects and chunks that could not be read, or are not in the store; inner nodes among them."""
         self._store = store
@@ -199,7 +199,7 @@ class Links:
         return f"{len(bad):,} of its {len(reasons):,} chunks: {bad[0]}" if bad else ""
 
     def _chunk(self, identity: bytes, length: int) -> str:
-        if identity in self._lost:
+        if identity in self._lost and not self._is_read(identity):
             self.missing.add(identity)
             return "its content is damaged or gone"
         try:
@@ -212,6 +212,14 @@ class Links:
         if found[1].flags & pack.KIND_MASK != ids.CHUNK or found[1].raw != length:
             return "its content is not what its directory says"
         return ""
+
+    def _is_read(self, identity: bytes) -> bool:
+        """Return whether a chunk of which a copy is damaged can be read all the same, from another pack."""
+        try:
+            self._store.read_object(ids.CHUNK, identity)
+        except DvError:
+            return False
+        return True
 
     def _break(self, kind: str, identity: bytes, error: DvError) -> None:
         self.broken[identity] = Broken(kind=kind, id=identity, why=error.what)

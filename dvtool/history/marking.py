@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BATCH: Final = 262144
 """Chunks that are looked up together; as many again are remembered as met, to pass over them at once."""
 _ANY: Final = 0
+_SOUND, _DOOMED, _LOST = range(3)
 _NO_FILES: Final = frozenset({*tree.LONG, DIRECTORY, tree.ERASED})
 _STEP: Final = ids.ID_SIZE
 
@@ -58,7 +59,7 @@ class Marks:
     """Which records of a store's index files are needed, as far as the roots given to :meth:`follow` lead.
 
     Where several packs hold the same object, one of them is marked: one that is neither condemned nor dropped, if there
-    is such a pack.
+    is such a pack, and else one that is there.
     """
 
     def __init__(self, store: Store, progress: Progress) -> None:
@@ -74,9 +75,7 @@ class Marks:
         self._bits = [bytearray((len(segment.index) + 7) // 8) for segment in self.segments]
         self._condemned = dict(self.state.condemned.items(b"packs/"))
         self._lost = [self._lost_packs(segment) for segment in self.segments]
-        self._doomed = [
-            self._doomed_packs(segment) | lost for segment, lost in zip(self.segments, self._lost, strict=True)
-        ]
+        self._ranks = [self._ranked(at, segment) for at, segment in enumerate(self.segments)]
         self._wanted: set[bytes] = set()
         self._recent: set[bytes] = set()
         self._strict = True
@@ -85,9 +84,11 @@ class Marks:
         self.unsafe = 0
         """How many of the objects met lie in no pack but condemned ones."""
 
-    def _doomed_packs(self, segment: Segment) -> frozenset[int]:
+    def _ranked(self, number: int, segment: Segment) -> dict[int, int]:
+        """Return how much copies in the packs at these places count, where they are not sound: less is better."""
         packs = segment.index.directory.packs
-        return frozenset(at for at, entry in enumerate(packs) if self.state.is_doomed(pack.file_name(entry.name)))
+        ranks = {at: _DOOMED for at, each in enumerate(packs) if self.state.is_doomed(pack.file_name(each.name))}
+        return ranks | dict.fromkeys(self._lost[number], _LOST)
 
     def _lost_packs(self, segment: Segment) -> frozenset[int]:
         """Return the places of packs that are missing, or have another size than recorded: no copy to count on."""
@@ -119,19 +120,22 @@ class Marks:
                 found = self._mark(kind, identity)
                 if found is None:
                     continue
+                segment, location = found
                 self.objects += 1
                 if not self.objects % 1024:
                     self._progress.advance(files=self.objects, size=0)
-                pending += self._leads_to(found, identity)
+                found_kind = location.flags & pack.KIND_MASK
+                # The very copy that is marked: if it is damaged, a sound one in another pack must not go.
+                data = segment.read(found_kind, identity, location, self._store.hasher)
+                pending += self._leads_to(found_kind, identity, data)
                 if len(self._wanted) >= BATCH:
                     self._look_up()
             self._look_up()
         finally:
             self._progress.finish()
 
-    def _leads_to(self, kind: int, identity: bytes) -> Iterator[tuple[int, bytes]]:
+    def _leads_to(self, kind: int, identity: bytes, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (kind, id) of what an object names, except chunks, which are noted to be looked up."""
-        data = self._store.read_object(kind, identity)
         if kind == ids.TREE:
             yield from self._tree(data)
         elif kind == ids.MANIFEST:
@@ -181,30 +185,28 @@ class Marks:
                 chunks.add(identity)
         self._want(chunks)
 
-    def _mark(self, kind: int, identity: bytes) -> int | None:
-        """Mark an object and return its kind, or None when it was marked before, or is passed over."""
-        home: tuple[int, int] | None = None
-        flags = 0
-        doomed = False
+    def _mark(self, kind: int, identity: bytes) -> tuple[Segment, Location] | None:
+        """Mark an object and return where the copy lies, or None when it was marked before, or is passed over."""
+        home: tuple[int, int, Location] | None = None
+        rank = _LOST + 1
         for number, segment in enumerate(self.segments):
             for at, location in segment.index.all(identity):
-                if home is None or (doomed and location.pack not in self._doomed[number]):
-                    home, flags = (number, at), location.flags & pack.KIND_MASK
-                    doomed = location.pack in self._doomed[number]
-            if home is not None and not doomed:
+                if (each := self._ranks[number].get(location.pack, _SOUND)) < rank:
+                    home, rank = (number, at, location), each
+            if rank == _SOUND:
                 break
         if home is None:
             self._miss(identity, ids.KIND_NAMES.get(kind, "object"))
             return None
-        if kind not in {_ANY, flags}:
+        number, at, location = home
+        if kind not in {_ANY, location.flags & pack.KIND_MASK}:
             raise IntegrityError(f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be")
-        number, at = home
         bits = self._bits[number]
         if bits[at >> 3] & (1 << (at & 7)):
             return None
         bits[at >> 3] |= 1 << (at & 7)
-        self.unsafe += doomed
-        return flags
+        self.unsafe += rank > _SOUND
+        return self.segments[number], location
 
     def _want(self, chunks: set[bytes]) -> None:
         """Note chunks; most of a directory that changed a little were met with its earlier versions."""
@@ -218,18 +220,16 @@ class Marks:
     def _look_up(self) -> None:
         """Mark the chunks that were noted: in sound packs if they are there, else in condemned ones."""
         left = self._wanted
-        for number in range(len(self.segments)):
-            if left:
-                left = left - self._sweep(number, left, doomed=False)
-        for number, doomed in enumerate(self._doomed):
-            if left and doomed:
-                left = left - self._sweep(number, left, doomed=True)
+        for rank in (_SOUND, _DOOMED, _LOST):
+            for number in range(len(self.segments)):
+                if left and (rank == _SOUND or rank in self._ranks[number].values()):
+                    left = left - self._sweep(number, left, rank)
         for identity in sorted(left)[:1]:
             self._miss(identity, ids.KIND_NAMES[ids.CHUNK])
         self._wanted = set()
 
-    def _sweep(self, number: int, wanted: set[bytes], *, doomed: bool) -> set[bytes]:
-        """Mark the chunks that one index file lists, in packs that are doomed or not, and return their ids."""
+    def _sweep(self, number: int, wanted: set[bytes], rank: int) -> set[bytes]:
+        """Mark the chunks that one index file lists in packs of this rank, and return their ids."""
         reader = self.segments[number].index
         marked: set[bytes] = set()
         found: Iterator[tuple[bytes, int, Location]]
@@ -238,15 +238,16 @@ class Marks:
         else:
             found = _records_among(reader, wanted)
         bits = self._bits[number]
+        ranks = self._ranks[number]
         for identity, at, location in found:
-            if (location.pack in self._doomed[number]) is not doomed or identity in marked:
+            if ranks.get(location.pack, _SOUND) != rank or identity in marked:
                 continue
             if location.flags & pack.KIND_MASK != ids.CHUNK:
                 raise IntegrityError(f"object {identity.hex()[:16]} is not the chunk it should be")
             marked.add(identity)
             if not bits[at >> 3] & (1 << (at & 7)):
                 bits[at >> 3] |= 1 << (at & 7)
-                self.unsafe += doomed
+                self.unsafe += rank > _SOUND
         return marked
 
     def _miss(self, identity: bytes, kind: str) -> None:

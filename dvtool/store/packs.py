@@ -17,7 +17,7 @@ import msgspec
 
 from dvtool import digest, ids
 from dvtool.crypto import KEY_SIZE, TAG_SIZE, Sealer
-from dvtool.errors import DvError, FormatError, IntegrityError, StorageError
+from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import index, pack
 from dvtool.storage.disk import ALIGNMENT, temporary_name
 from dvtool.store.compression import Compressor, decompress
@@ -244,6 +244,15 @@ def _nothing_to_wait_for() -> None:
     """Stand for the wait of a pack that is not finished."""
 
 
+def missing(file: str) -> IntegrityError:
+    """Return what is said of a pack that is gone."""
+    return IntegrityError(
+        f"pack {file.removeprefix('packs/')[:16]} is missing",
+        where=file,
+        next="restore it from a backup or another copy of the store",
+    )
+
+
 class PackReader:
     """Reads frames of one pack, by location."""
 
@@ -272,8 +281,19 @@ class PackReader:
         Raises:
             IntegrityError: when the frame is damaged, missing or not what its footer says.
         """
-        sealed = self._backend.read(self.file, location.offset, location.stored)
-        return self.open(identity, location, sealed)
+        return self.open(identity, location, self.sealed(location.offset, location.stored))
+
+    def sealed(self, offset: int, length: int) -> bytes:
+        """Return bytes as they lie in the pack.
+
+        Raises:
+            IntegrityError: when the pack went since it was opened.
+            StorageError: when the disk refuses.
+        """
+        try:
+            return self._backend.read(self.file, offset, length)
+        except NotFoundError:
+            raise missing(self.file) from None
 
     def open(self, identity: bytes, location: index.Location, sealed: bytes | memoryview) -> bytes:
         """Return the content of a frame whose sealed bytes have been read."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dvtool import ids
 from dvtool.errors import DvError, FormatError, IntegrityError, KeyAccessError, NotFoundError, StorageError
 from dvtool.formats import index, pack
 from dvtool.store import keys
-from dvtool.store.packs import PackReader
+from dvtool.store.packs import PackReader, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dvtool.digest import IdHasher
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from dvtool.storage.backend import Backend
 
 RESTORE: Final = "restore the file from a backup or another copy of the store"
+_FAILED: Final = (IntegrityError, NotFoundError, StorageError)
+"""What keeps one copy of an object from being read, and leaves the others as they are."""
 
 
 class Segment:
@@ -81,6 +84,16 @@ class Segment:
             raise IntegrityError(error.what, where=where, why=error.why, next=error.next or RESTORE) from None
         if location is None:
             return None
+        self._require_bounds(location)
+        return location
+
+    def copies(self, identity: bytes) -> Iterator[Location]:
+        """Yield where each copy of ``identity`` lies; raises as :meth:`find`."""
+        for _number, location in self.index.all(identity):
+            self._require_bounds(location)
+            yield location
+
+    def _require_bounds(self, location: Location) -> None:
         packs = self.index.directory.packs
         if (
             location.pack >= len(packs)
@@ -89,7 +102,18 @@ class Segment:
             or location.offset + location.stored > packs[location.pack].size
         ):
             raise IntegrityError("an index file points outside its packs", where=self.description.index, next=RESTORE)
-        return location
+
+    def read(self, kind: int, identity: bytes, location: Location, hasher: IdHasher) -> bytes:
+        """Return the bytes of one copy of an object, verified.
+
+        Raises:
+            IntegrityError: when this copy is missing or damaged.
+        """
+        reader = self.pack(location.pack)
+        data = reader.read(identity, location)
+        if hasher.id(kind, data) != identity:
+            raise wrong(kind, identity, reader.file)
+        return data
 
     def pack(self, position: int) -> PackReader:
         """Return a reader of the pack at ``position`` of the index file's list.
@@ -109,13 +133,19 @@ class Segment:
             try:
                 reader = PackReader(self._backend, entry, key, self._store)
             except NotFoundError:
-                raise IntegrityError(
-                    f"pack {entry.name.hex()[:16]} is missing",
-                    where=pack.file_name(entry.name),
-                    next="restore it from a backup or another copy of the store",
-                ) from None
+                raise missing(pack.file_name(entry.name)) from None
             self._packs[position] = reader
         return reader
+
+
+def wrong(kind: int, identity: bytes, file: str) -> IntegrityError:
+    """Return what is said of an object whose bytes, as they lie in a pack, have another id."""
+    return IntegrityError(
+        f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} holds something else",
+        where=f"{file}, object {identity.hex()[:16]}",
+        why="its bytes do not have the id under which they are stored",
+        next="restore the pack from a backup or another copy of the store",
+    )
 
 
 class SegmentObjects:
@@ -134,15 +164,9 @@ class SegmentObjects:
         """Return an object, verified.
 
         Raises:
-            IntegrityError: when it is missing or damaged.
+            IntegrityError: when it is missing, or no copy of it is sound.
         """
-        found = self._segments.find(identity)
-        if found is None or found[1].flags & pack.KIND_MASK != kind:
-            raise IntegrityError("a table of the log is missing", where=identity.hex()[:16], next=RESTORE)
-        data = found[0].pack(found[1].pack).read(identity, found[1])
-        if self._hasher.id(kind, data) != identity:
-            raise IntegrityError("a table of the log is damaged", where=identity.hex()[:16], next=RESTORE)
-        return data
+        return self._segments.read(kind, identity, self._hasher)
 
 
 class Segments:
@@ -204,6 +228,58 @@ class Segments:
                 if location.pack < len(packs) and pack.file_name(packs[location.pack].name) not in without:
                     return True
         return False
+
+    def locate(self, kind: int, identity: bytes) -> tuple[Segment, index.Location]:
+        """Return where the newest copy of an object lies.
+
+        Raises:
+            IntegrityError: when no index file lists it, or the newest that does lists it as another kind.
+        """
+        found = self.find(identity)
+        if found is None:
+            raise IntegrityError(
+                f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} is missing from the store",
+                next="restore the missing files of the store from a backup or another copy",
+            )
+        if found[1].flags & pack.KIND_MASK != kind:
+            raise IntegrityError(f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be")
+        return found
+
+    def copies(self, identity: bytes) -> Iterator[tuple[Segment, index.Location]]:
+        """Yield where each copy of ``identity`` lies, newest index file first; damaged index files are passed over."""
+        for segment in self._live:
+            try:
+                for location in segment.copies(identity):
+                    yield segment, location
+            except IntegrityError:
+                continue
+
+    def read(self, kind: int, identity: bytes, hasher: IdHasher) -> bytes:
+        """Return the bytes of an object, verified: of its newest copy, or of any other when that one is damaged.
+
+        Raises:
+            IntegrityError, StorageError: what is wrong with the newest copy, when there is no sound one.
+        """
+        try:
+            segment, location = self.locate(kind, identity)
+            return segment.read(kind, identity, location, hasher)
+        except _FAILED as error:
+            return self.read_another(kind, identity, hasher, error)
+
+    def read_another(self, kind: int, identity: bytes, hasher: IdHasher, failed: DvError) -> bytes:
+        """Return the bytes of any sound copy of an object, verified.
+
+        Raises:
+            DvError: ``failed``, which the newest copy raised, when there is none.
+        """
+        for segment, location in self.copies(identity):
+            if location.flags & pack.KIND_MASK != kind:
+                continue
+            try:
+                return segment.read(kind, identity, location, hasher)
+            except _FAILED:
+                continue
+        raise failed
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to find at all."""

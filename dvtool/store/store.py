@@ -14,12 +14,12 @@ from dvtool.store import checkpoints, keys
 from dvtool.store.chunker import Chunker
 from dvtool.store.log import Log
 from dvtool.store.packs import PackWriter
-from dvtool.store.segments import SegmentObjects, Segments
+from dvtool.store.segments import SegmentObjects, Segments, wrong
 from dvtool.store.tables import Tables
 from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dvtool.effects import Clock, Entropy
     from dvtool.formats.index import Location
@@ -130,43 +130,31 @@ class Store:
         return name if self._sound[name] else None
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:
-        """Return where an object lies.
-
-        Raises:
-            IntegrityError: when no index file lists it, or lists it as another kind.
-        """
+        """Return where the newest copy of an object lies; raises as :meth:`Segments.locate`."""
         _ = self.state
-        found = self.segments.find(identity)
-        if found is None:
-            raise IntegrityError(
-                f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} is missing from the store",
-                next="restore the missing files of the store from a backup or another copy",
-            )
-        if found[1].flags & pack.KIND_MASK != kind:
-            raise IntegrityError(f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be")
-        return found
+        return self.segments.locate(kind, identity)
 
-    def pack_of(self, identity: bytes) -> tuple[str, int]:
-        """Return the file that holds a chunk, and the size that it must have in bytes.
+    def packs_of(self, identity: bytes) -> Iterator[tuple[str, int]]:
+        """Yield the files that hold a chunk, newest first, and the size that each must have in bytes.
 
         Raises:
             IntegrityError: when no index file lists the chunk.
         """
-        segment, location = self.locate(ids.CHUNK, identity)
-        entry = segment.index.directory.packs[location.pack]
-        return pack.file_name(entry.name), entry.size
+        newest = self.locate(ids.CHUNK, identity)
+        yield _file(*newest)
+        for copy in self.segments.copies(identity):
+            if copy != newest and copy[1].flags & pack.KIND_MASK == ids.CHUNK:
+                yield _file(*copy)
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
-        """Return the bytes of an object, verified.
+        """Return the bytes of an object, verified: of its newest copy, or of any other when that one is damaged.
 
         Raises:
             IntegrityError: when it is missing, damaged, of another kind, or its bytes have another id.
+            StorageError: when the disk refuses, and there is no other copy.
         """
-        segment, location = self.locate(kind, identity)
-        data = segment.pack(location.pack).read(identity, location)
-        if self.hasher.id(kind, data) != identity:
-            raise self._wrong(kind, identity)
-        return data
+        _ = self.state
+        return self.segments.read(kind, identity, self.hasher)
 
     def snapshots_with(self, prefix: str) -> list[bytes]:
         """Return the ids of all stored snapshots that begin with the hex digits ``prefix``, sorted."""
@@ -198,6 +186,22 @@ class Store:
         """Return a new, empty transaction."""
         return Transaction(self, claims)
 
+    def drift(self) -> int | None:
+        """Return by how much this machine's clock is ahead of that of the place, in microseconds.
+
+        None where the place has no clock.  It is asked by writing a small file, which goes again.
+
+        Raises:
+            StorageError: when the place refuses.
+        """
+        name = f"acks/clock-{self.entropy.bytes(8).hex()}"
+        self.backend.create(name, b"")
+        try:
+            written = self.backend.modified(name)
+        finally:
+            self.backend.delete(name)
+        return self.clock.now() - written if written else None
+
     def maintain(self) -> None:
         """Write a checkpoint when one is due; a failure leaves the store as it is and the next command tries again."""
         try:
@@ -206,12 +210,11 @@ class Store:
         except (StorageError, ConflictError):
             return  # what the command did is recorded; the checkpoint is the next command's affair
 
-    def _wrong(self, kind: int, identity: bytes) -> IntegrityError:
-        return IntegrityError(
-            f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} holds something else",
-            why="its bytes do not have the id under which they are stored",
-            next="restore the pack from a backup or another copy of the store",
-        )
+
+def _file(segment: Segment, location: Location) -> tuple[str, int]:
+    """Return the file of the pack that holds a frame, and its size."""
+    entry = segment.index.directory.packs[location.pack]
+    return pack.file_name(entry.name), entry.size
 
 
 class FrameReader:
@@ -223,7 +226,13 @@ class FrameReader:
         self._windows: dict[str, tuple[int, memoryview]] = {}
 
     def chunk(self, identity: bytes) -> bytes:
-        """Return a chunk, verified; raises as :meth:`Store.read_object`."""
+        """Return a chunk, verified, from any sound copy; raises as :meth:`Store.read_object`."""
+        try:
+            return self._read(identity)
+        except (IntegrityError, NotFoundError, StorageError) as error:
+            return self._store.segments.read_another(ids.CHUNK, identity, self._store.hasher, error)
+
+    def _read(self, identity: bytes) -> bytes:
         segment, location = self._store.locate(ids.CHUNK, identity)
         reader = segment.pack(location.pack)
         start, window = self._windows.get(reader.file, (0, _NO_WINDOW))
@@ -232,12 +241,12 @@ class FrameReader:
             if reader.file not in self._windows and len(self._windows) >= WINDOWS:
                 del self._windows[next(iter(self._windows))]
             wanted = max(WINDOW, location.stored)
-            window = memoryview(self._store.backend.read(reader.file, location.offset, wanted))
+            window = memoryview(reader.sealed(location.offset, wanted))
             self._windows[reader.file] = (location.offset, window)
             at = 0
         data = reader.open(identity, location, window[at : at + location.stored])
         if self._store.hasher.id(ids.CHUNK, data) != identity:
-            raise self._store._wrong(ids.CHUNK, identity)  # noqa: SLF001 - one error, said in one place
+            raise wrong(ids.CHUNK, identity, reader.file)
         return data
 
 

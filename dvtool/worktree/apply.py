@@ -92,17 +92,10 @@ def require_stored(session: Session, plan: Plan) -> None:
         if row is None or not row.size or row.kind == tree.ERASED:
             continue
         try:
-            files = [session.store.pack_of(identity) for identity in _chunks(session, row)]
+            for identity in _chunks(session, row):
+                _require_copy(session, identity, sound)
         except DvError as error:
             why = why or error.what
-            lost.append(path)
-            continue
-        for name, size in files:
-            if name not in sound:
-                sound[name] = session.store.backend.exists(name) and session.store.backend.size(name) == size
-            if not sound[name]:
-                why = why or f"{name} is missing, or has another size than recorded"
-        if not all(sound[name] for name, _size in files):
             lost.append(path)
     if lost:
         raise IntegrityError(
@@ -111,6 +104,23 @@ def require_stored(session: Session, plan: Plan) -> None:
             why=why,
             next="restore the missing packs from a backup or another copy; --force goes ahead all the same",
         )
+
+
+def _require_copy(session: Session, identity: bytes, sound: dict[str, bool]) -> None:
+    """Check that one of the packs that hold a chunk is there, whole; ``sound`` remembers which are.
+
+    Raises:
+        IntegrityError: when none of them is, or no index file lists the chunk.
+    """
+    backend = session.store.backend
+    first = ""
+    for name, size in session.store.packs_of(identity):
+        if name not in sound:
+            sound[name] = backend.exists(name) and backend.size(name) == size
+        if sound[name]:
+            return
+        first = first or name
+    raise IntegrityError(f"{first} is missing, or has another size than recorded")
 
 
 def _chunks(session: Session, row: Row) -> list[bytes]:

@@ -49,7 +49,7 @@ class Workspace:
         self.session = session
         self._held: set[str] = set()
         session.held_by_git = self.held_by_git
-        self._reliance: Reliance | None = None
+        self._reliance = Reliance(session.store, session.context.progress)
 
     @classmethod
     def open(cls, path: str, context: Context) -> Workspace:
@@ -94,8 +94,6 @@ class Workspace:
         Raises:
             NotFoundError: when one was collected as garbage, or is being collected.
         """
-        if self._reliance is None:
-            self._reliance = Reliance(self.session.store, self.session.context.progress)
         self._reliance.name(identities)
         self._reliance.check(self.session.state)
 
@@ -442,6 +440,8 @@ class Workspace:
     def changing(self) -> Iterator[None]:
         """Hold the worktree's lock, with the newest state of the store, and finish what a crash kept from ``dv.lock``.
 
+        What is written meanwhile is built on HEAD's snapshot, and refused if that is no longer kept.
+
         Raises:
             ConflictError: when another command holds the lock for too long, or something that is no file stands where
                 dv keeps one of its own in the worktree.
@@ -456,7 +456,11 @@ class Workspace:
                 session.context.tell("dv.lock was behind HEAD, since a command was stopped: it is written now")
             else:
                 self._note_lock()
-            yield
+            self._reliance.stand_on(session.head_ref, session.head().snapshot)
+            try:
+                yield
+            finally:
+                self._reliance.stand_on(session.head_ref, None)
 
     def _require_own_files(self) -> None:
         """Find what stands where dv would read or write a file of its own, before anything is changed.

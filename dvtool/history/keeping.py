@@ -29,6 +29,8 @@ class Reliance:
         self._store = store
         self._progress = progress
         self._named: set[bytes] = set()
+        self._base: tuple[str, bytes] | None = None
+        self._parents: dict[bytes, tuple[bytes, ...]] = {}
         self._checked = -1
         store.log.checks.append(self.check)
 
@@ -36,6 +38,15 @@ class Reliance:
         """Note the snapshots and stages that what is written next may refer to, in the place of those before."""
         self._named = set(identities)
         self._checked = -1
+
+    def stand_on(self, ref: str, identity: bytes | None) -> None:
+        """Note the snapshot that a ref leads to now, on which everything is built that is written next.
+
+        It is kept while the ref leads there; should another process move the ref meanwhile, it is checked like those
+        that are named.  None takes the note back; names that were given before are forgotten.
+        """
+        self._base = (ref, identity) if identity is not None else None
+        self.name(())
 
     def check(self, state: State) -> None:
         """Check that all of them are kept, with everything that they lead to.
@@ -45,20 +56,34 @@ class Reliance:
         Raises:
             NotFoundError: when one was collected as garbage, or is being collected.
         """
-        if not self._named or self._checked == state.number:
+        if self._checked == state.number:
             return
-        if state.condemned.items(b"packs/") or state.dropped.items(b"packs/"):
-            left = sorted(self._named - self._reached(state))
-            self._named.difference_update(left)  # refused, they are not in the way of what is written later
-            for identity in left:
+        wanted = self._named | self._moved(state)
+        if wanted and (state.condemned.has(b"packs/") or state.dropped.has(b"packs/")):
+            left = wanted - self._reached(state, wanted)
+            named = self._named & left
+            self._named -= left  # refused, they are not in the way of what is written later
+            for identity in sorted(left):
                 self._require(identity)
-            self._named.update(left)
+            self._named |= named
         self._checked = state.number
 
-    def _reached(self, state: State) -> set[bytes]:
-        """Return those of the named ids that a ref names, or a snapshot that a ref leads to."""
+    def _moved(self, state: State) -> set[bytes]:
+        """Return what this command stands on, if the ref no longer leads there."""
+        if self._base is None:
+            return set()
+        ref, identity = self._base
+        value = state.ref(ref)
+        target = log.symbolic(value)
+        return set() if identity == (state.ref(target) if target is not None else value) else {identity}
+
+    def _reached(self, state: State, wanted: set[bytes]) -> set[bytes]:
+        """Return those of the ids that a ref names, or a snapshot that a ref leads to.
+
+        A long history is walked only as far as it has to be, and read once in the life of a process.
+        """
         values = {value for _name, value in state.ref_names("") if log.symbolic(value) is None}
-        left = self._named - values
+        left = wanted - values
         seen: set[bytes] = set()
         pending = list(values) if left else []
         while pending and left:
@@ -66,12 +91,15 @@ class Reliance:
             if identity in seen:
                 continue
             seen.add(identity)
-            found = self._store.segments.find(identity)
-            if found is not None and found[1].flags & pack.KIND_MASK == ids.SNAPSHOT:
-                left.discard(identity)
-                parents = snapshot.decode(self._store.read_object(ids.SNAPSHOT, identity)).parents
-                pending += [state.superseded.get(parent) or parent for parent in parents]
-        return self._named - left
+            if identity not in self._parents:
+                found = self._store.segments.find(identity)
+                if found is None or found[1].flags & pack.KIND_MASK != ids.SNAPSHOT:
+                    continue
+                recorded = snapshot.decode(self._store.read_object(ids.SNAPSHOT, identity))
+                self._parents[identity] = recorded.parents
+            left.discard(identity)
+            pending += [state.superseded.get(parent) or parent for parent in self._parents[identity]]
+        return wanted - left
 
     def _require(self, identity: bytes) -> None:
         marks = Marks(self._store, self._progress)

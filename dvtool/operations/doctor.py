@@ -133,7 +133,6 @@ def _clock() -> Check:
 def _file_system(workspace: Workspace) -> Check:
     backend = workspace.session.store.backend
     name = f"acks/doctor-{os.urandom(8).hex()}"
-    base = f"{workspace.session.layout.store()}/{name}"
     advice = "keep .dv/store on a local file system, or on one that supports hard links"
     backend.create(name, b"first")
     try:
@@ -145,9 +144,9 @@ def _file_system(workspace: Workspace) -> Check:
             kept = False
         if not kept:
             return Check(name="file system", result=FAILED, found="exclusive creation does not exclude", next=advice)
-        drift = os.stat(base).st_mtime - time.time()
     finally:
         backend.delete(name)
+    drift = -(workspace.session.store.drift() or 0) / 1e6
     if abs(drift) > 2:  # noqa: PLR2004 - seconds; the coarsest file system keeps times to two
         found = f"its clock differs from this machine's by {drift:.0f} s"
         return Check(name="file system", result=WARNING, found=found, next="synchronise the clocks")

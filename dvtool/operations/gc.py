@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
-from dvtool.formats import pack
+from dvtool.formats import codec, pack
 from dvtool.history import marking
 from dvtool.history.describe import rfc3339
 from dvtool.store import collecting
@@ -41,6 +41,8 @@ MERGE_FROM: Final = 8
 ROUNDS: Final = 4
 """Without a grace: condemn, drop the packs, drop the index and key files that listed them, and one for a lost race."""
 
+SKEW: Final = DAY * 1_000_000
+"""Microseconds by which clocks may differ before it is said, or refused."""
 ATTEMPTS: Final = 3
 """Times that marking begins again because another collection came in between."""
 
@@ -116,11 +118,19 @@ def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, reten
     if grace < 0 or retention < 0:
         raise UsageError("a time cannot be negative", next="write it as '14d', '12h' or '0'")
     session = workspace.session
+    ahead = session.store.refresh().time - session.store.clock.now()
+    if ahead > SKEW and (grace or retention):
+        session.context.tell(
+            f"warning: the newest entry of the log is {ahead // SKEW:,} days ahead of this machine's clock; "
+            "what was written under that time waits so much longer. If the clock is right, '--grace 0' waits no more"
+        )
     return collect(session.store, session.context.progress, dry_run=dry_run, grace=grace, retention=retention)
 
 
 def collect(store: Store, progress: Progress, *, dry_run: bool, grace: int, retention: int) -> GcResult:
     """Collect the garbage of one store; see :func:`gc`."""
+    if not dry_run and (grace or retention):
+        _require_clock(store)
     collector = _Collector(store, progress, grace, retention)
     plan = collector.plan(rewriting=True)
     result = collector.result(plan, dry_run=dry_run)
@@ -132,6 +142,24 @@ def collect(store: Store, progress: Progress, *, dry_run: bool, grace: int, rete
             break
         plan = collector.plan(rewriting=False)
     return result
+
+
+def _require_clock(store: Store) -> None:
+    """Refuse to tell by a wrong clock how long something has waited: others condemned it under theirs.
+
+    Where machines share a place, its clock is the one to hold this machine's against.  One that is behind only waits
+    longer; on a disk of this machine both are the same, and nobody knows better.
+
+    Raises:
+        ConflictError: when this machine's clock is more than a day ahead.
+    """
+    drift = store.drift()
+    if drift is not None and drift > SKEW:
+        raise ConflictError(
+            f"this machine's clock is {drift // SKEW:,} days ahead of the clock of the disk that holds the store",
+            why="what waits for its grace would be deleted too early",
+            next="set the machine's clock, then run 'dv gc' again; nothing was collected",
+        )
 
 
 class _Collector:
@@ -160,9 +188,9 @@ class _Collector:
         state = marks.state
         now = self.store.clock.now()
         marks.follow(marking.roots(state))
-        marks.follow(
-            marking.undoable(self.store.log.entries(state.number, whole=True), now - self.retention), strict=False
-        )
+        if self.retention:
+            entries = self.store.log.entries(state.number, whole=True)
+            marks.follow(marking.undoable(entries, now - self.retention), strict=False)
         uses = marks.packs()
         plan = _Plan(marks)
         plan.rewrite = _to_rewrite(uses) if rewriting else []
@@ -180,13 +208,21 @@ class _Collector:
 
     def _sentence(self, plan: _Plan, name: str, size: int, since: int, now: int) -> bool:
         """Note a condemned file as due or waiting, and return whether it is due."""
-        if since + self.grace <= now:
+        if self._is_over(since, now):
             plan.drop[name] = size
             return True
         plan.waiting[name] = size
         due = since + self.grace
         plan.due = due if plan.due is None else min(plan.due, due)
         return False
+
+    def _is_over(self, since: int, now: int) -> bool:
+        """Return whether the grace that began at a time is over.
+
+        A clock that is behind the log waits longer, so no entry under a time to come shortens the grace of what was
+        condemned before it.  With no grace there is nothing to wait for, whatever the clock says.
+        """
+        return not self.grace or since + self.grace <= now
 
     def _others(self, plan: _Plan, listed: set[str], now: int) -> None:
         """Decide about files that are no listed packs: condemned ones, dropped ones, and what no entry names."""
@@ -198,18 +234,18 @@ class _Collector:
             since = state.condemned.get(name.encode())
             try:
                 size = backend.size(name)
-                fresh_until = backend.modified(name) + min(self.grace, FRESH * 1_000_000)
+                modified = backend.modified(name)
             except NotFoundError:
                 continue  # another collection has just deleted it
             if state.dropped.get(name.encode()) is not None:
                 plan.leftovers[name] = size
             elif since is not None:
                 self._sentence(plan, name, size, int.from_bytes(since, "big"), now)
-            elif fresh_until <= now:
+            elif self._is_over(modified, now) or modified + FRESH * 1_000_000 <= now:
                 plan.condemn[name] = size
         for key, since in state.condemned.items():
             name = key.decode()
-            if name not in listed and not backend.exists(name) and int.from_bytes(since, "big") + self.grace <= now:
+            if name not in listed and not backend.exists(name) and self._is_over(int.from_bytes(since, "big"), now):
                 plan.drop[name] = 0  # gone already: what is left is its entry among the condemned
 
     def _names(self) -> Iterator[str]:
@@ -274,7 +310,7 @@ class _Collector:
             rewritten=_amount(use.size for use in plan.rewrite),
             condemned=_amount(condemned.values()),
             waiting=_amount(plan.waiting.values()),
-            due=rfc3339(plan.due) if plan.due is not None else None,
+            due=rfc3339(min(plan.due, codec.TIME_LIMIT - 1)) if plan.due is not None else None,
             deleted=_amount(deleted.values()),
         )
 

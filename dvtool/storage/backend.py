@@ -67,7 +67,7 @@ class Backend(Protocol):
         ...
 
     def adopt(self, path: str, name: str) -> None:
-        """Take the finished file at ``path``, made in :meth:`workspace`, as ``name``."""
+        """Take the finished file at ``path``, made in :meth:`workspace`, as ``name``, written now."""
         ...
 
     def workspace(self) -> str:

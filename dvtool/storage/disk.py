@@ -307,6 +307,10 @@ class Disk:
         """Move a file over whatever is at ``target``."""
         attempt(target, lambda: os.replace(source, target))
 
+    def touch(self, path: str) -> None:
+        """Let a file count as changed now."""
+        attempt(path, lambda: os.utime(path))
+
     def unlink(self, path: str) -> None:
         """Remove a name; nothing happens when it is not there."""
         try:

@@ -21,7 +21,7 @@ from dvtool.errors import (
 )
 from dvtool.formats import log, sealed
 from dvtool.store import keys
-from dvtool.store.state import State, TableReader, segment_of
+from dvtool.store.state import ChainError, State, TableReader, files_of, segment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +52,7 @@ class Log:
         self._keys: dict[bytes, bytes] = {}
         self._state: State | None = None
         self._hint = 0
+        self._seen = (0, b"")
         self.reader: TableReader | None = None
         self.origin = ""
         """The worktree that entries are made from."""
@@ -66,7 +67,8 @@ class Log:
         """Return the state at the head of the log, reading only what is new.
 
         Raises:
-            IntegrityError: when an entry is damaged or missing in the middle, or the chain of hashes is broken.
+            IntegrityError: when an entry is damaged or missing in the middle, the chain of hashes is broken, or the log
+                is no longer the one that was folded before.
             FormatError: when an entry is of a newer version.
         """
         if self._state is None and self._hint:
@@ -78,9 +80,12 @@ class Log:
 
     def _fold(self) -> State:
         state = self._state
-        cold = state is None and not self._hint
+        anew = state is None
+        cold = anew and not self._hint
         if state is None:
             state = self._start()
+        else:
+            self._seen = (state.number, state.head)
         while True:
             blob = self._read(state.number + 1)
             if blob is None:
@@ -98,10 +103,32 @@ class Log:
                     )
                 continue
             entry, label = opened
-            state.apply(entry, log.chain(blob), label)
+            try:
+                state.apply(entry, log.chain(blob), label)
+            except ChainError:
+                raise  # nothing was applied
+            except DvError as error:
+                self._state = None  # half of the entry was applied
+                if anew or not isinstance(error, IntegrityError):
+                    raise
+                self._hint = 0
+                return self._fold()  # what the tables of so old a checkpoint need was collected since, perhaps
         self._refuse_gap(state.number, thorough=cold)
+        if anew:
+            self._refuse_another(state)
         self._state = state
         return state
+
+    def _refuse_another(self, state: State) -> None:
+        """Refuse a log that is not the one that was folded here before."""
+        number, head = self._seen
+        if number and (state.number < number or self.is_forked(number, head)):
+            raise ChainError(
+                "the log does not hang together",
+                where=log.file_name(number),
+                why="this entry was read before and is gone, or is another now: the store was rolled back or forked",
+                next="compare with another copy of the store before you go on",
+            )
 
     def _refuse_gap(self, last: int, *, thorough: bool) -> None:
         """Refuse to take a missing entry for the end of the log.
@@ -161,6 +188,7 @@ class Log:
         """Read every entry from the first to the head and yield (file, what is wrong with it)."""
         head = self.fold().number
         before: bytes | None = None
+        doomed: set[str] = set()
         for number in range(1, head + 1):
             name = log.file_name(number)
             blob = self._read(number)
@@ -173,6 +201,10 @@ class Log:
                     entry, _label = self._open(number, blob)
                     if before is not None and entry.previous != log.chain(before):
                         yield name, "it does not name the entry before it"
+                    again = _added_again(entry, doomed)
+                    if again:
+                        more = f" and {len(again) - 1:,} more" if len(again) > 1 else ""
+                        yield name, f"it adds what was condemned or dropped before: {again[0]}{more}"
                 except _KeyGoneError:
                     blob = None
                 except DvError as error:
@@ -470,6 +502,20 @@ class Log:
         if self.reader is None:
             raise RuntimeError("the log was opened without a reader for its tables")
         return self.reader
+
+
+def _added_again(entry: log.Entry, doomed: set[str]) -> list[str]:
+    """Return the files that an entry adds although they were condemned or dropped, and note those that it gives up."""
+    found: set[str] = set()
+    for action in entry.actions:
+        match action:
+            case log.AddPacks():
+                found |= doomed.intersection(files_of(action))
+            case log.Condemn() | log.Drop():
+                doomed.update(action.names)
+            case log.Checkpoint():
+                doomed.update(action.condemn)
+    return sorted(found)
 
 
 def _is_number(name: str) -> bool:

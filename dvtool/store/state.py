@@ -36,6 +36,10 @@ class TableReader(Protocol):
 EMPTY = log.Table(count=0)
 
 
+class ChainError(IntegrityError):
+    """An entry of the log does not follow from those before it."""
+
+
 class Overlay:
     """A checkpoint's table with the changes made since."""
 
@@ -74,6 +78,13 @@ class Overlay:
                 else:
                     found[key] = value
         return sorted(found.items())
+
+    def has(self, prefix: bytes) -> bool:
+        """Return whether there is a pair whose key begins with ``prefix``, without reading all of them."""
+        if any(value is not None and key.startswith(prefix) for key, value in self.changes.items()):
+            return True
+        rows = self.reader.items(self.table, prefix) if self.table.count else ()
+        return any(key not in self.changes for key, _value in rows)
 
 
 class State:
@@ -151,10 +162,11 @@ class State:
             label: the label of the log key it is sealed under.
 
         Raises:
-            IntegrityError: when it does not follow from what was folded.
+            ChainError: when it does not follow from what was folded; nothing has changed then.
+            IntegrityError: when a table of the checkpoint cannot be read.
         """
         if self.number and (entry.number != self.number + 1 or entry.previous != self.head):
-            raise IntegrityError(
+            raise ChainError(
                 "the log does not hang together",
                 where=log.file_name(entry.number),
                 why="an entry does not name the one before it: the store was rolled back, forked or tampered with",
@@ -183,10 +195,11 @@ class State:
             case log.MoveRef():
                 self.refs.set(action.name.encode(), action.new)
             case log.AddPacks():
-                self.check_addable(action)
-                self.segments.append(segment_of(action))
-                for pack_name in action.packs:
-                    self.packs.set(pack_name, b"")
+                # No sound writer does that.  To refuse it here would close the log for every reader, for ever.
+                if all(self.dropped.get(name.encode()) is None for name in files_of(action)):
+                    self.segments.append(segment_of(action))
+                    for pack_name in action.packs:
+                        self.packs.set(pack_name, b"")
             case log.Condemn():
                 self._condemn(action.names, entry.time)
             case log.Drop():
@@ -230,8 +243,7 @@ class State:
         Raises:
             ConflictError: when one of the names was condemned or dropped.
         """
-        names = [action.keys, action.index, *(f"packs/{name.hex()}" for name in action.packs)]
-        for name in names:
+        for name in files_of(action):
             if self.is_doomed(name):
                 raise ConflictError(
                     "what this command wrote was condemned as garbage before it could be recorded",
@@ -333,6 +345,11 @@ class State:
 def segment_of(action: log.AddPacks) -> log.Segment:
     """Return the segment that an entry adds."""
     return log.Segment(keys=action.keys, index=action.index, records=action.records, packs=len(action.packs))
+
+
+def files_of(action: log.AddPacks) -> list[str]:
+    """Return the names of the files that an entry adds."""
+    return [action.keys, action.index, *(f"packs/{name.hex()}" for name in action.packs)]
 
 
 def describe_ref(name: str) -> str:

@@ -74,6 +74,11 @@ class FaultyDisk(Disk):
         self._pass(target)
         super().rename(source, target)
 
+    def touch(self, path: str) -> None:
+        """Touch, or fail; a full disk has room for a time."""
+        self._pass(path, frees=True)
+        super().touch(path)
+
     def unlink(self, path: str) -> None:
         """Unlink, or fail; a full disk can still remove."""
         self._pass(path, frees=True)

@@ -69,6 +69,12 @@ class RecordingDisk(Disk):
         step = Step(action="rename", path=self._inside(source), target=self._inside(target))
         self._do(step, lambda: super(RecordingDisk, self).rename(source, target))
 
+    def touch(self, path: str) -> None:
+        """Record nothing: a moment that is rebuilt has times of its own."""
+        self._notice()
+        super().touch(path)
+        self._seen = signatures(self.base)
+
     def unlink(self, path: str) -> None:
         """Record the end of a name."""
         if os.path.lexists(path):

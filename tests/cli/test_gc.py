@@ -2,19 +2,25 @@
 
 import os
 import shutil
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dvtool import ids
-from dvtool.errors import NotFoundError
+from dvtool.errors import ConflictError, IntegrityError, NotFoundError
 from dvtool.formats import log
+from dvtool.history.keeping import Reliance
 from dvtool.repo import Repo
+from dvtool.storage.local import LocalBackend
 from dvtool.store import checkpoints
+from dvtool.store.state import State
+from dvtool.store.store import Store
 from dvtool.testing import damage
 from dvtool.testing.audit import audit
 from dvtool.testing.effects import SteppedClock
+from dvtool.worktree import apply, staging
 from dvtool.worktree.session import Context
 
 NOTHING = {"files": 0, "bytes": 0}
@@ -55,9 +61,14 @@ def forget(dv, path, text):
     (dv.root / path).unlink()
 
 
-def at(dv, days, **options):
-    context = Context(clock=Later(days), cwd=str(dv.root))
-    return Repo.open(str(dv.root), context).gc(**options)
+def at(dv, days, *, disk=None, tell=lambda _text: None, **options):
+    """Collect under a clock that is some days on, as is that of the disk unless ``disk`` says otherwise."""
+    context = Context(clock=Later(days), cwd=str(dv.root), tell=tell)
+    ahead = Later(days if disk is None else disk).now() - time.time_ns() // 1000
+    real = LocalBackend.modified
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalBackend, "modified", lambda self, name: real(self, name) + ahead)
+        return Repo.open(str(dv.root), context).gc(**options)
 
 
 def test_nothing_to_collect(data):
@@ -153,6 +164,61 @@ def test_the_grace_is_waited_for(data):
     last = at(data, 115, retention=0)
     assert last.deleted == first.condemned
     assert len(store_files(data, "packs")) == len(files) - first.condemned.files
+
+
+def test_without_a_grace_nothing_waits_for_a_clock_that_is_behind(data):
+    forget(data, "data/x", "x" * 1000)
+    left = data.root / ".dv/store/packs" / ("12" * 32)
+    left.write_bytes(b"left behind")
+    dry = at(data, -400, grace=0, retention=0, dry_run=True)
+    files = store_files(data, "packs")
+    found = at(data, -400, grace=0, retention=0)
+    assert found.deleted == dry.deleted
+    assert found.deleted.files == len(files) - len(store_files(data, "packs")) >= 2
+    assert not left.exists()
+    assert at(data, -400, grace=0, retention=0).deleted.files == 0
+    data("fsck")
+
+
+def test_an_entry_under_a_time_to_come_shortens_no_grace(data):
+    forget(data, "data/x", "x" * 1000)
+    first = at(data, 100, retention=0)
+    assert first.condemned.files
+    told: list[str] = []
+    ahead = Repo.open(str(data.root), Context(clock=Later(500), cwd=str(data.root), tell=told.append))
+    ahead.create_tag("from-the-future")
+    assert at(data, 105, retention=0, tell=told.append).deleted.files == 0
+    [warning] = told
+    assert "395 days ahead" in warning
+    assert at(data, 115, retention=0).deleted == first.condemned
+    # What is condemned under that time waits for it, unless nothing is to wait.
+    forget(data, "data/y", "y" * 1000)
+    late = at(data, 116, retention=0)
+    assert late.condemned.files
+    waiting = at(data, 400, retention=0)
+    assert waiting.deleted.files == 0
+    assert waiting.waiting.files == late.waiting.files + late.condemned.files
+    assert at(data, 401, grace=0, retention=0, tell=told.append).deleted == waiting.waiting
+    assert len(told) == 1
+
+
+def test_a_clock_that_is_ahead_of_the_disks_is_refused(data):
+    forget(data, "data/x", "x" * 1000)
+    at(data, 100, retention=0)
+    before = store_files(data), store_files(data, "log", "acks")
+    with pytest.raises(ConflictError, match="401 days ahead"):
+        at(data, 501, disk=100, retention=0)
+    assert (store_files(data), store_files(data, "log", "acks")) == before
+    # One that is behind only waits longer; and with nothing to wait for, no clock is asked.
+    assert at(data, -300, disk=100, retention=0).deleted.files == 0
+    assert at(data, 501, disk=100, retention=0, grace=0).deleted.files
+
+
+def test_a_grace_that_ends_after_the_last_year_is_waited_for(data):
+    forget(data, "data/x", "x" * 1000)
+    last = (253_402_300_800_000_000 - 1_800_000_000_000_000) // DAY - 1
+    assert at(data, last, retention=0).condemned.files
+    assert at(data, last, retention=0).due == "9999-12-31T23:59:59.999999Z"
 
 
 def test_what_was_left_behind_by_a_killed_command_goes(data):
@@ -323,6 +389,166 @@ def test_a_reader_that_remembers_a_collected_checkpoint_starts_again(data):
     assert Repo.open(str(data.root / "../other")).workspace.session.store.log.fold().number
     assert data("status", "--json", at="../other").json["branch"] == "other"
     assert len(data("tag", "--json", at="../other").json) == 300
+
+
+def test_a_process_that_is_at_a_collected_checkpoint_folds_anew(data):
+    # It lives on, and what the tables of the checkpoint that it folded from need is gone before it asks for them.
+    store = Repo.open(str(data.root)).workspace.session.store
+    names = tuple(f"packs/{number:064x}" for number in range(300))
+    store.log.append("test", lambda _state: [log.Condemn(names=names)])
+    store.log.append("test", lambda _state: [log.Drop(names=names)])
+    assert checkpoints.write(store)
+    living = Repo.open(str(data.root))
+    living.workspace.session.store.refresh()
+    data.write("data/more", "more")
+    data.commit("more")
+    store.log.append("test", lambda _state: [log.Condemn(names=("packs/" + "ff" * 32,))])
+    store.log.append("test", lambda _state: [log.Drop(names=("packs/" + "ff" * 32,))])
+    assert checkpoints.write(store)
+    gc(data, "--grace", "0", "--retention", "0")
+    data.write("data/again", "again")
+    living.add(["data"])
+    assert living.commit("again").snapshot == data.status()["snapshot"]
+    data("fsck")
+
+
+def test_a_living_process_does_not_fold_a_log_that_was_replaced(data):
+    living = Repo.open(str(data.root)).workspace.session.store
+    living.refresh()
+    shutil.copytree(data.root / ".dv/store/log", data.root / "log")
+    data("tag", "one")
+    living.refresh()
+    shutil.rmtree(data.root / ".dv/store/log")
+    os.rename(data.root / "log", data.root / ".dv/store/log")
+    (data.root / ".dv/cache/head").unlink()
+    for number in range(3):
+        data("tag", f"other{number}")
+    for _again in range(2):
+        with pytest.raises(IntegrityError, match="hang together"):
+            living.refresh()
+
+
+def test_an_add_of_many_days_is_not_taken_for_left_behind(data):
+    store = Repo.open(str(data.root)).workspace.session.store
+    with store.transaction() as transaction:
+        chunk = transaction.put_chunk(b"slow" * 1000)
+        transaction.adopt(transaction.finish_packs())  # as workers hand theirs over
+        for path in (data.root / ".dv/tmp").iterdir():
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+        value = store.hasher.id(ids.STAGE, b"")
+        name = "stage/" + "0" * 32
+        done: list[dict[str, object]] = []
+
+        def build(state):
+            if not done:
+                done.append(gc(data, "--retention", "0"))
+            return [log.MoveRef(name=name, old=None, new=value)]
+
+        transaction.commit("add", build)
+    assert done[0]["condemned"] == NOTHING
+    assert Repo.open(str(data.root)).workspace.session.store.read_object(ids.CHUNK, chunk) == b"slow" * 1000
+
+
+def lose_head(data):
+    """Let another process move HEAD's branch away from its snapshot, which is then condemned."""
+    store = Repo.open(str(data.root)).workspace.session.store
+    head, before = (bytes.fromhex(each.snapshot) for each in Repo.open(str(data.root)).log()[:2])
+    store.log.append("test", lambda _state: [log.MoveRef(name="heads/main", old=head, new=before)])
+    assert gc(data, "--retention", "0")["condemned"]["files"]
+    return head
+
+
+@pytest.mark.parametrize("command", ["checkout -b", "add", "rm", "mv"])
+def test_what_was_built_on_a_head_that_was_lost_meanwhile_is_refused(data, monkeypatch, command):
+    data.write("data/more", "more" * 1000)
+    data.write("data/other", "other" * 1000)
+    data.commit("more")
+    data.write("data/new", "new")
+    lost: list[bytes] = []
+    module, name = (apply, "execute") if command == "checkout -b" else (staging, "stage_moves")
+    real = getattr(module, name)
+
+    def late(*arguments, **options):
+        if not lost:
+            lost.append(lose_head(data))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(module, name, late)
+    repo = Repo.open(str(data.root))
+    calls = {
+        "checkout -b": lambda: repo.checkout(new_branch="again"),
+        "add": lambda: repo.add(["data"]),
+        "rm": lambda: repo.remove(["data/more"], cached=True),
+        "mv": lambda: repo.move("data/more", "data/moved"),
+    }
+    with pytest.raises((NotFoundError, ConflictError), match=r"is not kept any more|condemned as garbage"):
+        calls[command]()
+    assert lost
+    gc(data, "--retention", "0", "--grace", "0")
+    data("fsck")
+
+
+def test_a_head_that_moved_and_is_kept_is_built_on(data, monkeypatch):
+    # The check is for what is being collected, and in nobody's way otherwise.
+    data.write("data/more", "more" * 1000)
+    data.commit("more")
+    data("tag", "kept")
+    store = Repo.open(str(data.root)).workspace.session.store
+    store.log.append("test", lambda _state: [log.Condemn(names=("packs/" + "ff" * 32,))])
+    real = apply.execute
+
+    def late(*arguments, **options):
+        head, before = (bytes.fromhex(each.snapshot) for each in Repo.open(str(data.root)).log()[:2])
+        store.log.append("test", lambda _state: [log.MoveRef(name="heads/main", old=head, new=before)])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(apply, "execute", late)
+    assert Repo.open(str(data.root)).checkout(new_branch="again").branch == "again"
+
+
+def test_a_long_history_is_read_once_however_many_entries_are_held_against_it(data, monkeypatch):
+    for number in range(20):
+        data.commit(str(number), "--allow-empty")
+    first = bytes.fromhex(Repo.open(str(data.root)).log()[-1].snapshot)
+    forget(data, "data/x", "x" * 1000)
+    assert gc(data, "--retention", "0")["condemned"]["files"]
+    reads = []
+    real = Store.read_object
+
+    def read_object(self, kind, identity):
+        reads.append(kind)
+        return real(self, kind, identity)
+
+    store = Repo.open(str(data.root)).workspace.session.store
+    monkeypatch.setattr(Store, "read_object", read_object)
+    reliance = Reliance(store, Context().progress)
+    for _number in range(10):
+        reliance.name([first])
+        reliance.check(store.refresh())
+    assert len([kind for kind in reads if kind == ids.SNAPSHOT]) == 21
+
+
+def test_what_was_added_although_it_was_condemned_is_read_named_and_saved(data, monkeypatch):
+    store = Repo.open(str(data.root)).workspace.session.store
+    with store.transaction() as transaction:
+        chunk = transaction.put_chunk(b"late" * 1000)
+        [added] = transaction.write_only()
+        assert isinstance(added, log.AddPacks)
+        names = (added.keys, added.index, *(f"packs/{name.hex()}" for name in added.packs))
+        store.log.append("gc", lambda _state: [log.Condemn(names=names)])
+        monkeypatch.setattr(State, "check", lambda _self, _actions: None)
+        entry = store.log.append("add", lambda _state: [added])
+    monkeypatch.undo()
+    data.write("data/late", "late" * 1000)
+    kept = data.commit("late")
+    assert Repo.open(str(data.root)).workspace.session.store.read_object(ids.CHUNK, chunk) == b"late" * 1000
+    report = data("fsck", "--json", code=20).json
+    assert [problem["file"] for problem in report["problems"]] == [log.file_name(entry.number)]
+    assert "condemned" in report["problems"][0]["why"]
+    assert report["paths"] == []
+    gc(data, "--retention", "0", "--grace", "0")
+    assert data("cat", f"{kept}:data/late").text == "late" * 1000
+    assert names[-1] not in store_files(data)
 
 
 @pytest.mark.parametrize("value", ["-1", "14", "d", "", "1y", "99999999999w", "1 d", "\uff11d"])

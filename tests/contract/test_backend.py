@@ -49,6 +49,14 @@ WRITERS = {
 }
 
 
+def test_what_is_adopted_was_written_when_it_was_adopted(backend):
+    path = finished(backend, b"x")
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    backend.adopt(path, "packs/a")
+    backend.put("packs/b", b"y")
+    assert abs(backend.modified("packs/a") - backend.modified("packs/b")) < 60_000_000
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 5000], ids=["nothing", "a byte", "a megabyte"])
 def test_what_is_written_is_read(backend, writer, data):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
 from dvtool import digest, ids
-from dvtool.errors import ConflictError, DvError, FormatError, IntegrityError, NotFoundError, StorageError
+from dvtool.errors import (
+    ConflictError,
+    DvError,
+    ExistsError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StorageError,
+)
 from dvtool.formats import log, pack, storeformat
 from dvtool.storage.disk import Disk
 from dvtool.storage.local import LocalBackend
@@ -195,8 +204,9 @@ class Store:
             StorageError: when the place refuses.
         """
         name = f"acks/clock-{self.entropy.bytes(8).hex()}"
-        self.backend.create(name, b"")
         try:
+            with contextlib.suppress(ExistsError):  # the name is random, so it is ours: only the reply was lost
+                self.backend.create(name, b"")
             written = self.backend.modified(name)
         finally:
             self.backend.delete(name)

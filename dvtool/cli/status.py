@@ -47,7 +47,7 @@ def _show(found: Status) -> None:
     _list("staged for the next commit", staged, bare)
     _list("changed in the worktree, not staged ('dv add' stages it)", found.unstaged)
     if found.unstorable:
-        output.say("cannot be stored:")
+        output.say("cannot be stored, or not even looked at:")
         for line in found.unstorable[:SHOWN]:
             output.say(f"  {line}", colour="removed")
     if found.clean and not (found.merging or found.unstorable):

@@ -71,7 +71,8 @@ def checkout(
         ConflictError: when local changes would be lost; nothing has been touched then.
         ExistsError: when the new branch exists.
         IntegrityError: when some files are damaged; the others have been written.
-        StorageError: when the disk has no room for all of it; nothing has been touched then.
+        StorageError: when the disk has no room for all of it, or with ``force`` does not let a directory be read;
+            nothing has been touched then.
     """
     session = workspace.session
     with workspace.changing():
@@ -182,6 +183,7 @@ def _forced(
 ) -> Plan:
     """Plan to make everything tracked as the snapshot has it, whatever lies there."""
     session = workspace.session
+    apply.require_readable(changes.unreadable)
     view = session.stage()
     difference = switch
     if view.tree != session.head_tree():

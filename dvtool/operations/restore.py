@@ -48,6 +48,7 @@ def restore(
         NotFoundError: when a path is in neither place.
         ConflictError: when content that is not stored would be lost and ``force`` was not said.
         IntegrityError: when some files are damaged; the others have been written.
+        StorageError: when the disk does not let a directory be read; nothing has been changed then.
     """
     session = workspace.session
     with workspace.changing():
@@ -68,6 +69,7 @@ def restore(
             workspace.after_change()
             return RestoreResult(written=0, removed=0, staged=count)
         found = scan(session, [path for path in wanted if _is_tracked(workspace, path)], new=False)
+        apply.require_readable(found.unreadable)
         damaged: Damage = []
         plan = _plan(workspace, wanted, origin, found, damaged)
         if not force:

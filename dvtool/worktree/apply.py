@@ -18,7 +18,7 @@ from dvtool.store import manifests
 from dvtool.worktree import directories, ingest, leftovers, materialise, obstacles, room, stats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dvtool.worktree.index import Row
     from dvtool.worktree.session import Session
@@ -193,12 +193,11 @@ def require_writable(root: str, written: Iterable[str], removed: Iterable[str]) 
     def is_closed(path: str) -> bool:
         parent = paths.split(path)[0]
         if parent not in closed:
-            place = f"{root}/{parent}"
-            closed[parent] = os.path.isdir(place) and not os.access(place, os.W_OK | os.X_OK)
+            closed[parent] = _is_closed(f"{root}/{parent}")
         return closed[parent]
 
     found = {path for path in written if is_closed(path)}
-    found |= {path for path in removed if is_closed(path) and os.path.lexists(f"{root}/{path}")}
+    found |= {path for path in removed if is_closed(path) and _is_there(f"{root}/{path}")}
     if found:
         listed = tuple(sorted({paths.split(path)[0] or "." for path in found}))
         raise StorageError(
@@ -207,6 +206,41 @@ def require_writable(root: str, written: Iterable[str], removed: Iterable[str]) 
             why="their permissions do not allow it, or their file system is read-only",
             next="make them writable, then run the command again",
         )
+
+
+def require_readable(unreadable: Sequence[str]) -> None:
+    """Check that nothing kept a scan from looking at what a command is to bring back.
+
+    Raises:
+        StorageError: listing the directories that could not be read.
+    """
+    if unreadable:
+        raise StorageError(
+            "these directories of the worktree cannot be read; nothing was changed",
+            items=tuple(path or "." for path in unreadable),
+            why="their permissions do not allow it, or the disk refuses",
+            next="make them readable, then run the command again",
+        )
+
+
+def _is_closed(place: str) -> bool:
+    """Return whether a place is a directory in which nothing may come or go, or lies in one that may not be entered."""
+    try:
+        is_directory = stat_module.S_ISDIR(os.stat(place).st_mode)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return is_directory and not os.access(place, os.R_OK | os.W_OK | os.X_OK)  # it is opened to be read, too
+
+
+def _is_there(place: str) -> bool:
+    """Return whether something may be at a place: what cannot be looked at may."""
+    try:
+        os.lstat(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _require_room(session: Session, plan: Plan, files: list[str]) -> None:
@@ -309,6 +343,7 @@ def examine(session: Session, plan: Plan, *, everywhere: bool = False) -> dict[s
     reached: dict[str, bool | None] = {}
     lying = [path for path, is_directory in plan.obstacles.items() if not is_directory]
     going = plan.removals | plan.obstacles.keys()
+    coming_or_going = plan.new_directories | plan.gone_directories
     for path in sorted({*plan.writes, *plan.removals, *lying}):
         parent = paths.split(path)[0]
         if parent not in reached:
@@ -321,17 +356,20 @@ def examine(session: Session, plan: Plan, *, everywhere: bool = False) -> dict[s
             continue
         try:
             status = os.lstat(f"{session.root}/{path}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         except OSError:
+            found[path] = None
             continue
         seen = stats.of(status)
         row = index.row(path)
         judged[path] = stats.pack(seen)
         if row is not None and judged[path] == row.stat:
             continue
-        if stat_module.S_ISDIR(status.st_mode) and path in plan.new_directories:
-            continue  # a command that was stopped has been here; removing a file does nothing to a directory
-        if stat_module.S_ISDIR(status.st_mode) and path in plan.gone_directories:
-            continue  # what is in it and goes with it is among the obstacles
+        # A new directory that is there: a command that was stopped has been here, and removing a file does nothing to
+        # it.  Of one that goes, what is in it and goes with it is among the obstacles.
+        if stat_module.S_ISDIR(status.st_mode) and path in coming_or_going:
+            continue
         found[path] = None
         if stat_module.S_ISREG(status.st_mode) or stat_module.S_ISLNK(status.st_mode):
             present.append((path, seen))

@@ -15,6 +15,7 @@ def open_directory(root: str, path: str, *, make: bool) -> int:
     Raises:
         ConflictError: when a link or file stands where a directory must be.
         FileNotFoundError: when it is not there and is not to be made.
+        StorageError: when it may not be read.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -30,7 +31,7 @@ def open_directory(root: str, path: str, *, make: bool) -> int:
             except NotADirectoryError:
                 raise _in_the_way(path) from None
             except OSError as error:
-                if stat_module.S_ISLNK(os.stat(part, dir_fd=current, follow_symlinks=False).st_mode):
+                if _is_link(part, current):
                     raise _in_the_way(path) from None
                 raise as_ours(error, path) from None
             os.close(current)
@@ -54,6 +55,13 @@ def _make(name: str, directory: int) -> None:
         os.mkdir(name, dir_fd=directory)
     except FileExistsError:
         return  # another worker was faster
+
+
+def _is_link(name: str, directory: int) -> bool:
+    try:
+        return stat_module.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
 
 
 def _in_the_way(path: str) -> ConflictError:

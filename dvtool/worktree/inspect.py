@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class WorktreeChanges(msgspec.Struct, kw_only=True):
     """Files and directories that differ from the stage.
 
-    ``modified`` and ``added`` map a path to its entry, or to None where the content was not asked for.
+    ``modified`` and ``added`` map a path to its entry, or to None where the content was not asked for; of
+    ``unreadable`` directories nothing is known, see :class:`~dvtool.worktree.scan.Findings`.
     """
 
     modified: dict[str, Entry | None]
@@ -36,6 +37,7 @@ class WorktreeChanges(msgspec.Struct, kw_only=True):
     gone_directories: list[str]
     problems: list[tuple[str, str]]
     leftovers: list[str]
+    unreadable: list[str]
 
     @property
     def is_clean(self) -> bool:
@@ -85,6 +87,7 @@ def inspect(
         gone_directories=found.gone_directories,
         problems=found.problems,
         leftovers=found.leftovers,
+        unreadable=found.unreadable,
     )
     doubted: set[str] = set()
     for path, stat in found.doubtful:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import msgspec
 
 from dvtool import ids, paths
-from dvtool.errors import ConflictError, DvError
+from dvtool.errors import ConflictError, DvError, StorageError
 from dvtool.formats import tree
 from dvtool.store import manifests
 from dvtool.store.chunker import WHOLE_LIMIT
@@ -110,7 +110,10 @@ class _Place:
 
     def descriptor(self) -> int:
         if self._descriptor < 0:
-            self._descriptor = open_directory(self._root, self._path, make=False)
+            try:
+                self._descriptor = open_directory(self._root, self._path, make=False)
+            except StorageError as error:  # the worktree's, not the store's: its files are named and the rest is read
+                raise PermissionError(0, error.why) from None
         return self._descriptor
 
     def is_old(self) -> bool:

@@ -42,8 +42,9 @@ class Findings(msgspec.Struct, kw_only=True, array_like=True):
 
     ``doubtful`` are files of the index whose content must be looked at; ``added`` are files that it does not have,
     by directory and sorted, named by their listing alone; ``removed`` are files it has and the worktree not.
-    ``problems`` are (path, reason) of what cannot be stored, ``leftovers`` unfinished files of a command that was
-    killed.
+    ``problems`` are (path, reason) of what cannot be stored or looked at, ``leftovers`` unfinished files of a command
+    that was killed.  Of a directory in ``unreadable`` and of what is below it nothing is known, so nothing of it is
+    missed.
     """
 
     doubtful: list[tuple[str, Stat]]
@@ -53,6 +54,7 @@ class Findings(msgspec.Struct, kw_only=True, array_like=True):
     gone_directories: list[str]
     problems: list[tuple[str, str]]
     leftovers: list[str]
+    unreadable: list[str]
 
     def added_paths(self) -> Iterator[str]:
         """Yield the paths of added files."""
@@ -74,7 +76,14 @@ class Findings(msgspec.Struct, kw_only=True, array_like=True):
 def nothing() -> Findings:
     """Return findings without anything found."""
     return Findings(
-        doubtful=[], added={}, removed=[], new_directories=[], gone_directories=[], problems=[], leftovers=[]
+        doubtful=[],
+        added={},
+        removed=[],
+        new_directories=[],
+        gone_directories=[],
+        problems=[],
+        leftovers=[],
+        unreadable=[],
     )
 
 
@@ -116,6 +125,8 @@ class Scanner:
         gone = set(self.found.gone_directories) | self._absent
         if gone:
             self._forget_below(gone)
+        if self.found.unreadable:
+            self._name_once(set(self.found.unreadable))
         self.found.doubtful = sorted(set(self.found.doubtful))
         self.found.added = dict(sorted(self.found.added.items()))
         # A directory that is gone is missed by its parent and by itself, perhaps in two processes.
@@ -158,6 +169,12 @@ class Scanner:
         self.found.new_directories = [path for path in self.found.new_directories if stays(path)]
         self.found.problems = [item for item in self.found.problems if stays(item[0])]
 
+    def _name_once(self, unreadable: set[str]) -> None:
+        """Leave directories unnamed that cannot be read because the one above cannot, which is named."""
+        told = {path for path in unreadable if unreadable.intersection(paths.parents(path))}
+        self.found.unreadable = sorted(unreadable - told)
+        self.found.problems = sorted({item for item in self.found.problems if item[0] not in told})
+
     def _top(self, top: str, known: list[str]) -> None:
         path = f"{self._root}/{top}" if top else self._root
         if any(os.path.islink(f"{self._root}/{parent}") for parent in paths.parents(top) if parent):
@@ -169,7 +186,7 @@ class Scanner:
             self._missing(top)
             return
         except OSError as error:
-            self.found.problems.append((top, error.strerror or str(error)))
+            self._unreadable(top, error)
             return
         if stat_module.S_ISDIR(status.st_mode):
             if self._index.row(top) is not None:
@@ -240,9 +257,13 @@ class Scanner:
         """Compare one mirrored directory file by file."""
         rows = self._index.rows(path)
         mirrored = self._index.subdirectories(path)
-        files, directories = self._list(path)
-        if files is None:
+        try:
+            files, directories = self._list(path)
+        except (FileNotFoundError, NotADirectoryError):
             self._gone(path)
+            return
+        except OSError as error:
+            self._unreadable(path, error)
             return
         for name in sorted(directories):
             below_path = paths.join(path, name)
@@ -263,24 +284,28 @@ class Scanner:
         for name in sorted(mirrored - directories - files.keys()):
             self._gone(paths.join(path, name))
 
-    def _list(self, path: str) -> tuple[dict[str, Stat] | None, set[str]]:
-        """Return the files of a directory with their status, and its directories; None when it is not there."""
+    def _unreadable(self, path: str, error: OSError) -> None:
+        self.found.unreadable.append(path)
+        self.found.problems.append((path or ".", f"it cannot be read: {error.strerror or error}"))
+
+    def _list(self, path: str) -> tuple[dict[str, Stat], set[str]]:
+        """Return the files of a directory with their status, and its directories.
+
+        Raises:
+            OSError: when it is not there, or cannot be read: whoever may list a directory may not always look at what
+                is in it, and what was not seen must not be taken for gone.
+        """
         files: dict[str, Stat] = {}
         directories: set[str] = set()
-        try:
-            with os.scandir(f"{self._root}/{path}" if path else self._root) as entries:
-                for entry in entries:
-                    try:
-                        if entry.is_dir(follow_symlinks=False):
-                            directories.add(entry.name)
-                        else:
-                            files[entry.name] = stats.of(entry.stat(follow_symlinks=False))
-                    except FileNotFoundError:
-                        continue
-        except (FileNotFoundError, NotADirectoryError):
-            return None, set()
-        except OSError as error:
-            self.found.problems.append((path, error.strerror or str(error)))
+        with os.scandir(f"{self._root}/{path}" if path else self._root) as entries:
+            for entry in entries:
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.add(entry.name)
+                    else:
+                        files[entry.name] = stats.of(entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
         for name in self._foreign(path, [*files, *directories]):
             files.pop(name, None)
             directories.discard(name)
@@ -307,7 +332,8 @@ class Scanner:
         except (FileNotFoundError, NotADirectoryError):
             return [], set(), []
         except OSError as error:
-            self.found.problems.append((path, error.strerror or str(error)))
+            self._unreadable(path, error)
+            return [], set(), []
         if not directories.isdisjoint(files):  # renamed while it was listed
             files = [name for name in files if name not in directories]
         foreign = set(self._foreign(path, [*files, *directories, *(name for name, _mode in special)]))
@@ -431,6 +457,7 @@ def merge(into: Findings, other: Findings) -> None:
     into.gone_directories += other.gone_directories
     into.problems += other.problems
     into.leftovers += other.leftovers
+    into.unreadable += other.unreadable
 
 
 def _note(added: dict[str, list[str]], directory: str, names: list[str]) -> None:

@@ -1,6 +1,7 @@
 """``dv restore`` and ``dv checkout`` where a directory became a file, a file a directory, or either a link."""
 
 import ctypes
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import pytest
 
 from dvtool.errors import ConflictError
 from dvtool.repo import Repo
-from dvtool.worktree import apply
+from dvtool.worktree import apply, scan
 
 
 def as_file(dv, path):
@@ -331,3 +332,86 @@ def test_a_directory_that_cannot_be_written_in_stops_a_command_before_it_began(d
     assert data.status()["clean"]
     assert data.status()["sparse"] == []
     data(*words)
+
+
+def anybody(dv, *words):
+    """Call dv as somebody whom the modes of files bind; return its exit code and what it printed, as JSON."""
+    command = [sys.executable, "-m", "dvtool.cli.main", *words, "--json"]
+    done = subprocess.run(
+        command, cwd=dv.root, preexec_fn=as_the_owner_only, capture_output=True, check=False, timeout=60
+    )
+    return done.returncode, json.loads(done.stdout or done.stderr.splitlines()[-1])
+
+
+@pytest.fixture(params=[0o000, 0o300, 0o600], ids=oct)
+def closed(data, request):
+    """Nobody may list data/sub, or nobody look at what is in it."""
+    data.write("data/sub/deep/d.txt", "d\n")
+    data.write("data/sub/deeper/still/e.txt", "e\n")
+    data.commit("deep")
+    data("tag", "deep")
+    data.write("data/a.txt", "changed\n")
+    data.write("data/sub/c.txt", "changed as well\n")
+    (data.root / "data/sub").chmod(request.param)
+    yield data
+    (data.root / "data/sub").chmod(0o755)
+
+
+def test_what_cannot_be_looked_at_is_named_and_never_taken_for_removed(closed):
+    code, found = anybody(closed, "status")
+    assert code == 0
+    # Below a directory that may be entered and not listed, what may have changed is named, too.
+    named = found["unstorable"]
+    assert named[0] == "data/sub: it cannot be read: Permission denied"
+    assert all(name.startswith("data/sub") and name.endswith(": Permission denied") for name in named)
+    assert found["unstaged"]["modified"] == ["data/a.txt"]
+    assert {word for word, names in found["unstaged"].items() if names} == {"modified"}
+    before = closed("oplog", "--json").json
+    for words in (["add", "data"], ["commit", "-a", "-m", "blind"], ["diff"]):
+        code, told = anybody(closed, *words)
+        assert (code, told["error"]["items"]) == (2, named)
+    assert closed("oplog", "--json").json == before
+    (closed.root / "data/sub").chmod(0o755)
+    assert closed.unstaged() == {"modified": ["data/a.txt", "data/sub/c.txt"]}
+
+
+@pytest.mark.parametrize(
+    "words", [["restore", "data"], ["restore", "--force", "data"], ["checkout", "--force", "deep"]], ids=" ".join
+)
+def test_what_cannot_be_looked_at_is_not_said_to_be_brought_back(closed, words):
+    code, told = anybody(closed, *words)
+    assert (code, told["error"]["items"]) == (30, ["data/sub"])
+    assert closed.read("data/a.txt") == "changed\n"
+
+
+@pytest.mark.parametrize("words", [["rm", "data"], ["rm", "--force", "data"], ["drop", "data"]], ids=" ".join)
+def test_what_cannot_be_looked_at_is_not_removed_by_halves(closed, words):
+    before = {str(path) for path in (closed.root / "data").rglob("*")}
+    log = closed("oplog", "--json").json
+    code, told = anybody(closed, *words)
+    assert code in {12, 30}
+    named = [told["error"]["where"], *told["error"]["items"]]
+    assert any(name.startswith("data/sub") for name in named)
+    assert {str(path) for path in (closed.root / "data").rglob("*")} == before
+    assert closed("oplog", "--json").json == log
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_listing_that_breaks_off_is_no_removal(data, monkeypatch, processes):
+    for name in ("c", "d", "e"):
+        data.write(f"data/sub/{name}.txt", "changed\n")
+        data.write(f"data/{name}/{name}.txt", "\n")
+    data("add", "data")
+    data.write("data/sub/new.txt", "changed again\n")
+    monkeypatch.setenv("DV_WORKERS", processes)
+    monkeypatch.setattr(scan, "SHARED_WEIGHT", 1)
+    listed = os.scandir
+
+    def breaking(place):
+        if str(place).endswith("data/sub"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), place)
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", breaking)
+    assert data.status()["unstorable"] == ["data/sub: it cannot be read: Input/output error"]
+    assert data.unstaged() == {}

@@ -61,15 +61,15 @@ class DvError(Exception):
             items=tuple(map(_encodable, self.items)),
         )
 
+    def finding(self) -> str:
+        """Return what, where and why as one line, for a place that says by itself what to do next."""
+        return "; ".join(
+            [self.what, *(f"{of}: {text}" for of, text in (("where", self.where), ("why", self.why)) if text)]
+        )
+
     def __str__(self) -> str:
         """Return the four voices as one line, for logs and uncaught errors."""
-        parts = [self.what]
-        parts += [
-            f"{label}: {text}"
-            for label, text in (("where", self.where), ("why", self.why), ("next", self.next))
-            if text
-        ]
-        return "; ".join(parts)
+        return self.finding() + (f"; next: {self.next}" if self.next else "")
 
 
 class UsageError(DvError):

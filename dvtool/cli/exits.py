@@ -25,6 +25,30 @@ CODES: Final[dict[type[errors.DvError], int]] = {
     errors.ErasedError: 41,
 }
 
+OTHERS: Final = {
+    DONE: ("", "Done."),
+    DIFFERENT: ("checks", "Differences were found where that was the question, or a check failed."),
+    BUG: (
+        "bug",
+        "A bug in dv. A report lies in a file that the message names; nothing stored was lost.",
+    ),
+    INTERRUPTED: ("interrupted", "Interrupted, by Ctrl-C for example."),
+    TERMINATED: (
+        "interrupted",
+        "Told to end, by `kill` for example; as after an interruption, nothing stored is lost.",
+    ),
+}
+"""Exit codes that no class of errors explains: their kind in JSON (if any) and their meaning."""
+
+
+def table() -> list[tuple[int, str, str]]:
+    """Return every exit code with its kind in JSON (if any) and its meaning."""
+    rows = dict(OTHERS)
+    for error, code in CODES.items():
+        if code not in rows:
+            rows[code] = (error.kind, " ".join((error.__doc__ or "").split("\n\n")[0].split()))
+    return [(code, kind, meaning) for code, (kind, meaning) in sorted(rows.items())]
+
 
 def code_of(error: errors.DvError) -> int:
     """Return the exit code of an error."""

@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands with their first sentences."""
+        """Write the list of commands with their first sentences, and what the exit codes mean."""
         rows = []
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
@@ -67,6 +67,8 @@ class LazyGroup(click.Group):
                 rows.append((name, command.get_short_help_str(90)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, _kind, meaning in exits.table()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

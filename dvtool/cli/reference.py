@@ -23,21 +23,6 @@ if TYPE_CHECKING:
 
 PAGE: Final = os.path.join("docs", "reference", "commands.md")
 
-OTHER_CODES: Final = {
-    exits.DONE: ("", "Done."),
-    exits.DIFFERENT: ("checks", "Differences were found where that was the question, or a check failed."),
-    exits.BUG: (
-        "bug",
-        "A bug in dv. A report lies in a file that the message names; nothing stored was lost.",
-    ),
-    exits.INTERRUPTED: ("interrupted", "Interrupted, by Ctrl-C for example."),
-    exits.TERMINATED: (
-        "interrupted",
-        "Told to end, by `kill` for example; as after an interruption, nothing stored is lost.",
-    ),
-}
-"""Exit codes that no class of errors explains: their kind in JSON (if any) and their meaning."""
-
 INTRODUCTION: Final = """\
 # Commands
 
@@ -107,13 +92,9 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def _exit_codes() -> Iterator[str]:
-    rows = {code: (kind, meaning) for code, (kind, meaning) in OTHER_CODES.items()}
-    for error, code in exits.CODES.items():
-        if code not in rows:
-            rows[code] = (error.kind, " ".join((error.__doc__ or "").split("\n\n")[0].split()))
     yield "## Exit codes\n"
     yield "| code | kind | meaning |\n|---|---|---|"
-    for code, (kind, meaning) in sorted(rows.items()):
+    for code, kind, meaning in exits.table():
         yield f"| {code} | {f'`{kind}`' if kind else ''} | {_cell(_escaped(meaning))} |"
     yield ""
     yield (

@@ -72,7 +72,7 @@ def doctor(workspace: Workspace | None, failure: DvError | None = None) -> Diagn
     """
     checks = [_versions(), _chunker(), _clock()]
     if failure is not None:
-        checks.append(Check(name="repository", result=FAILED, found=str(failure), next=failure.next))
+        checks.append(Check(name="repository", result=FAILED, found=failure.finding(), next=failure.next))
     elif workspace is None:
         checks.append(Check(name="repository", result=WARNING, found="there is none here", next="run 'dv init'"))
     else:
@@ -92,7 +92,7 @@ def doctor(workspace: Workspace | None, failure: DvError | None = None) -> Diagn
             try:
                 checks.append(check(workspace))
             except DvError as error:
-                checks.append(Check(name=name, result=FAILED, found=str(error), next=error.next))
+                checks.append(Check(name=name, result=FAILED, found=error.finding(), next=error.next))
             except OSError as error:
                 checks.append(Check(name=name, result=FAILED, found=str(error)))
     return Diagnosis(healthy=all(check.result != FAILED for check in checks), checks=tuple(checks))

@@ -14,7 +14,8 @@ import pytest
 
 import dvtool
 from dvtool import __version__, errors
-from dvtool.cli import exits
+from dvtool.cli import exits, reference
+from dvtool.operations import doctor
 
 MAIN = [sys.executable, "-m", "dvtool.cli.main"]
 
@@ -101,7 +102,15 @@ def test_c_works_as_if_started_in_a_directory(data):
 
 def test_exit_codes_are_those_of_the_contract():
     assert {kind: exits.code_of(kind("failed")) for kind in CONTRACT} == CONTRACT
-    assert (exits.DONE, exits.DIFFERENT, exits.BUG, exits.INTERRUPTED) == (0, 1, 70, 130)
+    assert (exits.DONE, exits.DIFFERENT, exits.BUG, exits.INTERRUPTED, exits.TERMINATED) == (0, 1, 70, 130, 143)
+
+
+def test_help_and_reference_say_what_each_exit_code_means(empty):
+    codes = {str(code) for code in [*CONTRACT.values(), 0, 1, 70, 130, 143]}
+    told = empty("--help").text.partition("Exit codes:")[2]
+    assert {line.split()[0] for line in told.splitlines() if line[2:3].isdigit()} == codes
+    page = reference.page().partition("## Exit codes")[2].partition("## ")[0]
+    assert {line.split()[1] for line in page.splitlines() if line.startswith("| ") and line[2].isdigit()} == codes
 
 
 def test_30_storage_that_refuses(data):
@@ -431,6 +440,24 @@ def test_doctor_checks_and_fails_with_1(data, empty, tmp_path):
 
 def test_doctor_works_outside_a_repository(empty):
     assert empty("doctor", "--json").json["healthy"]
+
+
+def test_doctor_says_once_what_to_do(data, monkeypatch):
+    data.write("dv.toml", "[remot.origin]\n")
+    data.write(".dvignore", "a[z-a]\n")
+    told = data("doctor", code=1).text
+    assert told.count("did you mean 'remote'?") == 1
+    assert told.count("mend the line") == 1
+    found = {check["name"]: check for check in data("doctor", "--json", code=1).json["checks"]}
+    for name in ("dv.toml", ".dvignore"):
+        assert found[name]["next"]
+        assert found[name]["next"] not in found[name]["found"]
+    monkeypatch.setattr(doctor, "_project", doctor._ignore)  # two checks that fail for one reason
+    lines = data("doctor", code=1).text.splitlines()
+    nexts = [line.strip() for line in lines if "next:" in line]
+    assert nexts == ["next: mend the line", "next: as for dv.toml"]
+    checks = data("doctor", "--json", code=1).json["checks"]
+    assert [check["next"] for check in checks if check["result"] == "failed"] == ["mend the line"] * 2
 
 
 def toml_check(dv, *, code):

@@ -109,11 +109,13 @@ def doctor_command(ctx: click.Context, *, json: bool) -> int:
     if json:
         output.as_json(found)
     else:
+        said: dict[str, str] = {}
         for check in found.checks:
             colour = {"ok": "added", "warning": "modified", "failed": "removed"}[check.result]
             output.say(f"{output.paint(f'{check.result:8}', colour)} {check.name}: {check.found}")
             if check.next:
-                output.say(f"         next: {check.next}")
+                before = said.setdefault(check.next, check.name)
+                output.say(f"         next: {check.next if before == check.name else f'as for {before}'}")
     return exits.DONE if found.healthy else exits.DIFFERENT
 
 

@@ -268,6 +268,7 @@ def _confine(workspace: Workspace, plan: Plan, only: Sequence[str], outcome: Out
     outcome.damaged += came.damaged
     outcome.removed += came.removed
     session.set_sparse(only=tuple(path for path in only if path), dropped=())
+    apply.stays_away(session, outcome)
     going = apply.nothing()
     going.removals, going.gone_directories, going.judged = plan.removals, plan.gone_directories, plan.judged
     outcome.removed += apply.execute(session, going).removed

@@ -11,7 +11,7 @@ from dvtool import paths
 from dvtool.errors import ExistsError, NotFoundError, UsageError
 from dvtool.formats.tree import DIRECTORY
 from dvtool.store.editing import Changes, Editor
-from dvtool.worktree import staging
+from dvtool.worktree import sparse, staging
 from dvtool.worktree.index import Row
 from dvtool.worktree.materialise import rename
 
@@ -138,13 +138,17 @@ def _move_rules(workspace: Workspace, before: str, after: str) -> None:
     if left_out is None:
         return
     was_left_out = left_out(before)
-    session.set_sparse(
-        only=_follow(session.worktree.only, before, after), dropped=_follow(session.worktree.dropped, before, after)
-    )
-    # The rule that left it out may be one about a directory above, which says nothing about the new place.
+    # What is said of the new place is of something that is not tracked any more; what is said of the old one stays,
+    # and counts again if the move is undone.
+    dropped = sparse.without(session.worktree.dropped, [after])
+    dropped |= set(_follow(tuple(dropped), before, after))
+    session.set_sparse(only=_follow(session.worktree.only, before, after), dropped=tuple(dropped))
+    # A rule about a directory above may say of either place what is wrong for the other.
     left_out = session.left_out()
     if was_left_out and not (left_out and left_out(after)):
-        session.set_sparse(only=session.worktree.only, dropped=(*session.worktree.dropped, after))
+        session.set_sparse(only=session.worktree.only, dropped=(*dropped, after))
+    elif not was_left_out:
+        sparse.came_back(session, [after])
 
 
 def _follow(listed: tuple[str, ...], before: str, after: str) -> tuple[str, ...]:

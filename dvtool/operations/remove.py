@@ -80,10 +80,6 @@ def remove(
             actions = staging.stage_moves(session, transaction, tree, roots, view.merging)
             if actions:
                 transaction.commit("rm", lambda _state: actions)
-        gone = set(wanted)
-        rules = session.worktree.dropped
-        dropped = [rule for rule in rules if not paths.under(rule.removeprefix(paths.BACK), gone)]
-        session.set_sparse(only=session.worktree.only, dropped=tuple(dropped))
         session.index()
         workspace.update_git_ignore(roots)
         workspace.after_change()

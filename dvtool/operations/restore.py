@@ -11,7 +11,7 @@ from dvtool.errors import NotFoundError
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import diff_trees
-from dvtool.worktree import apply, room, staging
+from dvtool.worktree import apply, room, sparse, staging
 from dvtool.worktree.inspect import scan
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def restore(
         apply.require_readable(found.unreadable)
         damaged: Damage = []
         plan = _plan(workspace, wanted, origin, found, damaged)
+        index = session.index()
+        sparse.came_back(session, [path for path in plan.writes if index.row(path) is None])
         if not force:
             apply.refuse(
                 apply.unstored(session, plan),

@@ -10,12 +10,12 @@ from dvtool import paths
 from dvtool.errors import DvError, IntegrityError, NotFoundError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.worktree import apply, staging
+from dvtool.worktree import apply, sparse, staging
 from dvtool.worktree.inspect import inspect
 from dvtool.worktree.materialise import Contents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from dvtool.store.trees import Damage
     from dvtool.workspace import Workspace
@@ -60,7 +60,7 @@ def drop(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
         )
         apply.require_writable(session.root, (), plan.removals)
         # Recorded before anything is removed: a crash in between leaves files that are there and marked as left out.
-        rules = _without(session.worktree.dropped, wanted)
+        rules = sparse.without(session.worktree.dropped, wanted)
         rules |= {path for path in staging.merged_roots((), wanted) if not paths.under(path, rules)}
         session.set_sparse(only=session.worktree.only, dropped=tuple(rules))
         apply.execute(session, plan)
@@ -97,10 +97,10 @@ def get(workspace: Workspace, arguments: Sequence[str]) -> SparseResult:
             what="other files lie where these would go; nothing was changed",
             advice="move them away, then run the command again",
         )
-        rules = _without(session.worktree.dropped, wanted)
+        rules = sparse.without(session.worktree.dropped, wanted)
         # What is above a path that comes back stays dropped except for it.
         rules |= {paths.BACK + path for path in staging.merged_roots((), wanted) if paths.under(path, rules)}
-        rules = _shorter(workspace, rules)
+        rules = sparse.shorter(session, rules)
         # What cannot be read did not come back: it stays left out, and so is not taken for removed.
         rules |= {path for path, _reason in damaged if not paths.under(path, rules)}
         only = session.worktree.only
@@ -154,52 +154,6 @@ def _below(
             else:
                 files[below] = found
     return sorted(files.items()), directories
-
-
-def _without(rules: Iterable[str], wanted: Sequence[str]) -> set[str]:
-    """Return what is left of the rules about dropped paths when those at and below ``wanted`` go."""
-    tops = set(wanted)
-    return {rule for rule in rules if not paths.under(rule.removeprefix(paths.BACK), tops)}
-
-
-def _shorter(workspace: Workspace, rules: set[str]) -> set[str]:
-    """Return rules that say the same, with no more exceptions below a dropped directory than half of its files.
-
-    Beyond that it is shorter to name what is still dropped.
-    """
-    session = workspace.session
-    tree_id = session.stage().tree
-    exceptions: dict[str, set[str]] = {}
-    for rule in rules:
-        if rule.startswith(paths.BACK):
-            above = next((parent for parent in paths.parents(rule[1:]) if parent in rules), None)
-            if above is not None:
-                exceptions.setdefault(above, set()).add(rule[1:])
-    for above, back in exceptions.items():
-        entry = session.trees.resolve(tree_id, above) if tree_id is not None else None
-        if entry is None or entry.kind != DIRECTORY or 2 * len(back) <= entry.files:
-            continue
-        rules = rules - {above} - {paths.BACK + path for path in back}
-        rules |= _others(workspace, entry, above, back)
-    return rules
-
-
-def _others(workspace: Workspace, entry: Entry, above: str, back: set[str]) -> set[str]:
-    """Return what lies below a directory and neither leads to nor lies in ``back``."""
-    leading = {parent for path in back for parent in paths.parents(path)}
-    found = set()
-    pending = [(above, entry)]
-    while pending:
-        directory, here = pending.pop()
-        for name, below in workspace.session.trees.entries(here.id):
-            path = paths.join(directory, name)
-            if path in back:
-                continue
-            if path in leading and below.kind == DIRECTORY:
-                pending.append((path, below))
-            else:
-                found.add(path)
-    return found
 
 
 def _verify(workspace: Workspace, files: Sequence[tuple[str, Entry]]) -> None:

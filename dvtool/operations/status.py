@@ -123,7 +123,12 @@ def _sparse(session: Session) -> tuple[str, ...]:
             path = paths.join(directory, name)
             if path not in leading and not paths.under(path, only):
                 found.add(path)
-    dropped = {top for top in session.worktree.dropped if top[:1] != paths.BACK}
+    lost = {path for path, _reason in index.damaged}
+    dropped = {
+        top
+        for top in session.worktree.dropped
+        if top[:1] != paths.BACK and (top in index or index.row(top) is not None or paths.under(top, lost))
+    }
     found |= {top for top in dropped if not paths.under(top, found)}
     return tuple(sorted(found))
 

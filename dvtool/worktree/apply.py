@@ -15,7 +15,7 @@ from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT
 from dvtool.store import manifests
-from dvtool.worktree import directories, ingest, leftovers, materialise, obstacles, room, stats
+from dvtool.worktree import directories, ingest, leftovers, materialise, obstacles, room, sparse, stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -255,12 +255,13 @@ def _require_room(session: Session, plan: Plan, files: list[str]) -> None:
 
 
 def record(session: Session, plan: Plan, outcome: Outcome) -> None:
-    """Tell the index, brought up to the new stage, the stat data of what was written.
+    """Tell the index, brought up to the new stage, the stat data of what was written, and note what was not.
 
     Files written within the clock's granularity of now could be written once more and look the same, so the last
     ones are waited for: a tenth of a second here saves reading them again.
     """
     index = session.index()
+    stays_away(session, outcome)
     if not any(outcome.stats):
         return
     if len(outcome.paths) > WORTH_WAITING:
@@ -272,6 +273,19 @@ def record(session: Session, plan: Plan, outcome: Outcome) -> None:
         by_directory.setdefault(directory, {})[name] = at
     for directory, names in by_directory.items():
         index.restat(directory, _settled(outcome, plan, directory, names, now))
+
+
+def stays_away(session: Session, outcome: Outcome) -> None:
+    """Have files that are tracked and could not be written count as left out, so that nobody takes them for removed."""
+    index = session.index()
+    sparse.stays_away(
+        session,
+        [
+            path
+            for path, _reason in outcome.damaged
+            if index.row(path) is not None and not _is_there(f"{session.root}/{path}")
+        ],
+    )
 
 
 def _settled(
@@ -296,7 +310,8 @@ def raise_damage(damaged: list[tuple[str, str]], *, done: str) -> None:
             f"{len(listed)} path{'s' if len(listed) > 1 else ''} could not be written: the store is damaged",
             items=tuple(f"{path}: {reason}" for path, reason in listed),
             why=done,
-            next="restore the damaged packs from a backup or another copy, then run 'dv restore' on these paths",
+            next="restore the damaged packs from a backup or another copy, then run 'dv get' on these paths, and "
+            "'dv restore' on those that lie there in another version",
         )
 
 

@@ -10,14 +10,14 @@ from dvtool import ids, paths
 from dvtool.formats import log, stage
 from dvtool.storage.disk import is_abandoned
 from dvtool.store.editing import Editor
-from dvtool.worktree import ignore, ingest, materialise
+from dvtool.worktree import ignore, ingest, materialise, sparse
 from dvtool.worktree.index import Row, WorktreeIndex
 from dvtool.worktree.ingest import Seen
 from dvtool.worktree.inspect import refuse_problems
 from dvtool.worktree.scan import Findings, Scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dvtool.formats.tree import Entry
     from dvtool.store.editing import Changes
@@ -174,7 +174,8 @@ def put_stage(
 
 
 def update_index(session: Session, before: StageView, staged: Staged) -> None:
-    """Tell the index what was just staged, with the stat data seen while reading."""
+    """Tell the index what was just staged, with the stat data seen while reading, and that it is there."""
+    sparse.came_back(session, _files(staged))
     index = session.opened_index  # session.index() would bring it up to the new tree first, without stat data
     if index is None:
         return
@@ -200,3 +201,11 @@ def update_index(session: Session, before: StageView, staged: Staged) -> None:
     if before.tree != staged.tree:
         index.changed = True
     index.tree = staged.tree
+
+
+def _files(staged: Staged) -> Iterator[str]:
+    """Yield the paths of everything that was read in the worktree."""
+    for directory, seen in staged.whole.items():
+        yield from (paths.join(directory, name) for name in seen.names)
+    for directory, rows in staged.rows.items():
+        yield from (paths.join(directory, name) for name in rows)

@@ -102,7 +102,7 @@ def test_a_missing_or_malformed_worktree_file_is_21_and_says_what_it_is_for(data
         assert error["where"] == str(place)
         assert "Errno" not in error["why"]
         assert error["why"]
-        assert "dv worktree add" in error["next"]
+        assert "dv fsck --repair" in error["next"]
 
 
 @pytest.mark.parametrize("name", ["worktree", "store/format"])
@@ -262,6 +262,34 @@ def test_damage_is_named_with_the_paths_it_hits(damaged):
     assert name[:16] in item
     assert dv.read("data/b.txt") == "bb\n"
     assert not (dv.root / "data/large").exists()
+
+
+@pytest.mark.parametrize("how", ["checkout", "merge", "restore", "checkout --only", "get"])
+def test_a_file_that_could_not_be_written_is_not_taken_for_removed(damaged, how):
+    dv, name = damaged
+    dv("tag", "second")
+    dv("branch", "behind", "HEAD~1")
+    if how == "restore":
+        (dv.root / "data/large").unlink()
+    elif how in {"checkout --only", "get"}:
+        dv("checkout", "--only", "data/sub", "--force")
+    else:
+        dv("checkout", "behind")
+    words = {"checkout": ["second"], "merge": ["second"], "restore": ["data"], "checkout --only": ["."], "get": ["."]}
+    error = dv(*how.split(), *words[how], "--json", code=20).error
+    assert [item.partition(":")[0] for item in error["items"]] == ["data/large"]
+    assert "dv get" in error["next"]
+    found = dv.status()
+    assert (found["clean"], found["sparse"]) == (True, ["data/large"])
+    dv("commit", "-a", "--allow-empty", "-m", "nothing is lost")
+    assert "data/large" in dv.listed()
+    dv("get", "data/large", code=20)
+    assert dv.status()["sparse"] == ["data/large"]
+    flip(store(dv) / "packs" / name)
+    dv("get", "data/large")
+    assert (dv.root / "data/large").stat().st_size == 200_000
+    assert dv.status()["sparse"] == []
+    assert dv.status()["clean"]
 
 
 def test_a_missing_pack_is_20_and_named(damaged):

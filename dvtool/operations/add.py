@@ -10,12 +10,14 @@ import msgspec
 from dvtool import paths
 from dvtool.errors import NotFoundError, UsageError
 from dvtool.git import beside
+from dvtool.store.trees import LostTreeError
 from dvtool.worktree import staging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dvtool.workspace import Workspace
+    from dvtool.worktree.scan import Findings
 
 
 class AddResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +41,11 @@ class AddResult(msgspec.Struct, frozen=True, kw_only=True):
 def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = False, force: bool = False) -> AddResult:
     """Stage the paths that ``arguments`` name.
 
-    A path outside every tracked root becomes one.  A tracked path that is missing is staged as removed.
+    A path outside every tracked root becomes one.  A tracked path that is missing is staged as removed.  A directory
+    that the store has lost is made anew of what the worktree holds, when something in it is to be staged.
 
     Raises:
+        IntegrityError: when a damaged directory is to be changed that was not named, or of which parts are left out.
         NotFoundError: when a path neither exists nor is tracked.
         UsageError: when a path is outside the repository, dv's or Git's own, ignored, or cannot be stored.
         ConflictError: when Git tracks some of the files, or another command was faster.
@@ -61,19 +65,25 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
             elif not known:
                 raise NotFoundError(f"{argument!r} does not exist", next="check the spelling")
         tracked = set(view.roots)
-        roots = staging.merged_roots(view.roots, [top for top in here if not paths.under(top, tracked)])
-        found = staging.look(session, tops, force=force)
-        held = workspace.refuse_git_tracked(found.added_paths(), skip=skip_git)
-        if held:
-            found.leave(held)
-            roots = tuple(root for root in roots if root not in held)
-            found.new_directories = workspace.without_gits(found.new_directories, found.added_paths(), roots)
+        wanted = staging.merged_roots(view.roots, [top for top in here if not paths.under(top, tracked)])
+        anew = staging.forget_damaged(session, tops, [path for path, _reason in index.damaged])
         with session.store.transaction() as transaction:
-            staged = staging.bring_in(session, transaction, found, roots)
+            staged = None
+            while staged is None:
+                found, roots = _look(workspace, tops, wanted, skip_git=skip_git, force=force)
+                try:
+                    staged = staging.bring_in(session, transaction, found, roots, anew)
+                except LostTreeError as error:
+                    # The worktree is the intact copy: what the user named is taken as it is there.
+                    more = staging.forget_damaged(session, tops, [error.where])
+                    if more <= anew:
+                        raise
+                    anew |= more
             actions = staging.stage_moves(session, transaction, staged.tree, roots, view.merging)
             if actions:
                 transaction.commit("add", lambda _state: actions)
         staging.update_index(session, view, staged)
+        index.damaged = [item for item in index.damaged if item[0] not in anew]
         workspace.update_git_ignore(roots)
         workspace.after_change()
     return AddResult(
@@ -87,6 +97,23 @@ def add(workspace: Workspace, arguments: Sequence[str], *, skip_git: bool = Fals
         roots_added=tuple(root for root in roots if root not in view.roots),
         roots_removed=tuple(root for root in view.roots if root not in roots),
     )
+
+
+def _look(
+    workspace: Workspace, tops: Sequence[str], roots: tuple[str, ...], *, skip_git: bool, force: bool
+) -> tuple[Findings, tuple[str, ...]]:
+    """Return what there is to add and the roots that follow, without what is Git's.
+
+    Raises:
+        ConflictError: when Git tracks some of the files and they are not to be left to it.
+    """
+    found = staging.look(workspace.session, tops, force=force)
+    held = workspace.refuse_git_tracked(found.added_paths(), skip=skip_git)
+    if held:
+        found.leave(held)
+        roots = tuple(root for root in roots if root not in held)
+        found.new_directories = workspace.without_gits(found.new_directories, found.added_paths(), roots)
+    return found, roots
 
 
 def _check_addable(workspace: Workspace, argument: str, top: str, *, known: bool, force: bool) -> None:

@@ -46,6 +46,7 @@ def ls(workspace: Workspace, revision: str | None, path: str, *, recursive: bool
 
     Raises:
         NotFoundError: when the revision or the path does not exist.
+        IntegrityError: naming the path, when a directory is damaged.
     """
     entry, where = _find(workspace, revision, path)
     trees = workspace.session.trees
@@ -55,7 +56,7 @@ def ls(workspace: Workspace, revision: str | None, path: str, *, recursive: bool
         for below, found in trees.walk(entry.id, where):
             yield _item(below, found)
     else:
-        for name, found in trees.entries(entry.id):
+        for name, found in trees.listing(entry.id, where):
             yield _item(paths.join(where, name), found)
 
 
@@ -64,13 +65,14 @@ def du(workspace: Workspace, revision: str | None, path: str) -> list[Usage]:
 
     Raises:
         NotFoundError: when the revision or the path does not exist.
+        IntegrityError: naming the path, when a directory is damaged.
     """
     entry, where = _find(workspace, revision, path)
     found = []
     if entry.kind == DIRECTORY:
         found = [
             Usage(path=paths.join(where, name), files=below.files, bytes=below.size)
-            for name, below in workspace.session.trees.entries(entry.id)
+            for name, below in workspace.session.trees.listing(entry.id, where)
             if below.kind == DIRECTORY
         ]
     return [Usage(path=where, files=entry.files, bytes=entry.size), *found]

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import NotFoundError
+from dvtool.errors import IntegrityError, NotFoundError
 from dvtool.formats.tree import DIRECTORY
 from dvtool.store.editing import Changes, Editor
+from dvtool.store.trees import REPAIR
 from dvtool.worktree import apply, staging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dvtool.store.trees import Damage
     from dvtool.workspace import Workspace
 
 
@@ -38,6 +40,8 @@ def remove(
     Raises:
         NotFoundError: when a path is not tracked.
         ConflictError: when content that is not stored would be lost; nothing has been changed then.
+        IntegrityError: when it is not known what is to go, because a directory is damaged, and neither ``cached`` nor
+            ``force`` was said; nothing has been changed then.
         StorageError: when the disk does not let files go; nothing is staged then.
     """
     session = workspace.session
@@ -47,6 +51,7 @@ def remove(
         named = [session.relative(argument) for argument in arguments]
         wanted = staging.merged_roots((), named)
         plan = apply.nothing()
+        damaged: Damage = []
         for argument, path in zip(arguments, named, strict=True):
             entry = session.trees.resolve(view.tree, path) if view.tree is not None else None
             if entry is None or (not path and not view.roots):
@@ -55,8 +60,10 @@ def remove(
                 plan.removals.add(path)
                 continue
             plan.gone_directories.add(path)
-            for below, found in session.trees.walk(entry.id, path):
+            for below, found in session.trees.walk(entry.id, path, damaged=damaged):
                 (plan.gone_directories if found.kind == DIRECTORY else plan.removals).add(below)
+        if damaged and not cached and not force:
+            raise _unknown(damaged)
         if not cached and not force:
             apply.refuse(
                 apply.unstored(session, plan),
@@ -89,4 +96,14 @@ def remove(
         deleted=deleted,
         directories=paths.untold(plan.gone_directories, removed),
         roots=tuple(root for root in view.roots if root not in roots),
+    )
+
+
+def _unknown(damaged: Damage) -> IntegrityError:
+    return IntegrityError(
+        "it is not known what is in these directories; nothing was removed",
+        items=tuple(f"{path}: {reason}" for path, reason in sorted(damaged)),
+        why="the store's record of them is damaged, and the worktree's files may be the only copy",
+        next=f"{REPAIR}; or take the directory out of the stage with --cached and make it anew with 'dv add'; --force "
+        "removes the files that are known",
     )

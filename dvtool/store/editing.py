@@ -6,12 +6,14 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Protocol
 
 from dvtool import ids, paths
+from dvtool.errors import DvError, FormatError
 from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.store.trees import Trees, TreeSource
+from dvtool.store.trees import REPAIR, LostTreeError, Trees, TreeSource, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     import msgspec
 
@@ -74,20 +76,29 @@ class Editor:
         """Return the id of the empty directory."""
         return self._objects.put_object(ids.TREE, tree.encode_leaf([], [])[0])
 
-    def apply(self, root: bytes | None, changes: Changes, whole: Mapping[str, tree.Columns] | None = None) -> bytes:
+    def apply(
+        self,
+        root: bytes | None,
+        changes: Changes,
+        whole: Mapping[str, tree.Columns] | None = None,
+        anew: AbstractSet[str] = frozenset(),
+    ) -> bytes:
         """Return the root of the tree that ``changes`` make of ``root`` (None: of nothing).
 
         Args:
             root: the tree to start from.
             changes: taken over; what it holds afterwards is of no use.
             whole: the files of directories that ``root`` does not have, by directory; ``changes`` may add to them.
+            anew: directories that are made as if ``root`` did not have them.
+
+        Raises:
+            LostTreeError, FormatError: when a directory to be changed cannot be read; its path is where.
         """
-        current = root if root is not None else self.empty()
         whole = whole or {}
         for directory in whole:
             changes.setdefault(directory, {})
         if not changes:
-            return current
+            return root if root is not None else self.empty()
         for directory in list(changes):
             for parent in paths.parents(directory):
                 if parent in changes:
@@ -95,20 +106,29 @@ class Editor:
                 changes[parent] = {}
         ordered = sorted(changes, key=lambda path: (path.count("/") + bool(path), path))
         # Down once, to find what each directory was, parents before children so that each is read while it is at hand;
-        bases: dict[str, bytes | None] = {"": current}
+        bases: dict[str, bytes | None] = {"": root}
         for directory in ordered[1:]:
             parent, name = paths.split(directory)
             above = bases[parent]
-            entry = self.trees.get(above, name) if above is not None else None
+            entry = self._get(above, name, parent) if above is not None and directory not in anew else None
             bases[directory] = entry.id if entry is not None and entry.kind == DIRECTORY else None
         # then up, each directory once its children are known.
         for directory in reversed(ordered):
-            identity = self._make(bases[directory], changes.pop(directory), whole.get(directory))
-            if not directory:
-                return identity
-            parent, name = paths.split(directory)
-            changes[parent][name] = self.trees.directory_entry(identity)
+            try:
+                identity = self._make(bases[directory], changes.pop(directory), whole.get(directory))
+                if not directory:
+                    return identity
+                parent, name = paths.split(directory)
+                changes[parent][name] = self.trees.directory_entry(identity)
+            except (LostTreeError, FormatError) as error:
+                raise _unchangeable(error, directory) from None
         raise AssertionError("the root is above every directory")
+
+    def _get(self, directory: bytes, name: str, path: str) -> Entry | None:
+        try:
+            return self.trees.get(directory, name)
+        except (LostTreeError, FormatError) as error:
+            raise _unchangeable(error, path) from None
 
     def _make(self, base: bytes | None, changes: Mapping[str, Entry | None], whole: tree.Columns | None) -> bytes:
         if whole is None:
@@ -198,3 +218,12 @@ class Editor:
             out = upper
             level += 1
         return out[0][1]
+
+
+def _unchangeable(error: DvError, path: str) -> DvError:
+    """Return the error that a directory to be changed cannot be read, with both ways out."""
+    named = unreadable(error, path)
+    if isinstance(named, LostTreeError):
+        place = paths.shown(path) or "."
+        named.next = f"{REPAIR}; or take it anew as the worktree has it: 'dv rm --cached {place}', 'dv add {place}'"
+    return named

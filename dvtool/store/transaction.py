@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import ConflictError
+from dvtool.errors import ConflictError, FormatError, IntegrityError
 from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys
 
@@ -56,9 +56,13 @@ class Transaction:
         return self.store.hasher
 
     def put_object(self, kind: int, data: bytes) -> bytes:
-        """Store a metadata object unless it is there already, and return its id."""
+        """Store a metadata object unless it is there already, sound, and return its id.
+
+        The one that is there is read: of a directory that is made anew because the stored one is damaged, the two have
+        one id.  Few objects come twice, and they are small.
+        """
         identity = self.store.hasher.id(kind, data)
-        if identity not in self._pending and not self._is_stored(identity):
+        if identity not in self._pending and not (self._is_stored(identity) and self._is_sound(kind, identity)):
             self._writer(pack.METADATA).add(kind, identity, data)
             self._pending[identity] = data
         return identity
@@ -82,6 +86,13 @@ class Transaction:
         if name is None:
             return False
         self.rely(name, identity)
+        return True
+
+    def _is_sound(self, kind: int, identity: bytes) -> bool:
+        try:
+            self.store.read_object(kind, identity)
+        except (IntegrityError, FormatError):
+            return False
         return True
 
     def rely(self, name: str, identities: bytes) -> None:

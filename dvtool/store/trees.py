@@ -12,7 +12,7 @@ from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dvtool.digest import IdHasher
 
@@ -22,6 +22,10 @@ DEPTH_LIMIT: Final = 2048
 _NODES_KEPT: Final = 256
 
 _UNREADABLE: Final = "a directory cannot be read"
+_MISCUT: Final = "a tree node was cut where the format does not cut"
+REPAIR: Final = (
+    "run 'dv fsck --repair', which looks for an intact copy, also in this worktree, or with --from in a backup"
+)
 
 Damage = list[tuple[str, str]]
 """(Path, reason) of directories that cannot be read."""
@@ -142,7 +146,7 @@ class Trees:
             raise FormatError("a tree node stands on the wrong level")
         least = nodes.TREE_SHAPE.minimum
         if not last and (len(node.children) < least or node.children[-1].entries < least**level):
-            raise FormatError("a tree node was cut where the format does not cut")
+            raise FormatError(_MISCUT)
         names = tree.names_of(node)
         for i, (name, totals) in enumerate(zip(names, node.children, strict=True)):
             identity = node.ids[i * ids.ID_SIZE : (i + 1) * ids.ID_SIZE]
@@ -172,6 +176,52 @@ class Trees:
         for at in range(len(self.leaves(identity))):
             leaf = self.leaf_at(identity, at)
             yield from zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True)
+
+    def listing(self, identity: bytes, path: str) -> Iterator[tuple[str, Entry]]:
+        """Yield what :meth:`entries` does of the directory at ``path``.
+
+        Raises:
+            LostTreeError, FormatError, IntegrityError: naming the path, when the directory cannot be read.
+        """
+        try:
+            yield from self.entries(identity)
+        except (IntegrityError, FormatError) as error:
+            raise unreadable(error, path) from None
+
+    def proven(self, identity: bytes, split: bytes) -> Iterator[tuple[str, Entry]]:
+        """Yield what :meth:`entries` does, holding every node against the rule of cuts.
+
+        This hashes most names, which no reader but a full check has the time for.
+
+        Args:
+            identity: the directory.
+            split: the key of cut marks (32 bytes).
+
+        Raises:
+            FormatError: after the last entry, when a node begins or ends where the format does not cut.
+        """
+        sound = self._is_cut_well(identity, split, last=True)
+        leaves = self.leaves(identity)
+        for at in range(len(leaves)):
+            leaf = self.leaf_at(identity, at)
+            names = tree.names_of(leaf)
+            sound = sound and is_cut_well(names, 0, split, last=at == len(leaves) - 1)
+            yield from zip(names, tree.entries_of(leaf), strict=True)
+        if not sound:
+            raise FormatError(_MISCUT)
+
+    def _is_cut_well(self, identity: bytes, split: bytes, *, last: bool) -> bool:
+        """Return whether the inner nodes at and below one were cut by the rule."""
+        node = self.node(identity)
+        if isinstance(node, tree.Leaf):
+            return True
+        if not is_cut_well(tree.names_of(node), node.level, split, last=last):
+            return False
+        count = len(node.children) if node.level > 1 else 0
+        return all(
+            self._is_cut_well(node.ids[i * ids.ID_SIZE : (i + 1) * ids.ID_SIZE], split, last=last and i == count - 1)
+            for i in range(count)
+        )
 
     def leaf_at(self, identity: bytes, at: int) -> tree.Leaf:
         """Return a leaf of the directory ``identity``, by its position among them, held against the nodes above it.
@@ -263,6 +313,11 @@ class Trees:
         yield from self.entries(entry.id)
 
 
+def is_cut_well(names: Sequence[str], level: int, split: bytes, *, last: bool) -> bool:
+    """Return whether names are those of one node of a level, ``last`` of it, by the rule of cuts."""
+    return not names or nodes.is_one(len(names), nodes.TREE_SHAPE, nodes.name_marks(split, names, level), last=last)
+
+
 def unreadable(error: DvError, path: str) -> DvError:
     """Return the error that a directory cannot be read, which names its path; one that does already stays."""
     if error.what == _UNREADABLE:
@@ -272,7 +327,7 @@ def unreadable(error: DvError, path: str) -> DvError:
         _UNREADABLE,
         where=path or "the root of the snapshot",
         why=f"{error.what}{place}" + (f": {error.why}" if error.why else ""),
-        next=error.next or "run 'dv fsck' to see what is damaged, and restore it from a backup or another copy",
+        next=REPAIR if isinstance(error, LostTreeError) or not error.next else error.next,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +18,8 @@ from dvtool.worktree.inspect import refuse_problems
 from dvtool.worktree.scan import Findings, Scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from dvtool.formats.tree import Entry
     from dvtool.store.editing import Changes
@@ -65,10 +67,48 @@ def remove_leftovers(root: str, leftovers: Sequence[str]) -> None:
             materialise.remove_file(root, path)
 
 
-def bring_in(session: Session, transaction: Transaction, found: Findings, roots: tuple[str, ...]) -> Staged:
+def forget_damaged(session: Session, tops: Sequence[str], damaged: Iterable[str]) -> set[str]:
+    """Have the index forget directories that the store has lost, so that a scan finds all of them in the worktree.
+
+    Args:
+        session: the worktree.
+        tops: paths that the user named; only what is at or below them is forgotten.
+        damaged: directories of the stage that cannot be read.
+
+    Returns:
+        those that were forgotten: they are in the worktree, and nothing was left out of them, which it could not tell.
+    """
+    only = session.worktree.only
+    rules = [rule.removeprefix(paths.BACK) for rule in session.worktree.dropped]
+    found = set()
+    for path in damaged:
+        place = f"{session.root}/{path}"
+        is_whole = not any(paths.below(rule, path) or paths.below(path, rule) for rule in rules)
+        is_whole = is_whole and (not only or paths.covered(path, only))
+        if path and paths.covered(path, tops) and is_whole and os.path.isdir(place) and not os.path.islink(place):
+            session.index().remove_directory(path)
+            found.add(path)
+    return found
+
+
+def bring_in(
+    session: Session,
+    transaction: Transaction,
+    found: Findings,
+    roots: tuple[str, ...],
+    anew: AbstractSet[str] = frozenset(),
+) -> Staged:
     """Read what was found into the transaction and return the tree that follows.
 
+    Args:
+        session: the worktree.
+        transaction: takes the content.
+        found: what to bring in.
+        roots: the tracked roots from now on.
+        anew: directories of the stage that are damaged, and are made of what was found alone.
+
     Raises:
+        LostTreeError: when another directory to be changed is damaged; it says where.
         UsageError: when a file cannot be read or does not hold still; nothing is staged then.
         StorageError: when the store cannot be written.
     """
@@ -108,7 +148,7 @@ def bring_in(session: Session, transaction: Transaction, found: Findings, roots:
             if changed:
                 edits.setdefault(directory, {}).update(changed)
     whole = {directory: seen.columns() for directory, seen in staged.whole.items()}
-    staged.tree = Editor(transaction, session.store.secrets.split).apply(view.tree, edits, whole)
+    staged.tree = Editor(transaction, session.store.secrets.split).apply(view.tree, edits, whole, anew)
     return staged
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from dvtool import ids
-from dvtool.formats import log, stage
+from dvtool.formats import log, pack, stage, tree
 from dvtool.repo import Repo
 
 NFC = unicodedata.normalize("NFC", "é")
@@ -352,3 +352,38 @@ def test_what_a_newer_dv_says_in_a_stage_survives_an_older_one(data):
     assert {name: bytes(section) for name, section in after.sections.items()} == {
         name: bytes(section) for name, section in said.items()
     }
+
+
+def trees_stored(dv):
+    """The ids of all trees that a store holds."""
+    store = Repo.open(str(dv.root)).workspace.session.store
+    store.refresh()
+    return {
+        identity
+        for segment in store.segments.live()
+        for identity, location in segment.index.between(bytes(32), b"\xff" * 32)
+        if location.flags & pack.KIND_MASK == ids.TREE
+    }
+
+
+def trees_staged(dv):
+    """The ids of the trees that the stage leads to."""
+    session = Repo.open(str(dv.root)).workspace.session
+    root = session.stage().tree
+    assert root is not None
+    return {root, *(entry.id for _path, entry in session.trees.walk(root) if entry.kind == tree.DIRECTORY)}
+
+
+def test_what_is_added_stores_no_tree_that_nothing_needs(dv):
+    dv.write("data/deep/a.txt", "a\n")
+    dv("add", "data/deep/a.txt")
+    assert trees_stored(dv) == trees_staged(dv)
+    assert len(trees_stored(dv)) == 3
+    needed = trees_staged(dv)
+    for path in ("data/deep/b.txt", "data/c.txt", "more/d.txt"):
+        dv.write(path, f"{path}\n")
+        dv("add", path)
+        needed |= trees_staged(dv)
+        assert trees_stored(dv) == needed
+    dv("commit", "-m", "first")
+    assert trees_stored(dv) == needed

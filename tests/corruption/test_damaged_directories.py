@@ -213,3 +213,120 @@ def test_reads_that_stop_name_the_directory(root, words):
     assert b"data/bad" in done.stderr
     if words[0] != "cat":
         assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == 20
+
+
+def called(root, *words, code=20):
+    """Call dv with --json and return the error, or the document."""
+    command = [sys.executable, "-m", "dvtool.cli.main", *words, "--json"]
+    done = subprocess.run(command, cwd=root, capture_output=True, check=False, timeout=60)
+    assert done.returncode == code, done
+    return json.loads(done.stderr.splitlines()[-1])["error"] if code else json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "words", [["ls", "one", "data/bad"], ["du", "one", "data/bad"], ["ls", "one", "data/bad/deep"]]
+)
+def test_a_listing_names_the_directory_as_well_as_the_pack(root, words):
+    break_tree(root, "one")
+    error = called(root, *words)
+    assert error["where"] == "data/bad"
+    assert "pack" in error["why"]
+    assert "dv fsck --repair" in error["next"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["commit", "-a", "-m", "edits"],
+        ["rm", "data/bad/b.txt"],
+        ["rm", "--cached", "data/bad/b.txt"],
+        ["mv", "data/a.txt", "data/bad/a.txt"],
+        ["mv", "data/bad/b.txt", "data/b.txt"],
+        ["merge", "side"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_must_change_a_damaged_directory_says_which_and_what_to_do(root, words):
+    repo = Repo.open(root)
+    repo.create_branch("side", "one")
+    repo.checkout("side")
+    put(f"{root}/data/bad/deep/side.txt", b"side\n")
+    repo.add([f"{root}/data"])
+    repo.commit("side")
+    repo.checkout("two")
+    repo.commit("apart", allow_empty=True)
+    put(f"{root}/data/bad/b.txt", b"edited\n")
+    before = files_below(root)
+    if words[0] == "merge":
+        Repo.open(root).restore([f"{root}/data/bad/b.txt"], force=True)
+        for place in (f"{root}/data/bad/b.txt", f"{root}/data/bad/deep/c.txt"):
+            put(place, b"ours\n")
+        Repo.open(root).commit("ours", everything=True)
+    break_tree(root, "HEAD")
+    log = len(Repo.open(root).oplog())
+    error = called(root, *words)
+    assert error["where"] == "data/bad"
+    assert "dv fsck --repair" in error["next"]
+    assert len(Repo.open(root).oplog()) == log
+    assert files_below(root) == before
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_damaged_directory_is_taken_out_and_made_anew_of_the_worktree(root, indexed):
+    intact = Repo.open(root).log(limit=1)[0].root
+    break_tree(root, "HEAD")
+    if not indexed:
+        os.unlink(f"{root}/.dv/index")
+    before = files_below(root)
+    error = called(root, "rm", "data/bad")
+    assert [item.partition(":")[0] for item in error["items"]] == ["data/bad"]
+    assert "--cached" in error["next"]
+    assert files_below(root) == before
+    called(root, "rm", "--cached", "data/bad", code=0)
+    assert files_below(root) == before
+    called(root, "add", "data/bad", code=0)
+    assert Repo.open(root).status().clean
+    repo = Repo.open(root)
+    assert {item.path for item in repo.ls("HEAD", recursive=True)} >= {"data/bad/b.txt", "data/bad/deep/c.txt"}
+    assert repo.commit("again", allow_empty=True).root == intact
+    assert b"".join(Repo.open(root).cat("HEAD:data/bad/b.txt")) == b"data/bad/b.txt two\n" * 2
+
+
+@pytest.mark.parametrize("top", ["data", "data/bad"])
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_damaged_directory_that_was_edited_is_made_anew_by_add(root, indexed, top):
+    break_tree(root, "HEAD")
+    if not indexed:
+        os.unlink(f"{root}/.dv/index")
+    put(f"{root}/data/bad/b.txt", b"edited\n")
+    os.unlink(f"{root}/data/bad/only-two.txt")
+    error = called(root, "add", "data/good", "data/a.txt", code=0)
+    called(root, "add", top, code=0)
+    Repo.open(root).commit("mended")
+    repo = Repo.open(root)
+    assert repo.status().clean
+    assert error["roots"] == ["data"]
+    assert {item.path: item.size for item in repo.ls("HEAD", "data/bad", recursive=True) if item.kind == "file"} == {
+        "data/bad/b.txt": 7,
+        "data/bad/deep/c.txt": 48,
+    }
+
+
+def test_what_is_left_out_of_a_damaged_directory_is_not_lost_by_add(root):
+    Repo.open(root).drop([f"{root}/data/bad/deep"])
+    mend = break_tree(root, "HEAD")
+    put(f"{root}/data/bad/b.txt", b"edited\n")
+    error = called(root, "add", "data")
+    assert error["where"] == "data/bad"
+    mend()
+    called(root, "add", "data", code=0)
+    Repo.open(root).get([f"{root}/data/bad/deep"])
+    assert text(root, "data/bad/deep/c.txt") == "data/bad/deep/c.txt two\n" * 2
+
+
+def test_the_worktree_of_a_damaged_directory_goes_by_force(root):
+    break_tree(root, "HEAD")
+    called(root, "rm", "--force", "data/bad", code=0)
+    Repo.open(root).commit("without")
+    assert {item.path for item in Repo.open(root).ls("HEAD", "data")} == {"data/a.txt", "data/good"}
+    assert text(root, "data/bad/b.txt") == "data/bad/b.txt two\n" * 2  # what was not known stays

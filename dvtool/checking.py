@@ -73,7 +73,8 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     it is None when there were none.  ``restored`` were taken by name from another copy of the store, ``rebuilt`` are
     key files and index files that were written anew, ``copied`` counts the sound objects of damaged packs, and
     ``recovered`` the lost ones that were found elsewhere.  ``given_up`` are entries of the log that the store goes on
-    without, ``unnamed`` the snapshots that lost their names with them.
+    without, ``unnamed`` the snapshots that lost their names with them.  ``worktree`` is the id of this worktree if its
+    ``.dv/worktree`` was lost and made anew: what it lacks counts as left out since.
     """
 
     quarantine: str | None
@@ -84,6 +85,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     recovered: int
     given_up: tuple[str, ...]
     unnamed: tuple[str, ...]
+    worktree: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

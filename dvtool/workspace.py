@@ -15,7 +15,6 @@ import msgspec
 from dvtool import paths
 from dvtool.errors import (
     ConflictError,
-    DvError,
     ExistsError,
     FormatError,
     IntegrityError,
@@ -28,7 +27,7 @@ from dvtool.git import beside
 from dvtool.history.keeping import Reliance
 from dvtool.history.revisions import Resolved, Revisions
 from dvtool.storage.disk import read_regular, word_for
-from dvtool.worktree import layout, settings
+from dvtool.worktree import layout, places, settings
 from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
@@ -259,18 +258,12 @@ class Workspace:
     def worktree_places(self) -> dict[str, str]:
         """Return where the worktrees of this store were last, by id; kept beside the store and never sent anywhere."""
         session = self.session
-        places = self._noted_places()
-        holder = os.path.dirname(os.path.dirname(session.layout.store()))
-        places[layout.Layout(holder).read_worktree().id] = holder
-        places[session.worktree.id] = session.root
-        return places
-
-    def _noted_places(self) -> dict[str, str]:
-        try:
-            with open(f"{os.path.dirname(self.session.layout.store())}/worktrees", "rb") as file:
-                return msgspec.json.decode(file.read(), type=dict[str, str])
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            return {}
+        found = places.noted(session.layout.store())
+        holder = places.holder(session.layout.store())
+        with contextlib.suppress(FormatError, IntegrityError):  # it may have lost its file, which is its own affair
+            found[layout.Layout(holder).read_worktree().id] = holder
+        found[session.worktree.id] = session.root
+        return found
 
     def note_place(self) -> None:
         """Note where this worktree is if it was moved; the one that holds the store is where the store is.
@@ -282,19 +275,18 @@ class Workspace:
         store = session.layout.store()
         if store == f"{session.layout.control}/store":
             return
-        noted = self._noted_places().get(identity)
-        if noted != session.root and (noted is None or not is_worktree(noted, identity, store)):
+        noted = places.noted(store).get(identity)
+        if noted != session.root and (noted is None or not places.is_worktree(noted, identity, store)):
             with contextlib.suppress(StorageError):  # a note, which the next command makes again
                 self.remember_worktree_place(identity, session.root)
 
     def remember_worktree_place(self, identity: str, place: str) -> None:
         """Note, beside the store, where a worktree is."""
         session = self.session
-        path = f"{os.path.dirname(session.layout.store())}/worktrees"
-        places = {**self.worktree_places(), identity: place}
+        found = {**self.worktree_places(), identity: place}
         # A place that is not UTF-8 cannot stand in JSON; such a worktree is found only by the commands run in it.
-        data = msgspec.json.encode({each: at for each, at in places.items() if paths.shown(at) == at}) + b"\n"
-        layout.write_file(path, data, session.context.disk)
+        data = msgspec.json.encode({each: at for each, at in found.items() if paths.shown(at) == at}) + b"\n"
+        layout.write_file(places.note_of(session.layout.store()), data, session.context.disk)
 
     def refuse_taken(self, state: State, branch: str, *, here: bool = False) -> None:
         """Refuse a branch that another worktree (with ``here``: or this one) is on, whether that can be found or not.
@@ -303,14 +295,14 @@ class Workspace:
             ConflictError: when there is such a worktree.
         """
         wanted = log.to_symbolic(f"heads/{branch}")
-        places: dict[str, str] | None = None
+        there: dict[str, str] | None = None
         for name, value in state.ref_names("worktrees/"):
             if value != wanted or (name == self.session.head_ref and not here):
                 continue
-            places = places if places is not None else self.worktree_places()
+            there = there if there is not None else self.worktree_places()
             identity = name.removeprefix("worktrees/")
-            place = places.get(identity)
-            missing = place is None or not is_worktree(place, identity, self.session.layout.store())
+            place = there.get(identity)
+            missing = place is None or not places.is_worktree(place, identity, self.session.layout.store())
             raise ConflictError(
                 f"branch {branch!r} is checked out in another worktree",
                 where=place or identity,
@@ -518,21 +510,6 @@ class Workspace:
 
 MISSING: Final = "it is not where it was: it was moved, or removed by hand"
 """Why a worktree cannot be found."""
-
-
-def is_worktree(place: str, identity: str, store: str) -> bool:
-    """Return whether the worktree of this id and store is still at a place.
-
-    Another one may have been made there since, or ``store`` be a copy of the one that it belongs to.  One whose files
-    cannot be read is taken for the one that was there.
-    """
-    if not os.path.isdir(f"{place}/{layout.DIRECTORY}"):
-        return False
-    found = layout.Layout(place)
-    try:
-        return found.read_worktree().id == identity and os.path.samefile(found.store(), store)
-    except (DvError, OSError):
-        return True
 
 
 def _checked_author(author: str) -> str:

@@ -29,8 +29,8 @@ from dvtool.storage.local import LocalBackend
 from dvtool.store import checkpoints, collecting, keys, mending, restoring, scrub
 from dvtool.store import store as stores
 from dvtool.store.log import Log
+from dvtool.worktree import adopting, layout, locking, lookalikes
 from dvtool.worktree import index as indexes
-from dvtool.worktree import layout, locking, lookalikes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +123,7 @@ class _Repair:
         self._segments()
         self._tables()
         self._whole_files()
+        adopted = self._worktree()
         check = Check(self.place, self.context)
         report = check.run(quick=False)
         if not report.clean:
@@ -142,8 +143,19 @@ class _Repair:
             recovered=self.recovered,
             given_up=tuple(sorted(self.given_up)),
             unnamed=tuple(sorted(identity.hex() for identity in self.unnamed)),
+            worktree=adopted,
         )
         return msgspec.structs.replace(report, repair=done)
+
+    def _worktree(self) -> str | None:
+        """Make the worktree file anew if it is lost, and return the id in it; without it no session opens."""
+        try:
+            return adopting.adopt(self.place, self.context, aside=self.quarantine.place)
+        except StorageError:
+            raise
+        except DvError as error:
+            self.context.tell(f"warning: {error}")
+            return None
 
     def _whole_files(self) -> None:
         """Put back by name what is missing or damaged, as long as that brings more to light.

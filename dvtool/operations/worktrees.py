@@ -14,8 +14,8 @@ from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
 from dvtool.storage.disk import sweep_directory, temporary_name
-from dvtool.workspace import MISSING, Workspace, free_target, is_worktree
-from dvtool.worktree import apply, layout, recording, room
+from dvtool.workspace import MISSING, Workspace, free_target
+from dvtool.worktree import apply, layout, places, recording, room
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class WorktreeItem(msgspec.Struct, frozen=True, kw_only=True):
 def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
     """Return the worktrees of this store, this one first."""
     session = workspace.session
-    places = workspace.worktree_places()
+    there = workspace.worktree_places()
     found = []
     for name, value in session.state.ref_names("worktrees/"):
         identity = name.removeprefix("worktrees/")
@@ -53,11 +53,11 @@ def list_worktrees(workspace: Workspace) -> list[WorktreeItem]:
         found.append(
             WorktreeItem(
                 id=identity,
-                path=paths.shown(places[identity]) if identity in places else None,
+                path=paths.shown(there[identity]) if identity in there else None,
                 branch=branch.removeprefix("heads/") if branch is not None else None,
                 snapshot=snapshot.hex() if snapshot is not None else None,
                 current=name == session.head_ref,
-                gone=identity not in places or not is_worktree(places[identity], identity, session.layout.store()),
+                gone=identity not in there or not places.is_worktree(there[identity], identity, session.layout.store()),
             )
         )
     return sorted(found, key=lambda item: (not item.current, item.path or "", item.id))

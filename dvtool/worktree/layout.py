@@ -14,10 +14,15 @@ from dvtool.storage.disk import Disk, as_ours, attempt, temporary_name
 
 DIRECTORY: Final = ".dv"
 RECOVERY: Final = (
-    "restore it from a backup, or make a new worktree with 'dv worktree add' from another one; what is stored is unhurt"
+    "run 'dv fsck --repair', which makes it anew where it is clear which worktree this was, or restore it from a "
+    "backup; what is stored is unhurt"
 )
 VERSION: Final = 2
 """Version 1 knows no exceptions among ``dropped``; a file without any is still written as one of version 1."""
+
+
+class NewerWorktreeError(FormatError):
+    """A newer dv made the worktree file: it is sound, and nothing may take its place."""
 
 
 class WorktreeFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +168,7 @@ def read_worktree_file(path: str) -> WorktreeFile:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError("the worktree file is malformed", where=path, why=str(error), next=RECOVERY) from None
     if value.version > VERSION:
-        raise FormatError("a newer dv made this worktree", where=path, next="upgrade dv")
+        raise NewerWorktreeError("a newer dv made this worktree", where=path, next="upgrade dv")
     if value.encode() != data or not re.fullmatch("[0-9a-f]{32}", value.id):
         raise IntegrityError(
             "the worktree file is damaged", where=path, why="its checksum does not match", next=RECOVERY

@@ -305,7 +305,7 @@ class Session:
             self.store.secrets.cache,
             bytes(sealed.LABEL_SIZE),
             self.context.entropy.bytes(sealed.SALT_SIZE),
-            self._cache_context(),
+            cache_context(self.store.format.store, self.worktree.id),
             codec.encode(value),
         )
         if not os.path.isdir(self.layout.cache):
@@ -317,15 +317,11 @@ class Session:
         try:
             with open(f"{self.layout.cache}/head", "rb") as file:
                 blob = file.read()
-            context = self._cache_context()
+            context = cache_context(self.store.format.store, self.worktree.id)
             payload = sealed.open_blob(sealed.CACHE, self.store.secrets.cache, context, blob, what="cache")
             return codec.decode(_Remembered, payload, what="cache")
         except (OSError, DvError):
             return None
-
-    def _cache_context(self) -> bytes:
-        """Return what binds the cache to its store, its name and this worktree."""
-        return self.store.format.store + b"head" + self.worktree.id.encode()
 
     def _check_not_rolled_back(self) -> None:
         known = self._remembered
@@ -369,6 +365,11 @@ class Session:
                 "an erasure is under way in this store",
                 next="wait for it, or finish it with the dv that began it",
             )
+
+
+def cache_context(store: bytes, identity: str) -> bytes:
+    """Return what binds ``.dv/cache/head`` to its store (by its id), its name and its worktree."""
+    return store + b"head" + identity.encode()
 
 
 def erased(path: str) -> ErasedError:

@@ -92,6 +92,8 @@ def _show_repair(done: Repair) -> None:
         output.say(f"  {name}: taken from another copy", colour="added")
     for name in done.rebuilt:
         output.say(f"  {name}: written anew from the packs", colour="added")
+    if done.worktree is not None:
+        output.say("  .dv/worktree: made anew; what is not here counts as left out: 'dv get' brings it", colour="added")
     if done.copied:
         output.say(f"{output.quantity(done.copied, 'object')} moved out of damaged packs")
     if done.recovered:
@@ -102,7 +104,8 @@ def _show_repair(done: Repair) -> None:
         output.say(f"  {name}: given up", colour="removed")
     for identity in done.unnamed:
         output.say(f"snapshot {identity[:12]} has lost its name: bring it back with 'dv branch NAME {identity[:12]}'")
-    if not (done.restored or done.rebuilt or done.copied or done.recovered or done.quarantined or done.given_up):
+    mended = (done.restored, done.rebuilt, done.copied, done.recovered, done.quarantined, done.given_up, done.worktree)
+    if not any(mended):
         output.say("there was nothing that could be mended")
 
 

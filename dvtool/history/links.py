@@ -10,13 +10,14 @@ from dvtool import ids, paths
 from dvtool.errors import DvError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.store import manifests
+from dvtool.store import manifests, tables
 from dvtool.store.trees import DEPTH_LIMIT, Trees
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
+    from dvtool.store.state import State
     from dvtool.store.store import Store
 
 
@@ -73,6 +74,7 @@ class Links:
     def follow(self) -> None:
         """Walk from all refs: snapshots and stages, their trees, and the contents these name."""
         state = self._store.refresh()
+        self._tables(state)
         pending: list[bytes] = []
         for name, value in state.ref_names(""):
             kind = RECORDS.get(name.partition("/")[0])
@@ -87,6 +89,17 @@ class Links:
                 continue
             seen.add(identity)
             pending += self._parents(identity)
+
+    def _tables(self, state: State) -> None:
+        """Check that the newest checkpoint's tables are cut by the rule; whoever reads them checks all else."""
+        for name in log.TABLES:
+            which: log.Table = getattr(state, name).table
+            if not which.root:
+                continue
+            try:
+                tables.check_cuts(which, self._store.secrets.split, self._source)
+            except DvError as error:
+                self._break("table", which.root, error)
 
     def _record(self, kind: int, identity: bytes) -> None:
         """Check an object that leads nowhere."""
@@ -152,7 +165,7 @@ class Links:
                 hits.append(("", "directories are nested too deep"))
                 continue
             try:
-                for name, entry in self._trees.entries(identity):
+                for name, entry in self._trees.proven(identity, self._store.secrets.split):
                     if entry.kind == DIRECTORY:
                         below.append((name, entry.id))
                         pending.append((entry.id, depth + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dvtool import digest, ids
 from dvtool.errors import FormatError
@@ -11,6 +11,8 @@ from dvtool.formats import log, nodes, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+_MISCUT: Final = "a table node was cut where the format does not cut"
 
 
 class ObjectSource(Protocol):
@@ -125,7 +127,7 @@ class Tables:
         if not child.keys or child.keys[-1] != node.keys[at] or (low is not None and child.keys[0] <= low):
             raise FormatError("a table node is not what the node above it says")
         if not last and len(child.keys) < nodes.TABLE_SHAPE.minimum:
-            raise FormatError("a table node was cut where the format does not cut")
+            raise FormatError(_MISCUT)
         return child, low, last
 
     def _node(self, identity: bytes) -> table.Node:
@@ -162,6 +164,31 @@ def build(pairs: list[tuple[bytes, bytes]], split: bytes, sink: ObjectSink) -> l
         level += 1
 
 
-def _marks(split: bytes, level: int, keys: list[bytes]) -> Callable[[int], bytes]:
+def check_cuts(which: log.Table, split: bytes, source: ObjectSource) -> None:
+    """Hold every node of a table against the rule of cuts, which takes a hash of most keys.
+
+    Args:
+        which: a table with nodes of its own.
+        split: the key under which cut marks are made (32 bytes).
+        source: reads the nodes.
+
+    Raises:
+        FormatError: when a node begins or ends where the format does not cut.
+        IntegrityError: when a node is damaged or gone.
+    """
+    pending = [(which.root, nodes.MAX_LEVEL + 1, True)]
+    while pending:
+        identity, above, last = pending.pop()
+        node = table.decode(source.read_object(ids.TABLE, identity))
+        if node.level >= above:
+            raise FormatError("a table node stands on the wrong level")
+        if not nodes.is_one(len(node.keys), nodes.TABLE_SHAPE, _marks(split, node.level, node.keys), last=last):
+            raise FormatError(_MISCUT)
+        if node.level:
+            count = len(node.values)
+            pending += [(below, node.level, last and i == count - 1) for i, below in enumerate(node.values)]
+
+
+def _marks(split: bytes, level: int, keys: Sequence[bytes]) -> Callable[[int], bytes]:
     prefix = bytes([level])
     return lambda i: digest.keyed(split, prefix + keys[i])

@@ -105,6 +105,29 @@ def test_a_tree_that_is_cut_where_none_is_cut_is_refused(below):
     refused_by_every_reader(objects, crafted, "cut|not what the node above", "abcdef")
 
 
+@pytest.mark.usefixtures("small_nodes")
+def test_a_full_check_refuses_what_is_cut_elsewhere_on_any_level():
+    names = [f"{number:03}" for number in range(120)]
+    files = dict.fromkeys(names, FILE)
+    objects = RememberedObjects()
+    good = Editor(objects, ONE).edit(None, files)
+    trees = Trees(objects)
+    assert dict(trees.proven(good, ONE)) == dict(trees.entries(good)) == files
+    leaves = trees.leaves(good)[:12]  # cut as they should be
+    held = {name: FILE for name in names if name <= leaves[-1][0]}
+    lasts = [last for last, _identity, _totals in leaves]
+    below = [(identity, totals) for _last, identity, totals in leaves]
+    middles = [
+        (directory(objects, lasts[a:b], below[a:b]), tree.sum_totals([totals for _id, totals in below[a:b]]))
+        for a, b in ((0, 6), (6, 12))
+    ]
+    assert nodes.cut(12, SMALL, nodes.name_marks(ONE, lasts, 1)) != [6, 12]
+    crafted = directory(objects, [lasts[5], lasts[11]], middles, 2)
+    assert dict(Trees(objects).entries(crafted)) == held
+    with pytest.raises(FormatError, match="cut"):
+        list(Trees(objects).proven(crafted, ONE))
+
+
 def test_a_node_over_a_single_other_one_is_refused():
     objects = RememberedObjects()
     refused_by_every_reader(objects, directory(objects, ("b",), [leaf(objects, "a", "b")]), "a single other", "ab")

@@ -1,6 +1,7 @@
 """``dv fsck``: every damage to a store is found and its file named; what it hits is listed; nothing is changed."""
 
 import hashlib
+import itertools
 import os
 import tracemalloc
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 from dvtool import ids
 from dvtool.errors import DvError, KeyAccessError, NotFoundError, UsageError
-from dvtool.formats import index, log, pack, snapshot, tree
+from dvtool.formats import index, log, nodes, pack, snapshot, tree
 from dvtool.operations.fsck import fsck
 from dvtool.repo import Repo
+from dvtool.store import checkpoints, tables
 from dvtool.store.editing import Editor
 from dvtool.store.trees import Trees
 from dvtool.testing import damage
@@ -253,10 +255,67 @@ def test_a_tree_that_names_what_is_not_there_is_found(sample, tmp_path):
     assert [each.id for each in found.objects] == [missing.id.hex()]
 
 
-def recorded_in(transaction, session, root):
+def recorded_in(transaction, session, root, *, files=1, size=5):
     head = session.snapshot(session.head().snapshot)
-    value = msgspec.structs.replace(head, root=root, files=1, size=5, nonce=os.urandom(32))
+    value = msgspec.structs.replace(head, root=root, files=files, size=size, nonce=os.urandom(32))
     return transaction.put_object(ids.SNAPSHOT, snapshot.encode(value))
+
+
+def cut_at(transaction, session, ends):
+    """Store a directory of empty files, cut into leaves at these places whatever the rule says."""
+    names = [f"{number:05}" for number in range(ends[-1])]
+    nothing = tree.Entry(tree.FILE, 0, session.store.hasher.id(ids.CHUNK, b""))
+    lasts, below, totals = [], [], []
+    for start, end in itertools.pairwise([0, *ends]):
+        data, found = tree.encode_leaf(names[start:end], [nothing] * (end - start))
+        lasts.append(names[end - 1])
+        below.append(transaction.put_object(ids.TREE, data))
+        totals.append(found)
+    if len(below) == 1:
+        return below[0]
+    return transaction.put_object(ids.TREE, tree.encode_inner(1, lasts, below, totals))
+
+
+@pytest.mark.parametrize("crafted", ["moved", "too many", None])
+def test_nodes_of_a_tree_that_are_cut_elsewhere_are_found(sample, tmp_path, crafted):
+    root = sample.copy(tmp_path)
+    session = Repo.open(root).workspace.session
+    split = session.store.secrets.split
+    names = [f"{number:05}" for number in range(9000)]
+    good = nodes.cut(len(names), nodes.TREE_SHAPE, nodes.name_marks(split, names, 0))
+    shift = 1 if good[1] - good[0] > 257 else -1  # no node below the minimum, which every reader refuses
+    ends = {"moved": [good[0] + shift, *good[1:]], "too many": list(range(300, 9001, 300)), None: good}[crafted]
+    assert (ends == good) == (crafted is None)
+    with session.store.transaction() as transaction:
+        made = cut_at(transaction, session, ends)
+        editor = Editor(transaction, split)
+        top = editor.apply(None, {"": {"data": editor.trees.directory_entry(made)}})
+        move = log.MoveRef(name="tags/kept", old=None, new=recorded_in(transaction, session, top, files=9000, size=0))
+        transaction.commit("test", lambda _state: [move])
+    assert len(list(Repo.open(root).ls("kept", "data"))) == 9000
+    found = check(root)
+    assert [(each.kind, each.id) for each in found.objects] == ([("tree", made.hex())] if crafted else [])
+    assert [(each.path, "cut" in each.why) for each in found.paths] == ([("data", True)] if crafted else [])
+    assert check(root, quick=True).clean
+
+
+@pytest.mark.parametrize("crafted", [True, False])
+def test_nodes_of_a_table_that_are_cut_elsewhere_are_found(sample, tmp_path, monkeypatch, crafted):
+    root = sample.copy(tmp_path)
+    session = Repo.open(root).workspace.session
+    head = session.head().snapshot
+    moves: list[log.Action] = [log.MoveRef(name=f"tags/t{number:05}", old=None, new=head) for number in range(3000)]
+    session.store.log.append("tag", lambda _state: moves)
+    honest = tables._marks
+    if crafted:
+        monkeypatch.setattr(tables, "_marks", lambda _split, level, keys: honest(bytes(32), level, keys))
+    assert checkpoints.write(session.store)
+    monkeypatch.undo()
+    which = session.store.refresh().refs.table
+    assert len(Repo.open(root).tags()) >= 3000
+    found = check(root)
+    assert [(each.kind, each.id) for each in found.objects] == ([("table", which.root.hex())] if crafted else [])
+    assert found.clean == (not crafted)
 
 
 def test_an_index_file_that_lies_about_its_packs_is_found(sample, tmp_path):

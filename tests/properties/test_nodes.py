@@ -195,6 +195,8 @@ def test_the_form_does_not_depend_on_history(before, after):
     changes = {name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     edited = Editor(objects, KEY).apply(build(objects, before), {"": changes})
     assert edited == build(objects, after)
+    trees = Trees(objects)
+    assert list(trees.proven(edited, KEY)) == list(trees.entries(edited))
 
 
 @given(files=flat, order=st.randoms(use_true_random=False))

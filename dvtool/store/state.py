@@ -195,11 +195,7 @@ class State:
             case log.MoveRef():
                 self.refs.set(action.name.encode(), action.new)
             case log.AddPacks():
-                # No sound writer does that.  To refuse it here would close the log for every reader, for ever.
-                if all(self.dropped.get(name.encode()) is None for name in files_of(action)):
-                    self.segments.append(segment_of(action))
-                    for pack_name in action.packs:
-                        self.packs.set(pack_name, b"")
+                self._add(action)
             case log.Condemn():
                 self._condemn(action.names, entry.time)
             case log.Drop():
@@ -213,11 +209,21 @@ class State:
                 if action.locator:
                     self.locators.set(action.erasure, msgspec.msgpack.encode((action.locator, action.wraps)))
             case log.Checkpoint():
-                if self._replaying:
-                    self.segments = list(action.segments)
-                else:
-                    self._load(action)
+                self._begin(action)
                 self._condemn(action.condemn, entry.time)
+
+    def _begin(self, checkpoint: log.Checkpoint) -> None:
+        if self._replaying:
+            self.segments = list(checkpoint.segments)
+        else:
+            self._load(checkpoint)
+
+    def _add(self, action: log.AddPacks) -> None:
+        # No sound writer adds what was dropped.  To refuse it here would close the log for every reader, for ever.
+        if all(self.dropped.get(name.encode()) is None for name in files_of(action)):
+            self.segments.append(segment_of(action))
+            for pack_name in action.packs:
+                self.packs.set(pack_name, b"")
 
     def _drop(self, names: tuple[str, ...]) -> None:
         for name in names:

@@ -322,7 +322,7 @@ def test_several_entries_are_given_up_at_once(sample, tmp_path):
             repo.create_branch(f"back-{identity[:8]}", identity)
         for branch in repo.branches():
             for item in repo.log(branch.name):
-                assert repo.ls(item.snapshot, recursive=True)
+                assert list(repo.ls(item.snapshot, recursive=True))
         assert mend(root).clean
 
 

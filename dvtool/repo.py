@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
+    from dvtool.operations.prune import PruneResult
     from dvtool.operations.refs import RefItem
     from dvtool.operations.remove import RemoveResult
     from dvtool.operations.restore import RestoreResult
@@ -382,6 +383,16 @@ class Repo:
             grace=gc.GRACE if grace is None else grace,
             retention=gc.RETENTION if retention is None else retention,
         )
+
+    @staticmethod
+    def prune_cache(path: str = ".", context: Context | None = None, *, dry_run: bool = False) -> PruneResult:
+        """Remove what dv makes anew by itself in the repository that holds ``path``, which need not open for that.
+
+        See :func:`dvtool.operations.prune.prune`.
+        """
+        from dvtool.operations import prune
+
+        return prune.prune(path, context or Context(), dry_run=dry_run)
 
     def doctor(self) -> Diagnosis:
         """Check this machine, repository and user; see :func:`dvtool.operations.doctor.doctor`."""

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "config": "dvtool.cli.commands.upkeep",
     "fsck": "dvtool.cli.commands.fsck",
     "gc": "dvtool.cli.commands.gc",
+    "cache": "dvtool.cli.commands.cache",
     "doctor": "dvtool.cli.commands.upkeep",
     "completion": "dvtool.cli.commands.upkeep",
     "demo": "dvtool.cli.demo",

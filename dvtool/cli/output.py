@@ -12,6 +12,7 @@ from dvtool.errors import Voices
 
 if TYPE_CHECKING:
     from dvtool.errors import DvError
+    from dvtool.history.describe import Amount
 
 COLOURS: Final = {"added": "green", "removed": "red", "modified": "yellow", "renamed": "cyan", "id": "yellow"}
 CODES: Final = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
@@ -68,6 +69,11 @@ def size(count: int) -> str:
 def quantity(number: int, one: str, many: str | None = None) -> str:
     """Return a number with its noun, ``1 file`` or ``2,000 files``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def amount(found: Amount, noun: str) -> str:
+    """Return a number of files and their bytes, ``2 packs of 1.5 MiB``."""
+    return f"{quantity(found.files, noun)} of {size(found.bytes)}"
 
 
 def harmless(text: str) -> str:

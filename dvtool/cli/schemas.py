@@ -29,6 +29,7 @@ from dvtool.operations.gc import GcResult
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
+from dvtool.operations.prune import PruneResult
 from dvtool.operations.refs import RefItem
 from dvtool.operations.remove import RemoveResult
 from dvtool.operations.restore import RestoreResult
@@ -69,6 +70,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "config": list[Setting] | Setting,
     "fsck": Report,
     "gc": GcResult,
+    "cache prune": PruneResult,
     "doctor": Diagnosis,
 }
 """The type of the document that each command prints; a command that makes one and lists many has both."""

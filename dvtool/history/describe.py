@@ -10,6 +10,8 @@ import msgspec
 from dvtool.formats import tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dvtool.formats.snapshot import Snapshot
     from dvtool.store.state import State
 
@@ -22,6 +24,19 @@ KIND_WORDS: Final = {
     tree.ERASED: "erased",
     tree.DIRECTORY: "dir",
 }
+
+
+class Amount(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of files, and their bytes."""
+
+    files: int
+    bytes: int
+
+
+def amount(sizes: Iterable[int]) -> Amount:
+    """Return how many files there are, and their bytes together."""
+    found = list(sizes)
+    return Amount(files=len(found), bytes=sum(found))
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):

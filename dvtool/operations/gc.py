@@ -11,11 +11,11 @@ import msgspec
 from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from dvtool.formats import codec, pack
 from dvtool.history import marking
-from dvtool.history.describe import rfc3339
+from dvtool.history.describe import Amount, amount, rfc3339
 from dvtool.store import collecting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from dvtool.effects import Progress
     from dvtool.history.marking import Marks, PackUse
@@ -48,13 +48,6 @@ ATTEMPTS: Final = 3
 
 _RANDOM: Final = re.compile("[0-9a-f]{32}")
 _NAMES: Final = {"packs": re.compile("[0-9a-f]{64}"), "index": _RANDOM, "keys": _RANDOM}
-
-
-class Amount(msgspec.Struct, frozen=True, kw_only=True):
-    """A number of files of the store, and their bytes."""
-
-    files: int
-    bytes: int
 
 
 class GcResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -306,12 +299,12 @@ class _Collector:
             dry_run=dry_run,
             snapshots=plan.marks.snapshots,
             objects=plan.marks.objects,
-            kept=_amount(plan.kept.values()),
-            rewritten=_amount(use.size for use in plan.rewrite),
-            condemned=_amount(condemned.values()),
-            waiting=_amount(plan.waiting.values()),
+            kept=amount(plan.kept.values()),
+            rewritten=amount(use.size for use in plan.rewrite),
+            condemned=amount(condemned.values()),
+            waiting=amount(plan.waiting.values()),
             due=rfc3339(min(plan.due, codec.TIME_LIMIT - 1)) if plan.due is not None else None,
-            deleted=_amount(deleted.values()),
+            deleted=amount(deleted.values()),
         )
 
 
@@ -326,8 +319,3 @@ def _to_rewrite(uses: list[PackUse]) -> list[PackUse]:
         if len(small) >= MERGE_FROM:
             chosen.update(small)
     return [use for use in sound if use.file in chosen]
-
-
-def _amount(sizes: Iterable[int]) -> Amount:
-    found = list(sizes)
-    return Amount(files=len(found), bytes=sum(found))

@@ -123,24 +123,35 @@ def is_abandoned(path: str, name: str) -> bool:
     return time.time() - changed > ABANDONED_AFTER and began > changed + CLOCK_DOUBT
 
 
+def unfinished(directory: str, prefix: str = "") -> tuple[list[str], bool]:
+    """Return (abandoned, left) of one directory: paths of abandoned files and directories, and whether others stay.
+
+    Args:
+        directory: where to look; one that cannot be read holds none.
+        prefix: what their names begin with, before a temporary name.
+    """
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return [], False
+    paths = [
+        (f"{directory}/{name}", name[len(prefix) :])
+        for name in names
+        if name.startswith(prefix) and _TEMPORARY.fullmatch(name, len(prefix))
+    ]
+    abandoned = [path for path, name in paths if is_abandoned(path, name)]
+    return abandoned, len(abandoned) < len(paths)
+
+
 def sweep_directory(directory: str, prefix: str = "") -> bool:
     """Remove abandoned files, and directories, from one directory: those named ``prefix`` and a temporary name.
 
     Returns:
         Whether no unfinished file is left; False when one belongs to a process that may still be there.
     """
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return True
-    left = False
-    for name in names:
-        if not name.startswith(prefix) or not _TEMPORARY.fullmatch(name, len(prefix)):
-            continue
-        path = f"{directory}/{name}"
-        if not is_abandoned(path, name[len(prefix) :]):
-            left = True
-        elif os.path.isdir(path) and not os.path.islink(path):
+    abandoned, left = unfinished(directory, prefix)
+    for path in abandoned:
+        if os.path.isdir(path) and not os.path.islink(path):
             import shutil  # a status, which sweeps nothing, is spared it
 
             shutil.rmtree(path, ignore_errors=True)

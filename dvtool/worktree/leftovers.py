@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dvtool import paths
 from dvtool.errors import DvError
-from dvtool.storage.disk import sweep_directory
+from dvtool.storage.disk import sweep_directory, unfinished
 from dvtool.worktree.layout import Layout, write_file
 
 if TYPE_CHECKING:
@@ -23,18 +23,28 @@ if TYPE_CHECKING:
 
 def sweep(place: Layout) -> None:
     """Remove what commands that are no more left unfinished; to be called with the worktree's lock held."""
-    for directory in (place.control, place.cache, place.root):
-        sweep_directory(directory, paths.PARTIAL)
-    try:
-        sweep_directory(os.path.join(os.path.dirname(place.store()), "tmp"))
-    except DvError:
-        return  # a worktree without its store; whoever opens it says so
-    noted = _noted(place)
-    if noted and all(_sweep_noted(place, path) for path in noted):
+    for directory, prefix in _own(place):
+        sweep_directory(directory, prefix)
+    if _noted(place) and all(sweep_directory(directory, paths.PARTIAL) for directory in _written(place)):
         try:
             os.unlink(place.writing)
         except OSError:
             return
+
+
+def found(place: Layout) -> list[str]:
+    """Return the paths of what :func:`sweep` would remove."""
+    places = [*_own(place), *((directory, paths.PARTIAL) for directory in _written(place))]
+    return sorted({path for directory, prefix in places for path in unfinished(directory, prefix)[0]})
+
+
+def _own(place: Layout) -> list[tuple[str, str]]:
+    """Return (directory, prefix of names) of where unfinished files may lie without a note of it."""
+    directories = [(directory, paths.PARTIAL) for directory in (place.control, place.cache, place.root)]
+    try:
+        return [*directories, (os.path.join(os.path.dirname(place.store()), "tmp"), "")]
+    except DvError:
+        return directories  # a worktree without its store; whoever opens it says so
 
 
 def note(place: Layout, directories: Iterable[str], disk: Disk) -> None:
@@ -56,7 +66,7 @@ def _noted(place: Layout) -> list[str]:
         return []
 
 
-def _sweep_noted(place: Layout, path: str) -> bool:
-    directory = f"{place.root}/{path}".rstrip("/")
-    # What has become a link since leads to files that are not this worktree's.
-    return os.path.realpath(directory) != directory or sweep_directory(directory, paths.PARTIAL)
+def _written(place: Layout) -> list[str]:
+    """Return the noted directories, but for what has become a link since: it leads to what is not this worktree's."""
+    directories = [f"{place.root}/{path}".rstrip("/") for path in _noted(place)]
+    return [directory for directory in directories if os.path.realpath(directory) == directory]

@@ -88,6 +88,7 @@ CALLS = [
     ["fsck"],
     ["fsck", "--repair"],
     ["gc"],
+    ["cache", "prune"],
     ["merge", "side"],
     ["oplog"],
     ["doctor"],
@@ -122,7 +123,7 @@ def test_every_command_that_takes_json_has_a_schema():
 
 
 def test_every_command_with_a_schema_is_called_below():
-    called = {" ".join(words[:2]) if words[0] == "worktree" else words[0] for words in CALLS}
+    called = {" ".join(words[:2]) if words[0] in {"cache", "worktree"} else words[0] for words in CALLS}
     assert called | {"worktree remove"} == set(schemas.DOCUMENTS)
 
 

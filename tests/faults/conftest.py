@@ -130,6 +130,11 @@ def leave_garbage(base):
     repo.remove(["data/given-up-later"])
 
 
+def leave_caches(base):
+    Repo.fsck(f"{base}/repo")
+    put(f"{base}/repo/.dv/tmp/999999999-0-{'ab' * 8}", b"left behind")
+
+
 @dataclass(frozen=True)
 class Command:
     """A command: what it does, what lies there before, and what a second run may answer.
@@ -180,6 +185,7 @@ COMMANDS = {
     ),
     "gc": Command(lambda repo, _base, _context: repo.gc(retention=0), leave_garbage),
     "gc --grace 0": Command(lambda repo, _base, _context: repo.gc(retention=0, grace=0), leave_garbage),
+    "cache prune": Command(lambda _repo, base, context: Repo.prune_cache(f"{base}/repo", context), leave_caches),
     "checkpoint": Command(lambda repo, _base, _context: checkpoints.write(repo.workspace.session.store), many_entries),
 }
 

@@ -478,6 +478,10 @@ class Machine(RuleBasedStateMachine):
     def checkpoint(self):
         checkpoints.write(self.repo.workspace.session.store)
 
+    @rule()
+    def prune(self):
+        Repo.prune_cache(self.root)
+
     @rule(grace=st.sampled_from([0, gc.GRACE]))
     def collect(self, grace):
         # What refs have had stays for as long as it can be brought back, so nothing that the model knows of may go.

@@ -11,7 +11,7 @@ from dvtool.cli import opening, output, shared
 
 if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
-    from dvtool.operations.gc import Amount, GcResult
+    from dvtool.operations.gc import GcResult
 
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 LONGEST: Final = 36500 * 86400
@@ -74,20 +74,20 @@ def gc_command(settings: Settings, *, dry_run: bool, grace: int, retention: int,
 def _show(result: GcResult) -> None:
     output.say(
         f"followed {output.quantity(result.snapshots, 'snapshot')} and {output.quantity(result.objects, 'object')}; "
-        f"{_files(result.kept, 'pack')} stay as they are"
+        f"{output.amount(result.kept, 'pack')} stay as they are"
     )
     would = "would be " if result.dry_run else ""
     if result.rewritten.files:
-        output.say(f"  {would}written anew without garbage, or merged: {_files(result.rewritten, 'pack')}")
+        output.say(f"  {would}written anew without garbage, or merged: {output.amount(result.rewritten, 'pack')}")
     if result.condemned.files:
-        output.say(f"  {would}condemned, to be deleted when the grace is over: {_files(result.condemned, 'file')}")
+        output.say(
+            f"  {would}condemned, to be deleted when the grace is over: {output.amount(result.condemned, 'file')}"
+        )
     if result.waiting.files:
-        output.say(f"  condemned earlier, the first of them due at {result.due}: {_files(result.waiting, 'file')}")
+        output.say(
+            f"  condemned earlier, the first of them due at {result.due}: {output.amount(result.waiting, 'file')}"
+        )
     if result.deleted.files:
-        output.say(f"  {would}deleted: {_files(result.deleted, 'file')}")
+        output.say(f"  {would}deleted: {output.amount(result.deleted, 'file')}")
     if not (result.rewritten.files or result.condemned.files or result.deleted.files):
         output.say("nothing to collect")
-
-
-def _files(amount: Amount, noun: str) -> str:
-    return f"{output.quantity(amount.files, noun)} of {output.size(amount.bytes)}"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dvtool.operations.sparse import SparseResult
     from dvtool.operations.status import Status
     from dvtool.operations.undo import UndoResult
+    from dvtool.operations.upgrade import UpgradeResult
     from dvtool.operations.worktrees import WorktreeItem
     from dvtool.worktree.recording import CommitResult
 
@@ -399,3 +400,9 @@ class Repo:
         from dvtool.operations import doctor
 
         return doctor.doctor(self._workspace)
+
+    def upgrade(self) -> UpgradeResult:
+        """Bring the store to the newest version of the format; see :func:`dvtool.operations.upgrade.upgrade`."""
+        from dvtool.operations import upgrade
+
+        return upgrade.upgrade(self._workspace)

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "gc": "dvtool.cli.commands.gc",
     "cache": "dvtool.cli.commands.cache",
     "doctor": "dvtool.cli.commands.upkeep",
+    "upgrade": "dvtool.cli.commands.upkeep",
     "completion": "dvtool.cli.commands.upkeep",
     "demo": "dvtool.cli.demo",
 }

@@ -37,6 +37,7 @@ from dvtool.operations.show import Shown
 from dvtool.operations.sparse import SparseResult
 from dvtool.operations.status import Status
 from dvtool.operations.undo import UndoResult
+from dvtool.operations.upgrade import UpgradeResult
 from dvtool.operations.worktrees import WorktreeItem
 from dvtool.worktree.recording import CommitResult
 
@@ -71,6 +72,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "fsck": Report,
     "gc": GcResult,
     "cache prune": PruneResult,
+    "upgrade": UpgradeResult,
     "doctor": Diagnosis,
 }
 """The type of the document that each command prints; a command that makes one and lists many has both."""

@@ -92,6 +92,7 @@ CALLS = [
     ["merge", "side"],
     ["oplog"],
     ["doctor"],
+    ["upgrade"],
     ["add", "data"],
     ["rm", "--cached", "data/b.txt"],
     ["mv", "data/sub", "data/lower"],

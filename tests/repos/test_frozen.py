@@ -91,3 +91,12 @@ def test_work_goes_on_in_it(root, tmp_path):
     repo.commit("fourth", everything=True, author=make.AUTHOR)
     assert [item.message for item in Repo.open(str(root)).log()] == ["fourth", "third", "second", "first"]
     audit(Repo.open(str(root)).workspace.session.store)
+
+
+def test_an_upgrade_ends_with_the_newest_version_and_the_same_content(root, tmp_path):
+    before = written(tmp_path / "before")
+    result = Repo.open(str(root)).upgrade()
+    repo = Repo.open(str(root))
+    assert result.after == repo.workspace.session.store.format.version == storeformat.VERSION
+    assert result.changed is (result.before != result.after)
+    assert held(repo, "v1") == before

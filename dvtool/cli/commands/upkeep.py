@@ -1,4 +1,4 @@
-"""``dv config``, ``undo``, ``oplog``, ``doctor`` and ``completion``."""
+"""``dv config``, ``undo``, ``oplog``, ``doctor``, ``upgrade`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -117,6 +117,21 @@ def doctor_command(ctx: click.Context, *, json: bool) -> int:
                 before = said.setdefault(check.next, check.name)
                 output.say(f"         next: {check.next if before == check.name else f'as for {before}'}")
     return exits.DONE if found.healthy else exits.DIFFERENT
+
+
+@shared.command("upgrade", "dv upgrade", "dv upgrade --json")
+@shared.json_option
+@click.pass_obj
+def upgrade_command(settings: Settings, *, json: bool) -> None:
+    """Bring the store to the version of the format that this dv writes.
+
+    There is one version so far, so a store either has it, or was made by a newer dv and is refused.
+    """
+    found = opening.open_repo(settings).upgrade()
+    if json:
+        output.as_json(found)
+    else:
+        output.say(f"nothing to do: the store has version {found.after} of the format, the newest that this dv knows")
 
 
 @shared.command(

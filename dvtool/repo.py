@@ -22,7 +22,8 @@ from dvtool.workspace import Workspace
 from dvtool.worktree.session import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import datetime as dt
+    from collections.abc import Collection, Iterator, Sequence
 
     from dvtool.checking import Report
     from dvtool.history.describe import SnapshotItem
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dvtool.operations.config import Setting
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
+    from dvtool.operations.expire import ExpireResult
     from dvtool.operations.gc import GcResult
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
@@ -345,6 +347,25 @@ class Repo:
         from dvtool.operations import oplog
 
         return oplog.oplog(self._workspace, limit=limit)
+
+    def expire(
+        self,
+        *,
+        before: dt.datetime | None = None,
+        keep_last: int | None = None,
+        plan: bool = False,
+        only: Collection[str] | None = None,
+    ) -> ExpireResult:
+        """Drop old snapshots from the history; see :func:`dvtool.operations.expire.expire`."""
+        from dvtool.operations import expire
+
+        return expire.expire(
+            self._workspace,
+            before=before,
+            keep_last=keep_last,
+            plan=plan,
+            only=_several(only) if isinstance(only, str) else only,
+        )
 
     @staticmethod
     def fsck(

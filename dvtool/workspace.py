@@ -66,6 +66,7 @@ class Workspace:
         """Return the snapshot that ``revision`` names, telling the user when it stands for an erased one.
 
         Raises:
+            ErasedError: when it was expired.
             NotFoundError: when there is none.
             UsageError: when it is malformed or ambiguous.
         """
@@ -91,6 +92,7 @@ class Workspace:
         """Check that snapshots and stages are kept, now and when this command appends an entry that moves refs.
 
         Raises:
+            ErasedError: when one was expired.
             NotFoundError: when one was collected as garbage, or is being collected.
         """
         self._reliance.name(identities)
@@ -358,7 +360,7 @@ class Workspace:
         if found is None or self.lock_is_behind():
             return True
         named = self.session.resolve_superseded(bytes.fromhex(found.snapshot))
-        return named == self.session.head().snapshot
+        return named is not None and named == self.session.head().snapshot
 
     def lock_is_behind(self) -> bool:
         """Return whether a command was stopped between its log entry and ``dv.lock``, which the next one then writes.

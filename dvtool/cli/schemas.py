@@ -25,6 +25,7 @@ from dvtool.operations.checkout import CheckoutResult
 from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
+from dvtool.operations.expire import ExpireResult
 from dvtool.operations.gc import GcResult
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
@@ -71,6 +72,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "config": list[Setting] | Setting,
     "fsck": Report,
     "gc": GcResult,
+    "expire": ExpireResult,
     "cache prune": PruneResult,
     "upgrade": UpgradeResult,
     "doctor": Diagnosis,

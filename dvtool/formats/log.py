@@ -39,6 +39,9 @@ ERASURES: Final = "erasures"
 CLONES: Final = "clones"
 """Refs below this name are those of registered clones, by the hexadecimal id of the clone; nil forgets one."""
 
+EXPIRED: Final = b"\0" * 24
+"""What stands for an expired snapshot begins so, as no id does, and ends with the time in 8 bytes."""
+
 SYMBOLIC: Final = b"@"
 """First byte of a ref's value that names another ref; any other value is a 32-byte id."""
 
@@ -73,7 +76,7 @@ class MoveRef(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=4)
 
 
 class Supersede(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=5):
-    """Snapshots whose data was erased, each with the one that stands for it."""
+    """Snapshots whose data was erased, each with the one that stands for it; or that were expired: :func:`expired`."""
 
     pairs: tuple[tuple[bytes, bytes], ...]
 
@@ -211,10 +214,16 @@ def _check_action(action: Action) -> None:
         case Supersede():
             for pair in action.pairs:
                 _check_lengths(ids.ID_SIZE, *pair)
+                _check_expired(*pair)
         case Erasure():
             _check_erasure(action)
         case Checkpoint():
             _check_checkpoint(action)
+
+
+def _check_expired(old: bytes, new: bytes) -> None:
+    if expired(old) is not None or (expired(new) or 0) >= codec.TIME_LIMIT:
+        raise FormatError("the log says of no snapshot that it was expired, or when none can have been")
 
 
 def _check_erasure(action: Erasure) -> None:
@@ -273,6 +282,7 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
                 good = len(key) == ids.ID_SIZE and not value
             case "superseded":
                 good = len(key) == len(value) == ids.ID_SIZE
+                _check_expired(key, value)
             case "condemned":
                 check_files((key.decode(),))
                 good = len(value) == 8  # noqa: PLR2004 - a time of 64 bits
@@ -305,6 +315,16 @@ def step(value: bytes) -> tuple[int, bytes]:
     if len(value) != 1 + WRITE_ID_SIZE or value[0] not in PHASES:
         raise FormatError("the log holds an erasure in an unknown phase", next="upgrade dv")
     return value[0], value[1:]
+
+
+def expired(value: bytes) -> int | None:
+    """Return when a snapshot was expired (microseconds since 1970), by what stands for it; None when that is an id."""
+    return int.from_bytes(value[len(EXPIRED) :], "big") if value.startswith(EXPIRED) else None
+
+
+def to_expired(time: int) -> bytes:
+    """Return what stands for a snapshot that is expired at ``time``, in microseconds since 1970."""
+    return EXPIRED + time.to_bytes(ids.ID_SIZE - len(EXPIRED), "big")
 
 
 def carried(entry: Entry) -> dict[str, msgspec.Raw]:

@@ -47,7 +47,10 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnapshotItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One snapshot: ids in hex, time in RFC 3339 UTC, totals of files and bytes, runs that used it, refs to it."""
+    """One snapshot: ids in hex, time in RFC 3339 UTC, totals of files and bytes, runs that used it, refs to it.
+
+    ``expired`` are those of its parents that were expired: what came before it on that side is not kept any more.
+    """
 
     snapshot: str
     parents: tuple[str, ...]
@@ -60,10 +63,11 @@ class SnapshotItem(msgspec.Struct, frozen=True, kw_only=True):
     erased: Erased
     runs: tuple[str, ...]
     refs: tuple[str, ...]
+    expired: tuple[str, ...]
 
 
 def snapshot_item(
-    identity: bytes, snapshot: Snapshot, erased: tree.Tally, names: dict[bytes, list[str]]
+    identity: bytes, snapshot: Snapshot, erased: tree.Tally, names: dict[bytes, list[str]], state: State
 ) -> SnapshotItem:
     """Return what is said of one snapshot.
 
@@ -72,6 +76,7 @@ def snapshot_item(
         snapshot: what it holds.
         erased: the tally of its root tree.
         names: refs by snapshot, as :func:`ref_names` returns them.
+        state: where the store stands.
     """
     return SnapshotItem(
         snapshot=identity.hex(),
@@ -85,6 +90,7 @@ def snapshot_item(
         erased=Erased(files=sum(count for _erasure, count in erased), rows=0),
         runs=(),
         refs=tuple(names.get(identity, ())),
+        expired=tuple(parent.hex() for parent in snapshot.parents if state.expiry(parent) is not None),
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def walk(
-    tips: Iterable[bytes], read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes]
+    tips: Iterable[bytes], read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes | None]
 ) -> Iterator[tuple[bytes, Snapshot]]:
     """Yield (id, snapshot) of everything reachable from ``tips``, each once, reading no further than it must.
 
@@ -29,7 +29,8 @@ def walk(
     Args:
         tips: where to start.
         read: returns a snapshot.
-        current: maps the id of a parent to the one that stands for it now.
+        current: maps the id of a parent to the one that stands for it now, or to None when it was expired: the walk
+            ends there as at a snapshot without parents.
 
     Raises:
         IntegrityError: when a snapshot is its own ancestor.
@@ -42,10 +43,15 @@ def walk(
         region.leave()
 
 
+def standing(identities: Iterable[bytes], current: Callable[[bytes], bytes | None]) -> list[bytes]:
+    """Return the ids that stand for ``identities`` now, without those of expired snapshots."""
+    return [found for identity in identities if (found := current(identity)) is not None]
+
+
 class _Region:
     """Snapshots that were read and not yet left behind, from one narrow place to the next."""
 
-    def __init__(self, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes]) -> None:
+    def __init__(self, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes | None]) -> None:
         self.read = read
         self.current = current
         self.found: dict[bytes, Snapshot] = {}
@@ -55,7 +61,7 @@ class _Region:
 
     def meet(self, identities: Iterable[bytes]) -> list[bytes]:
         """Read snapshots that were not met before; return the ids that stand for ``identities`` now, each once."""
-        met = list(dict.fromkeys(self.current(identity) for identity in identities))
+        met = list(dict.fromkeys(standing(identities, self.current)))
         for identity in met:
             if identity in self.past:
                 raise _circle(identity)
@@ -113,23 +119,23 @@ def _circle(identity: bytes) -> IntegrityError:
 
 
 def is_ancestor(
-    ancestor: bytes, tip: bytes, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes]
+    ancestor: bytes, tip: bytes, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes | None]
 ) -> bool:
     """Return whether ``ancestor`` is ``tip`` or reachable from it."""
     seen = set()
-    pending = [current(tip)]
+    pending = standing([tip], current)
     while pending:
         identity = pending.pop()
         if identity == ancestor:
             return True
         if identity not in seen:
             seen.add(identity)
-            pending += [current(parent) for parent in read(identity).parents]
+            pending += standing(read(identity).parents, current)
     return False
 
 
 def merge_bases(
-    ours: bytes, theirs: bytes, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes]
+    ours: bytes, theirs: bytes, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes | None]
 ) -> list[bytes]:
     """Return the best common ancestors of two snapshots, sorted: those from which no other common one descends.
 
@@ -152,15 +158,16 @@ def merge_bases(
             reached[identity] = reached.get(identity, 0) | marks
             heapq.heappush(heap, (-snapshots[identity].time, identity))
 
-    reach(current(ours), one)
-    reach(current(theirs), other)
+    for tips, mark in (([ours], one), ([theirs], other)):
+        for tip in standing(tips, current):
+            reach(tip, mark)
     while any(not reached[identity] & worse for _time, identity in heap):
         identity = heapq.heappop(heap)[1]
         marks = reached[identity]
         if marks & one and marks & other:
             marks |= worse
-        for parent in snapshots[identity].parents:
-            reach(current(parent), marks)
+        for parent in standing(snapshots[identity].parents, current):
+            reach(parent, marks)
     common = [identity for identity, marks in reached.items() if marks == one | other]
     return sorted(
         identity

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dvtool import ids
 from dvtool.errors import IntegrityError, NotFoundError
 from dvtool.formats import log, pack, snapshot
+from dvtool.history import graph
 from dvtool.history.marking import Marks
 
 if TYPE_CHECKING:
@@ -54,15 +55,20 @@ class Reliance:
         That is so without a further look where no pack is condemned or was dropped, and for what refs lead to.
 
         Raises:
+            ErasedError: when one was expired.
             NotFoundError: when one was collected as garbage, or is being collected.
         """
         if self._checked == state.number:
             return
         wanted = self._named | self._moved(state)
+        expired = {identity for identity in wanted if state.expiry(identity) is not None}
+        self._named -= expired  # refused, they are not in the way of what is written later
+        for identity in sorted(expired):
+            state.require_unexpired(identity)
         if wanted and (state.condemned.has(b"packs/") or state.dropped.has(b"packs/")):
             left = wanted - self._reached(state, wanted)
             named = self._named & left
-            self._named -= left  # refused, they are not in the way of what is written later
+            self._named -= left  # as above
             for identity in sorted(left):
                 self._require(identity)
             self._named |= named
@@ -98,7 +104,7 @@ class Reliance:
                 recorded = snapshot.decode(self._store.read_object(ids.SNAPSHOT, identity))
                 self._parents[identity] = recorded.parents
             left.discard(identity)
-            pending += [state.superseded.get(parent) or parent for parent in self._parents[identity]]
+            pending += graph.standing(self._parents[identity], state.standing)
         return wanted - left
 
     def _require(self, identity: bytes) -> None:

@@ -10,6 +10,7 @@ from dvtool import ids, paths
 from dvtool.errors import DvError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.history import graph
 from dvtool.store import manifests, tables
 from dvtool.store.trees import DEPTH_LIMIT, Trees
 
@@ -141,7 +142,7 @@ class Links:
             if why:
                 self.broken[content] = Broken(kind=f"settings ({name})", id=content, why=why)
         self._add_up(identity, recorded)
-        yield from (self._store.state.superseded.get(parent) or parent for parent in recorded.parents)
+        yield from graph.standing(recorded.parents, self._store.state.standing)
 
     def _add_up(self, identity: bytes, recorded: snapshot.Snapshot) -> None:
         if recorded.root in self.broken:

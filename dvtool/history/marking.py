@@ -15,6 +15,7 @@ from dvtool import ids
 from dvtool.errors import FormatError, IntegrityError
 from dvtool.formats import index, log, manifest, pack, snapshot, stage, table, tree
 from dvtool.formats.tree import DIRECTORY, Leaf
+from dvtool.history import graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -148,8 +149,7 @@ class Marks:
             recorded = snapshot.decode(data)
             self.snapshots += 1
             yield ids.TREE, recorded.root
-            current = self.state.superseded.get
-            yield from ((ids.SNAPSHOT, current(parent) or parent) for parent in recorded.parents)
+            yield from zip(itertools.repeat(ids.SNAPSHOT), graph.standing(recorded.parents, self.state.standing))
             self._want({content for _name, content, size in recorded.settings if size})
         elif kind == ids.TABLE:
             rows = table.decode(data)
@@ -157,7 +157,7 @@ class Marks:
         elif kind == ids.STAGE:
             staged = stage.decode(data)
             yield ids.TREE, staged.tree
-            yield from ((ids.SNAPSHOT, other) for other in staged.merging)
+            yield from zip(itertools.repeat(ids.SNAPSHOT), graph.standing(staged.merging, self.state.standing))
         elif kind not in {ids.ERASURE, ids.CLONE}:
             raise FormatError(
                 f"a ref names a {ids.KIND_NAMES[kind]}",
@@ -331,24 +331,6 @@ def roots(state: State) -> list[bytes]:
     """Return the ids that must be kept whatever was done when: those in refs, and the tables of the checkpoint."""
     tables = {getattr(state, name).table.root for name in log.TABLES} - {b""}
     return sorted(tables | {value for _name, value in state.ref_names("") if log.symbolic(value) is None})
-
-
-def undoable(entries: Iterable[log.Entry], since: int) -> list[bytes]:
-    """Return the ids that refs had since a point in time (microseconds), which can be brought back.
-
-    Args:
-        entries: newest first.
-        since: what was left before then is given up.
-    """
-    found: set[bytes] = set()
-    for entry in entries:
-        if entry.time < since:
-            break
-        values = (
-            value for action in entry.actions if isinstance(action, log.MoveRef) for value in (action.old, action.new)
-        )
-        found.update(value for value in values if value is not None and log.symbolic(value) is None)
-    return sorted(found)
 
 
 def _records_among(reader: index.Reader, wanted: set[bytes]) -> Iterator[tuple[bytes, int, Location]]:

@@ -10,7 +10,7 @@ from dvtool.formats import log
 from dvtool.history.describe import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 UNDO: Final = "undo"
 REDO: Final = "redo"
@@ -72,9 +72,9 @@ def latest(entries: Iterable[log.Entry], worktree: str, *, redo: bool) -> log.En
     """
     void: set[int] = set()
     for entry in entries:
-        if any(isinstance(action, log.Erasure | log.Supersede) for action in entry.actions):
+        if any(_erases(action) for action in entry.actions):
             return None
-        if not _is_of(entry, worktree):
+        if not is_of(entry, worktree):
             continue
         taken_back = log.undoes(entry)
         if entry.number in void:
@@ -87,7 +87,51 @@ def latest(entries: Iterable[log.Entry], worktree: str, *, redo: bool) -> log.En
     return None
 
 
-def _is_of(entry: log.Entry, worktree: str) -> bool:
+def undoable(entries: Iterable[log.Entry], since: int, expired: Callable[[bytes], bool]) -> list[bytes]:
+    """Return the ids that refs had since a point in time (microseconds), which can be brought back.
+
+    Undoing goes back one operation after the other, in each worktree by itself, so what it cannot take back because a
+    snapshot was expired hides everything that the same worktree did before.
+
+    Args:
+        entries: newest first.
+        since: what was left before then is given up.
+        expired: whether what a ref had cannot be brought back because it, or what it needs, was expired.
+    """
+    found: set[bytes] = set()
+    void: set[int] = set()
+    hidden: set[str] = set()
+    for entry in entries:
+        if entry.time < since:
+            break
+        worktree = log.origin(entry)
+        if worktree in hidden:
+            continue
+        taken_back = log.undoes(entry)
+        if entry.number not in void and taken_back is not None:
+            void.add(taken_back)
+        elif (
+            entry.number not in void
+            and is_of(entry, worktree)
+            and any(move.old is not None and expired(move.old) for move in moves(entry))
+        ):
+            hidden.add(worktree)
+            continue
+        values = {value for move in moves(entry) for value in (move.old, move.new)}
+        found.update(
+            value for value in values if value is not None and log.symbolic(value) is None and not expired(value)
+        )
+    return sorted(found)
+
+
+def _erases(action: log.Action) -> bool:
+    """Return whether an action is part of an erasure; snapshots that were expired have nothing that stands for them."""
+    if isinstance(action, log.Supersede):
+        return any(log.expired(new) is None for _old, new in action.pairs)
+    return isinstance(action, log.Erasure)
+
+
+def is_of(entry: log.Entry, worktree: str) -> bool:
     """Return whether an entry was made from a worktree, and moved refs that it may move back."""
     tops = [move.name.partition("/")[::2] for move in moves(entry)]
     others = any(top in {"worktrees", "stage"} and rest != worktree for top, rest in tops)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids, paths
-from dvtool.errors import NotFoundError, UsageError
+from dvtool.errors import ErasedError, NotFoundError, UsageError
 from dvtool.formats import log, snapshot
 
 if TYPE_CHECKING:
@@ -45,19 +45,20 @@ class Revisions:
         """Return the snapshot that ``revision`` names.
 
         Raises:
+            ErasedError: when it was expired.
             NotFoundError: when there is none.
             UsageError: when it is malformed or ambiguous.
         """
         base, steps = _split_steps(revision)
         found = self._base(base, revision)
+        current = self._current(found.id)
+        if current != found.id:
+            found = Resolved(id=current, superseded=found.id, branch=found.branch)
         for _step in range(steps):
             parents = self.snapshot(found.id).parents
             if not parents:
                 raise NotFoundError(f"{revision!r} goes back further than the history", next="run 'dv log' to see it")
             found = Resolved(id=self._current(parents[0]))
-        current = self._current(found.id)
-        if current != found.id:
-            return Resolved(id=current, superseded=found.id, branch=found.branch)
         return found
 
     def is_revision(self, text: str) -> bool:
@@ -66,6 +67,8 @@ class Revisions:
             self.resolve(text)
         except (NotFoundError, UsageError):
             return False
+        except ErasedError:
+            return True
         return True
 
     def split_path(self, text: str) -> tuple[str, str | None]:
@@ -106,11 +109,12 @@ class Revisions:
         )
 
     def _by_prefix(self, prefix: str) -> bytes:
-        matches = self._store.snapshots_with(prefix)
-        if len(prefix) == FULL and not matches:
-            successor = self._store.state.superseded.get(bytes.fromhex(prefix))
-            if successor is not None:
-                return bytes.fromhex(prefix)
+        state = self._store.state
+        stored = self._store.snapshots_with(prefix)
+        matches = [identity for identity in stored if state.expiry(identity) is None]
+        if not matches:  # one that is not there any more can still be told from one that never was
+            gone = [key for key, _new in state.superseded.items(bytes.fromhex(prefix[: len(prefix) & ~1]))]
+            matches = sorted({*stored, *(key for key in gone if key.hex().startswith(prefix))})
         if not matches:
             raise NotFoundError(f"there is no snapshot {prefix}", next="run 'dv log' to see the snapshots")
         if len(matches) > 1:
@@ -122,12 +126,9 @@ class Revisions:
         return matches[0]
 
     def _current(self, identity: bytes) -> bytes:
-        for _step in range(1024):
-            successor = self._store.state.superseded.get(identity)
-            if successor is None:
-                return identity
-            identity = successor
-        raise UsageError("the map of superseded snapshots leads in a circle", where=identity.hex())
+        state = self._store.state
+        state.require_unexpired(identity)
+        return state.standing(identity) or identity
 
 
 def _split_steps(revision: str) -> tuple[str, int]:

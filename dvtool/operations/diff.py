@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, ErasedError, NotFoundError, UsageError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.history.describe import KIND_WORDS
@@ -348,6 +348,8 @@ def _is_revision(workspace: Workspace, word: str) -> bool:
             workspace.place(word)
     except (NotFoundError, UsageError, ConflictError):
         return False
+    except ErasedError:
+        return True  # one that was, and whoever resolves it says so
     return True
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
 from dvtool.formats import codec, pack
-from dvtool.history import marking
+from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
 from dvtool.store import collecting
 
@@ -183,7 +183,8 @@ class _Collector:
         marks.follow(marking.roots(state))
         if self.retention:
             entries = self.store.log.entries(state.number, whole=True)
-            marks.follow(marking.undoable(entries, now - self.retention), strict=False)
+            expired = functools.cache(lambda value: expiry.what_expired(self.store, state, value) is not None)
+            marks.follow(oplog.undoable(entries, now - self.retention, expired), strict=False)
         uses = marks.packs()
         plan = _Plan(marks)
         plan.rewrite = _to_rewrite(uses) if rewriting else []

@@ -42,7 +42,7 @@ def log(
     for identity, snapshot in graph.walk([start], session.snapshot, session.resolve_superseded):
         if path is None or _touches(workspace, snapshot, path):
             erased = session.trees.totals(snapshot.root).erased
-            items.append(describe.snapshot_item(identity, snapshot, erased, names))
+            items.append(describe.snapshot_item(identity, snapshot, erased, names, session.state))
             if len(items) == limit:
                 break  # before the walk is asked for more, which would read it
     if not items:
@@ -67,10 +67,11 @@ def _require(workspace: Workspace, path: str | None) -> None:
 def _touches(workspace: Workspace, snapshot: Snapshot, path: str) -> bool:
     session = workspace.session
     here = session.trees.resolve(snapshot.root, path)
-    if not snapshot.parents:
+    parents = graph.standing(snapshot.parents, session.resolve_superseded)
+    if not parents:
         return here is not None
-    for parent in snapshot.parents:
-        before = session.trees.resolve(session.snapshot(session.resolve_superseded(parent)).root, path)
+    for parent in parents:
+        before = session.trees.resolve(session.snapshot(parent).root, path)
         if before == here:
             return False
     return True

@@ -210,6 +210,7 @@ class _Merging:
         return ConflictError(
             f"{count} file{'s were' if count > 1 else ' was'} changed on both sides; nothing was changed",
             items=tuple(f"{path}: {_how(*sides)}" for path, sides in sorted(found.conflicts.items())),
+            why="" if self.bases else "the two have no history in common, or it was expired",
             next="decide with --ours or --theirs, for all of them or for the paths that you name after it; or look at "
             "both versions with --manual",
         )

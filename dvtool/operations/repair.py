@@ -409,7 +409,7 @@ def _snapshots_of(store: Store, adopted: list[log.AddPacks]) -> list[bytes]:
     links = Links(store)
     links.follow()
     known = {parent for parents in found.values() for parent in parents} | set(links.roots)
-    return [identity for identity in found if identity not in known]
+    return [identity for identity in found if identity not in known and store.state.expiry(identity) is None]
 
 
 def _is_store(directory: str) -> bool:

@@ -46,7 +46,7 @@ def show(workspace: Workspace, revision: str = "HEAD") -> Shown:
     erased = session.trees.totals(snapshot.root).erased
     names = describe.ref_names(session.state, head.snapshot, head.branch)
     return Shown(
-        **msgspec.structs.asdict(describe.snapshot_item(identity, snapshot, erased, names)),
+        **msgspec.structs.asdict(describe.snapshot_item(identity, snapshot, erased, names, session.state)),
         roots=snapshot.roots,
         path=path,
         kind=describe.KIND_WORDS[entry.kind],

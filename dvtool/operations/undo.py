@@ -8,7 +8,8 @@ import msgspec
 
 from dvtool.errors import ConflictError, NotFoundError
 from dvtool.formats import log
-from dvtool.history import oplog
+from dvtool.history import expiry, oplog
+from dvtool.store.state import expired_error
 
 if TYPE_CHECKING:
     from dvtool.store.state import State
@@ -33,6 +34,7 @@ def undo(workspace: Workspace, *, redo: bool = False) -> UndoResult:
         redo: take back the last undo instead.
 
     Raises:
+        ErasedError: when it would lead to a snapshot that was expired since.
         NotFoundError: when there is nothing to take back, or the store no longer holds what it would bring back.
         ConflictError: when a ref has moved since, or an erasure is under way.
     """
@@ -48,10 +50,12 @@ def undo(workspace: Workspace, *, redo: bool = False) -> UndoResult:
                 next="run 'dv oplog' to see what was done",
             )
         back = [log.MoveRef(name=move.name, old=move.new, new=move.old) for move in oplog.moves(entry)]
+        _refuse_expired(workspace, session.state, entry, back)
         _refuse_lost(workspace, entry, back)
         workspace.rely_on(move.new for move in back if move.new is not None and log.symbolic(move.new) is None)
 
         def build(state: State) -> list[log.Action]:
+            _refuse_expired(workspace, state, entry, back)
             _refuse_moved(workspace, state, entry, back)
             return list(back)
 
@@ -66,6 +70,18 @@ def undo(workspace: Workspace, *, redo: bool = False) -> UndoResult:
         snapshot=head.snapshot.hex() if head.snapshot is not None else None,
         branch=head.branch,
     )
+
+
+def _refuse_expired(workspace: Workspace, state: State, entry: log.Entry, back: list[log.MoveRef]) -> None:
+    """Refuse to bring back what would need a snapshot that was expired since."""
+    for move in back:
+        if move.new is not None and log.symbolic(move.new) is None:
+            found = expiry.what_expired(workspace.session.store, state, move.new)
+            if found is not None:
+                what = (
+                    f"operation {entry.number} ({entry.operation}) cannot be taken back: it leads to what was expired"
+                )
+                raise expired_error(*found, what=what)
 
 
 def _refuse_lost(workspace: Workspace, entry: log.Entry, back: list[log.MoveRef]) -> None:

@@ -5,11 +5,12 @@ Tables of a checkpoint stay on disk; the fold keeps what entries changed since, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import datetime as dt
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from dvtool.errors import ConflictError, ExistsError, IntegrityError
+from dvtool.errors import ConflictError, ErasedError, ExistsError, IntegrityError
 from dvtool.formats import log
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class TableReader(Protocol):
 
 
 EMPTY = log.Table(count=0)
+STEPS: Final = 1024
+"""Erasures after which one snapshot's stand-ins are taken for a circle."""
 
 
 class ChainError(IntegrityError):
@@ -238,6 +241,30 @@ class State:
         for name in names:
             self.condemned.set(name.encode(), time.to_bytes(8, "big"))
 
+    def standing(self, identity: bytes) -> bytes | None:
+        """Return the snapshot that stands for ``identity`` now: itself, unless its data was erased; None if it expired.
+
+        Raises:
+            IntegrityError: when the map of superseded snapshots leads in a circle.
+        """
+        last, time = self._last(identity)
+        return last if time is None else None
+
+    def expiry(self, identity: bytes) -> int | None:
+        """Return when (microseconds since 1970) a snapshot, or what stands for it, was expired; None if it was not."""
+        return self._last(identity)[1]
+
+    def _last(self, identity: bytes) -> tuple[bytes, int | None]:
+        for _step in range(STEPS):
+            successor = self.superseded.get(identity)
+            if successor is None:
+                return identity, None
+            time = log.expired(successor)
+            if time is not None:
+                return identity, time
+            identity = successor
+        raise IntegrityError("the map of superseded snapshots leads in a circle", where=identity.hex())
+
     def is_doomed(self, name: str) -> bool:
         """Return whether a file of the store was condemned or dropped: nobody may add it or rely on it any more."""
         key = name.encode()
@@ -264,6 +291,7 @@ class State:
         Raises:
             ConflictError: when a ref is no longer where the writer saw it, when a pack was condemned, or when an
                 erasure that is not the writer's own is under way.
+            ErasedError: when a ref would move to an expired snapshot.
             ExistsError: when a new ref's name is below another's, or another's below it.
         """
         own = any(isinstance(action, log.Erasure) and action.planned == self.lock for action in actions)
@@ -286,7 +314,33 @@ class State:
                     why="another dv changed it at the same time",
                     next="look at 'dv status', then run the command again",
                 )
+        self._check_expired(actions)
         self._check_names([action for action in actions if isinstance(action, log.MoveRef)])
+
+    def _check_expired(self, actions: list[log.Action]) -> None:
+        """Check that no ref moves to what was expired, and that nothing is expired which a ref names."""
+        for action in actions:
+            if isinstance(action, log.MoveRef) and action.new is not None and log.symbolic(action.new) is None:
+                self.require_unexpired(action.new)
+            elif isinstance(action, log.Supersede):
+                gone = {old for old, new in action.pairs if log.expired(new) is not None}
+                for name, value in self.ref_names("") if gone else ():
+                    if value in gone:
+                        raise ConflictError(
+                            f"{describe_ref(name)} names a snapshot that was to be expired",
+                            where=name,
+                            next="run the command again",
+                        )
+
+    def require_unexpired(self, identity: bytes) -> None:
+        """Refuse a snapshot that was expired.
+
+        Raises:
+            ErasedError: when it was.
+        """
+        time = self.expiry(identity)
+        if time is not None:
+            raise expired_error(identity, time)
 
     def pending(self) -> list[tuple[bytes, int, bytes]]:
         """Return (id, phase, announcing write id) of the erasures that were announced and are not over, by id."""
@@ -363,3 +417,21 @@ def describe_ref(name: str) -> str:
     top, _, rest = name.partition("/")
     words = {"heads": f"branch {rest!r}", "tags": f"tag {rest!r}", "stage": "the stage", "worktrees": "HEAD"}
     return words.get(top, name)
+
+
+def expired_error(identity: bytes, time: int, *, what: str = "") -> ErasedError:
+    """Return the error for a snapshot that was expired.
+
+    Args:
+        identity: the snapshot.
+        time: when, in microseconds since 1970.
+        what: what cannot be done for that; by default that the snapshot was expired.
+    """
+    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=time)
+    short = identity.hex()[:12]
+    return ErasedError(
+        what or f"snapshot {short} was expired",
+        where=identity.hex(),
+        why=f"'dv expire' dropped it from the history at {moment.isoformat(timespec='seconds')}".replace("+00:00", "Z"),
+        next="run 'dv log' to see what is kept",
+    )

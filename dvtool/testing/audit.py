@@ -8,6 +8,7 @@ from dvtool import digest, ids
 from dvtool.errors import IntegrityError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.history import graph
 from dvtool.store import manifests
 from dvtool.store.trees import Trees
 
@@ -124,4 +125,4 @@ def root_of(store: Store, identity: bytes) -> tuple[bytes, list[bytes]]:
     for _name, chunk, size in recorded.settings:
         if len(store.read_object(ids.CHUNK, chunk)) != size:
             raise IntegrityError("a setting has another length than its snapshot says")
-    return recorded.root, list(recorded.parents)
+    return recorded.root, graph.standing(recorded.parents, store.state.standing)

@@ -345,14 +345,9 @@ class Session:
                 next="restore the missing files of the store; if going back was meant, remove .dv/cache/head",
             )
 
-    def resolve_superseded(self, identity: bytes) -> bytes:
-        """Return the snapshot that stands for ``identity`` now: itself, unless its data was erased."""
-        for _step in range(1024):
-            successor = self.state.superseded.get(identity)
-            if successor is None:
-                return identity
-            identity = successor
-        raise IntegrityError("the map of superseded snapshots leads in a circle", where=identity.hex())
+    def resolve_superseded(self, identity: bytes) -> bytes | None:
+        """Return the snapshot that stands for ``identity`` now; see :meth:`~dvtool.store.state.State.standing`."""
+        return self.state.standing(identity)
 
     def require_unlocked_refs(self) -> None:
         """Refuse early what an erasure under way would refuse late.

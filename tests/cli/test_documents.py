@@ -89,6 +89,8 @@ CALLS = [
     ["fsck", "--repair"],
     ["gc"],
     ["cache", "prune"],
+    ["expire", "--keep-last", "1", "--plan"],
+    ["expire", "--keep-last", "1", "--yes"],
     ["merge", "side"],
     ["oplog"],
     ["doctor"],

@@ -130,6 +130,12 @@ def leave_garbage(base):
     repo.remove(["data/given-up-later"])
 
 
+def many_tags(base):
+    many_entries(base)
+    repo = Repo.open(f"{base}/repo")
+    repo.create_tag("middle", "HEAD~3")
+
+
 def leave_caches(base):
     Repo.fsck(f"{base}/repo")
     put(f"{base}/repo/.dv/tmp/999999999-0-{'ab' * 8}", b"left behind")
@@ -185,6 +191,7 @@ COMMANDS = {
     ),
     "gc": Command(lambda repo, _base, _context: repo.gc(retention=0), leave_garbage),
     "gc --grace 0": Command(lambda repo, _base, _context: repo.gc(retention=0, grace=0), leave_garbage),
+    "expire": Command(lambda repo, _base, _context: repo.expire(keep_last=1), many_tags),
     "cache prune": Command(lambda _repo, base, context: Repo.prune_cache(f"{base}/repo", context), leave_caches),
     "checkpoint": Command(lambda repo, _base, _context: checkpoints.write(repo.workspace.session.store), many_entries),
 }

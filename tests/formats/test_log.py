@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dvtool import ids
 from dvtool.errors import DvError, FormatError
 from dvtool.formats import codec, log
 
 ONE = bytes(31) + b"\1"
+HASH = bytes(range(32))
 SHORT = bytes(15) + b"\1"
 PACK = f"packs/{ONE.hex()}"
 KEYS = f"keys/{SHORT.hex()}"
@@ -386,3 +388,28 @@ def test_an_entry_of_a_newer_version_is_told_as_such_whatever_else_it_says():
     with pytest.raises(FormatError, match="format version 2") as caught:
         log.decode(later)
     assert caught.value.next == "upgrade dv"
+
+
+@given(time=st.integers(0, codec.TIME_LIMIT - 1))
+def test_an_expiry_says_when(time):
+    value = log.to_expired(time)
+    assert len(value) == ids.ID_SIZE
+    assert log.expired(value) == time
+
+
+@given(identity=st.binary(min_size=32, max_size=32).filter(lambda each: any(each[:24])))
+def test_an_id_is_no_expiry(identity):
+    assert log.expired(identity) is None
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [(HASH, log.to_expired(codec.TIME_LIMIT)), (HASH, log.EXPIRED + b"\xff" * 8), (log.to_expired(1), HASH)],
+    ids=["too late", "far too late", "of an expiry"],
+)
+def test_an_impossible_expiry_is_refused_in_an_entry_and_in_a_table(pair):
+    with pytest.raises(FormatError, match="expired"):
+        log.encode(entry(log.Supersede(pairs=(pair,))))
+    with pytest.raises(FormatError, match="expired"):
+        log.check_row("superseded", *pair)
+    log.check_row("superseded", HASH, log.to_expired(codec.TIME_LIMIT - 1))

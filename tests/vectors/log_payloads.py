@@ -82,6 +82,11 @@ def entries() -> Iterator[Vector]:
             "What entry 2 did to refs is taken back.",
             (log.MoveRef(name="heads/main", old=identity("next"), new=identity("snapshot")),),
         ),
+        (
+            "expire",
+            "Two snapshots are expired.",
+            (log.Supersede(pairs=tuple((identity(name), log.to_expired(TIME)) for name in ("oldest", "older"))),),
+        ),
     ]
     for number, (name, about, actions) in enumerate(cases, 1):
         value = log.Entry(

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from dvtool.cli import opening, output, shared
+from dvtool.cli.times import Duration
 
 if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
     from dvtool.operations.gc import GcResult
-
-UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-LONGEST: Final = 36500 * 86400
-"""A hundred years, in seconds: what is longer would not fit the calendar."""
-
-
-class Duration(click.ParamType[int]):
-    """A number of seconds, minutes, hours, days or weeks: ``90s``, ``30m``, ``12h``, ``14d``, ``2w``, ``0``."""
-
-    name = "duration"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return seconds."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"([0-9]{1,12})([smhdw]?)", value, flags=re.ASCII)
-        if found is None or (not found[2] and int(found[1])):
-            self.fail(f"{value!r} is no duration: write it as 90s, 30m, 12h, 14d, 2w or 0", param, ctx)
-        seconds = int(found[1]) * UNITS[found[2]]
-        if seconds > LONGEST:
-            self.fail(f"{value!r} is more than a hundred years", param, ctx)
-        return seconds
 
 
 @shared.command("gc", "dv gc --dry-run", "dv gc", "dv gc --grace 2d --json")

@@ -103,6 +103,9 @@ def show_snapshot(item: SnapshotItem | Shown) -> None:
         output.say(f"merges   {' '.join(parent[:12] for parent in item.parents)}")
     output.say(f"author   {output.harmless(item.author)}")
     output.say(f"time     {item.time}")
+    if item.expired:
+        before = " ".join(parent[:12] for parent in item.expired)
+        output.say(f"expired  {before}: what came before was dropped by 'dv expire'")
     output.say(f"data     {output.quantity(item.files, 'file')}, {output.size(item.bytes)}")
     if item.erased.files or item.erased.rows:
         output.say(f"erased   {output.quantity(item.erased.files, 'file')}, {output.quantity(item.erased.rows, 'row')}")

@@ -118,18 +118,17 @@ def _merge(
 
 
 def first_to_merge(records: list[int]) -> int:
-    """Return where the run of segments to merge begins, oldest first; each level is at least twice the next.
+    """Return where the run of segments to merge begins, oldest first; each kept one is over twice all that follow.
 
-    So an index of a million ids is not written anew for each small commit, and there are at most about twenty.
+    So an index of a million ids is not written anew for each small commit, and there are at most about twenty, however
+    many came since the last checkpoint.
     """
-    start = len(records)
-    total = 0
-    for i in range(len(records) - 1, -1, -1):
-        if total and records[i] > 2 * total:
-            break
-        total += records[i]
-        start = i
-    return start
+    after = sum(records)
+    for start, count in enumerate(records):
+        after -= count
+        if count <= 2 * after:
+            return start
+    return max(0, len(records) - 1)
 
 
 def _agree(segments: Sequence[Segment]) -> bool:

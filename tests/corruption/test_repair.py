@@ -101,6 +101,29 @@ def test_key_files_and_index_files_are_written_anew(sample, tmp_path):
     assert done >= 2 * len(sample.kinds["index file"])
 
 
+def test_keys_stand_in_the_files_that_were_merged_as_well(tmp_path):
+    """Until those are collected, a lost key file is put together from them."""
+    root = f"{tmp_path}/repo"
+    os.makedirs(root)
+    repo = Repo.init(root)
+    for number in range(6):
+        put(f"{root}/data/{number}.txt", b"%d" % number)
+        repo.add([f"{root}/data"])
+        repo.commit(f"number {number}")
+    checkpoints.write(repo.workspace.session.store)
+    merged = [each for each in repo.workspace.session.store.segments.live() if each.description.packs > 1]
+    healthy = look(root)
+    for segment in merged:
+        os.unlink(f"{root}/.dv/store/{segment.description.keys}")
+    found = mend(root)
+    assert found.clean
+    assert {segment.description.keys for segment in merged} <= set(found.repair.rebuilt)
+    assert merged
+    assert look(root) == healthy
+    assert Repo.open(root).gc(grace=0).kept.files
+    assert look(root) == healthy
+
+
 def test_all_index_files_at_once(sample, tmp_path):
     root = sample.copy(tmp_path)
     shutil.rmtree(f"{root}/.dv/store/index")

@@ -287,6 +287,8 @@ class Machine(RuleBasedStateMachine):
             self.work = {path: value for path, value in self.work.items() if path not in tracked} | target
             self.stage = dict(target)
             return
+        # Out of the stage already, and not wanted there either: the file is nobody's but the user's.
+        switched -= {path for path in switched if path not in self.stage and path not in target}
         for tree in (self.work, self.stage):
             for path in switched:
                 lost = tree.pop(path, None)

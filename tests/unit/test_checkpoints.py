@@ -122,15 +122,21 @@ def test_what_is_not_merged_is_large_enough(records):
         assert records[start - 1] > 2 * sum(records[start:])
 
 
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=200))
-def test_there_are_few_segments_whatever_comes(sizes):
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=200), st.integers(1, 64))
+def test_there_are_few_segments_whatever_comes(sizes, at_once):
     segments = []
-    for size in sizes:
-        segments.append(size)
+    for at in range(0, len(sizes), at_once):
+        segments += sizes[at : at + at_once]
         start = checkpoints.first_to_merge(segments)
         segments[start:] = [sum(segments[start:])]
+        assert len(segments) <= sum(segments).bit_length()
     assert sum(segments) == sum(sizes)
-    assert len(segments) <= sum(sizes).bit_length()
+
+
+def test_small_segments_are_merged_whatever_the_last_is():
+    """An add and a commit in turn: the last one is always much smaller than the one before."""
+    assert checkpoints.first_to_merge([4, 1] * 32) == 0
+    assert checkpoints.first_to_merge([1000, *([4, 1] * 32)]) == 1
 
 
 @pytest.mark.parametrize("count", [log.INLINE_LIMIT - 1, log.INLINE_LIMIT, log.INLINE_LIMIT + 1, 3000])

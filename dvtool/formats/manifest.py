@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CHUNK_LIMIT: Final = 2**24
 """No chunk is longer (16 MiB); the chunker's own maximum is far below."""
+_MOST: Final = msgspec.Meta(max_length=nodes.MANIFEST_SHAPE.maximum)
+"""Checked when the length of a list is read, before its items are."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -22,7 +24,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     level: int
     ids: bytes
-    lengths: Annotated[list[int], msgspec.Meta(max_length=nodes.MANIFEST_SHAPE.maximum)]
+    lengths: Annotated[list[int], _MOST]
     size: int
     sections: dict[str, msgspec.Raw] = {}
 

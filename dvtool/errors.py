@@ -10,6 +10,9 @@ from typing import Final
 
 import msgspec
 
+MEND: Final = "run 'dv fsck --repair', with --from DIR if there is a backup or another copy of the store"
+"""What to do next where a file of a store is damaged or missing."""
+
 
 class Voices(msgspec.Struct, frozen=True, kw_only=True):
     """What an error says, as data: its kind, its four voices, and the names it is about."""

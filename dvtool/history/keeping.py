@@ -58,8 +58,17 @@ class Reliance:
             ErasedError: when one was expired.
             NotFoundError: when one was collected as garbage, or is being collected.
         """
-        if self._checked == state.number:
-            return
+        while self._checked != state.number:
+            number = state.number
+            try:
+                self._check(state)
+            except IntegrityError:
+                # What refs led to then may have been collected since; what they lead to now was not.
+                state = self._store.refresh()
+                if state.number == number:
+                    raise
+
+    def _check(self, state: State) -> None:
         wanted = self._named | self._moved(state)
         expired = {identity for identity in wanted if state.expiry(identity) is not None}
         self._named -= expired  # refused, they are not in the way of what is written later

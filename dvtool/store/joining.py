@@ -13,9 +13,8 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
-from dvtool.errors import FormatError, IntegrityError
+from dvtool.errors import MEND, FormatError, IntegrityError
 from dvtool.formats import index
-from dvtool.store.segments import RESTORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -114,7 +113,7 @@ class _Input:
         return taken
 
     def _damaged(self, why: str) -> IntegrityError:
-        return IntegrityError("an index file is damaged", where=self._segment.description.index, why=why, next=RESTORE)
+        return IntegrityError("an index file is damaged", where=self._segment.description.index, why=why, next=MEND)
 
 
 def renumbered(page: bytes, places: Sequence[int]) -> list[bytes]:

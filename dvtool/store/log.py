@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import (
+    MEND,
     ConflictError,
     DvError,
     ExistsError,
@@ -146,7 +147,7 @@ class Log:
                 "a log entry is missing",
                 where=log.file_name(last + 1),
                 why="there are later ones",
-                next="restore the file from a backup or another copy of the store",
+                next=MEND,
             )
 
     def is_forked(self, number: int, head: bytes) -> bool:
@@ -171,7 +172,7 @@ class Log:
                 raise IntegrityError(
                     "a log entry is missing",
                     where=log.file_name(number),
-                    next="restore the file from a backup or another copy of the store",
+                    next=MEND,
                 )
             if blob is None or log.is_stub(blob):
                 return
@@ -474,7 +475,7 @@ class Log:
             entry = log.decode(sealed.open_blob(sealed.LOG_ENTRY, self._key(label), context, blob, what=what))
         except (IntegrityError, FormatError, KeyAccessError) as error:
             error.where = error.where or name
-            error.next = error.next or "restore the file from a backup or another copy of the store"
+            error.next = error.next or MEND
             raise
         if entry.number != number or entry.store != self._store:
             raise IntegrityError(f"{what} says it is another", where=name, why="it was moved or copied from elsewhere")
@@ -489,7 +490,7 @@ class Log:
                     "a log key is missing",
                     where=error.where,
                     why="entries of the log cannot be opened without it",
-                    next="restore the file from a backup or another copy of the store",
+                    next=MEND,
                 ) from None
         return self._keys[label]
 

@@ -17,7 +17,7 @@ import msgspec
 
 from dvtool import digest, ids
 from dvtool.crypto import KEY_SIZE, TAG_SIZE, Sealer
-from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError, StorageError
+from dvtool.errors import MEND, DvError, FormatError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import index, pack
 from dvtool.storage.disk import ALIGNMENT, temporary_name
 from dvtool.store.compression import Compressor, decompress
@@ -249,7 +249,7 @@ def missing(file: str) -> IntegrityError:
     return IntegrityError(
         f"pack {file.removeprefix('packs/')[:16]} is missing",
         where=file,
-        next="restore it from a backup or another copy of the store",
+        next=MEND,
     )
 
 
@@ -335,5 +335,5 @@ class PackReader:
             f"pack {self._entry.name.hex()[:16]} is damaged",
             where=self.file + (f", object {identity.hex()[:16]}" if identity else ""),
             why=why,
-            next="restore the pack from a backup or another copy; what lies in other packs still comes out",
+            next=f"{MEND}; what lies in other packs still comes out",
         )

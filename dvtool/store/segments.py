@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
-from dvtool.errors import DvError, FormatError, IntegrityError, KeyAccessError, NotFoundError, StorageError
+from dvtool.errors import MEND, DvError, FormatError, IntegrityError, KeyAccessError, NotFoundError, StorageError
 from dvtool.formats import index, pack
 from dvtool.store import keys
 from dvtool.store.packs import PackReader, missing
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from dvtool.formats.index import Location
     from dvtool.storage.backend import Backend
 
-RESTORE: Final = "restore the file from a backup or another copy of the store"
 _FAILED: Final = (IntegrityError, NotFoundError, StorageError)
 """What keeps one copy of an object from being read, and leaves the others as they are."""
 
@@ -45,10 +44,10 @@ class Segment:
             try:
                 self._keys = keys.read_key_file(self._backend, self._store, self._wrap, name)
             except NotFoundError:
-                raise IntegrityError("a key file of the store is missing", where=name, next=RESTORE) from None
+                raise IntegrityError("a key file of the store is missing", where=name, next=MEND) from None
             except (FormatError, IntegrityError) as error:
                 raise IntegrityError(
-                    "a key file of the store is damaged", where=name, why=error.what, next=RESTORE
+                    "a key file of the store is damaged", where=name, why=error.what, next=MEND
                 ) from None
         return self._keys
 
@@ -63,11 +62,11 @@ class Segment:
                 if len(reader) != self.description.records:
                     raise IntegrityError("it has another number of records than the log says")
             except NotFoundError:
-                raise IntegrityError("an index file of the store is missing", where=name, next=RESTORE) from None
+                raise IntegrityError("an index file of the store is missing", where=name, next=MEND) from None
             except (KeyAccessError, StorageError):
                 raise
             except DvError as error:
-                raise IntegrityError("an index file is damaged", where=name, why=error.what, next=RESTORE) from None
+                raise IntegrityError("an index file is damaged", where=name, why=error.what, next=MEND) from None
             self._index = reader
         return self._index
 
@@ -81,7 +80,7 @@ class Segment:
             location = self.index.find(identity)
         except IntegrityError as error:
             where = error.where or self.description.index
-            raise IntegrityError(error.what, where=where, why=error.why, next=error.next or RESTORE) from None
+            raise IntegrityError(error.what, where=where, why=error.why, next=error.next or MEND) from None
         if location is None:
             return None
         self._require_bounds(location)
@@ -101,7 +100,7 @@ class Segment:
             or location.raw > pack.FRAME_LIMIT
             or location.offset + location.stored > packs[location.pack].size
         ):
-            raise IntegrityError("an index file points outside its packs", where=self.description.index, next=RESTORE)
+            raise IntegrityError("an index file points outside its packs", where=self.description.index, next=MEND)
 
     def read(self, kind: int, identity: bytes, location: Location, hasher: IdHasher) -> bytes:
         """Return the bytes of one copy of an object, verified.
@@ -144,7 +143,7 @@ def wrong(kind: int, identity: bytes, file: str) -> IntegrityError:
         f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} holds something else",
         where=f"{file}, object {identity.hex()[:16]}",
         why="its bytes do not have the id under which they are stored",
-        next="restore the pack from a backup or another copy of the store",
+        next=MEND,
     )
 
 
@@ -239,7 +238,7 @@ class Segments:
         if found is None:
             raise IntegrityError(
                 f"{ids.KIND_NAMES[kind]} {identity.hex()[:16]} is missing from the store",
-                next="restore the missing files of the store from a backup or another copy",
+                next=MEND,
             )
         if found[1].flags & pack.KIND_MASK != kind:
             raise IntegrityError(f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvtool import digest, ids
 from dvtool.errors import (
+    MEND,
     ConflictError,
     DvError,
     ExistsError,
@@ -163,6 +164,14 @@ class Store:
             StorageError: when the disk refuses, and there is no other copy.
         """
         _ = self.state
+        followed = self._followed
+        try:
+            return self.segments.read(kind, identity, self.hasher)
+        except IntegrityError:
+            # A collection that waits for no grace may have moved it since these segments were the live ones.
+            self.refresh()
+            if self._followed == followed:
+                raise
         return self.segments.read(kind, identity, self.hasher)
 
     def snapshots_with(self, prefix: str) -> list[bytes]:
@@ -278,7 +287,7 @@ def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | N
         ) from None
     except DvError as error:
         error.where = error.where if error.where.startswith("/") else f"{directory}/{error.where or 'format'}"
-        error.next = error.next or "restore the file from a backup or another copy of the store"
+        error.next = error.next or MEND
         raise
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import ConflictError, DvError, IntegrityError, StorageError
+from dvtool.errors import MEND, ConflictError, DvError, IntegrityError, StorageError
 from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT
@@ -102,7 +102,7 @@ def require_stored(session: Session, plan: Plan) -> None:
             "the stored copies of these files are damaged or gone, so the worktree's are kept; nothing was changed",
             items=tuple(lost),
             why=why,
-            next="restore the missing packs from a backup or another copy; --force goes ahead all the same",
+            next=f"{MEND}; --force goes ahead all the same",
         )
 
 
@@ -310,8 +310,8 @@ def raise_damage(damaged: list[tuple[str, str]], *, done: str) -> None:
             f"{len(listed)} path{'s' if len(listed) > 1 else ''} could not be written: the store is damaged",
             items=tuple(f"{path}: {reason}" for path, reason in listed),
             why=done,
-            next="restore the damaged packs from a backup or another copy, then run 'dv get' on these paths, and "
-            "'dv restore' on those that lie there in another version",
+            next=f"{MEND}; then run 'dv get' on these paths, and 'dv restore' on those that are there in another "
+            "version",
         )
 
 

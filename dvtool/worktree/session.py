@@ -10,7 +10,7 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.effects import Clock, Entropy, Progress, Silence, SystemClock, SystemEntropy
-from dvtool.errors import ConflictError, DvError, ErasedError, IntegrityError, NotFoundError, StorageError
+from dvtool.errors import MEND, ConflictError, DvError, ErasedError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import codec, log, sealed, snapshot, stage
 from dvtool.formats.tree import DIRECTORY
 from dvtool.storage.disk import Disk
@@ -331,7 +331,7 @@ class Session:
                 "the store does not know this worktree",
                 where=self.layout.worktree,
                 why="its log is incomplete, or the worktree was removed from another one",
-                next="restore the missing files of the store, or make a new worktree with 'dv worktree add'",
+                next=f"{MEND}; or make a new worktree with 'dv worktree add'",
             )
         if known is not None and (
             state.number < known.number
@@ -342,7 +342,7 @@ class Session:
                 "the store was rolled back, or replaced by another course of events",
                 where=f"{self.layout.store()}/log",
                 why=f"entry {known.number} of its log was seen here and is gone, or is another now",
-                next="restore the missing files of the store; if going back was meant, remove .dv/cache/head",
+                next=f"{MEND}; if going back was meant, remove .dv/cache/head",
             )
 
     def resolve_superseded(self, identity: bytes) -> bytes | None:

@@ -283,7 +283,7 @@ def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | N
             "the store has no format file",
             where=error.where,
             why="it is incomplete, or not a dv store",
-            next="restore it from a backup",
+            next=MEND,
         ) from None
     except DvError as error:
         error.where = error.where if error.where.startswith("/") else f"{directory}/{error.where or 'format'}"

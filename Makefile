@@ -1,4 +1,5 @@
-# Needs Python 3.11, 3.12 or 3.13, Git and this make; everything else is installed into .venv from pinned lists.
+# Needs Python 3.11, 3.12 or 3.13, Git and this make; everything else is installed into .venv from pinned lists, and
+# what only the fuzzer needs into .build/fuzz.
 #
 #   make demo      install dv and show it at work on a small data set
 #   make test      install everything, build the wheel, install the wheel, run `check`
@@ -23,6 +24,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	if $$p -c '$(USABLE)' >/dev/null 2>&1; then echo $$p; break; fi; done)
 
 BUILD := .build
+FUZZ := $(BUILD)/fuzz
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # -P keeps the working directory off sys.path, so that what runs is the installed wheel and not the checkout;
@@ -69,8 +71,18 @@ check: .venv/.test .venv/.wheel
 	$(BIN)/sphinx-build -W --keep-going --quiet -d $(BUILD)/doctrees docs $(BUILD)/docs
 	$(INSTALLED) $(BIN)/python -m pytest -n $(JOBS)
 
-deep: .venv/.test .venv/.wheel
+# The fuzzer instruments what it runs, so it has an environment of its own: dv with the versions that are tested.
+$(FUZZ)/.made: requirements/fuzz.txt requirements/test.txt .venv/.wheel
+	"$(PYTHON)" -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip --disable-pip-version-check --no-input --quiet install --only-binary :all: \
+		-c requirements/test.txt -r requirements/fuzz.txt $(BUILD)/wheel/dvtool-*.whl
+	$(FUZZ)/bin/python -m pip --disable-pip-version-check --no-input --quiet install \
+		--no-deps --force-reinstall $(BUILD)/wheel/dvtool-*.whl
+	@touch $@
+
+deep: .venv/.test .venv/.wheel $(FUZZ)/.made
 	$(INSTALLED) HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n $(JOBS) -m deep
+	$(INSTALLED) $(FUZZ)/bin/python tests/fuzz/fuzz.py --jobs $(JOBS)
 
 bench: .venv/.test .venv/.wheel
 	$(BIN)/python -m benchmarks

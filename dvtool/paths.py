@@ -42,6 +42,9 @@ BACK: Final = "/"
 NAME_LIMIT: Final = 255
 """The longest name in bytes that common file systems take (NAME_MAX on Linux)."""
 
+BRIEF: Final = 80
+"""Letters of a name from elsewhere that are shown in a message."""
+
 # Code points that HFS+ ignores when it compares names, so that ``.g<U+200C>it`` opens ``.git`` there.
 _IGNORABLE: Final = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 
@@ -101,7 +104,7 @@ def check_names(names: Sequence[str], joined: str) -> None:
         return
     for name in names:
         if name in {"", ".", ".."} or "/" in name or is_reserved(name) or is_partial(name) or _too_long(name):
-            raise FormatError(f"a directory holds the forbidden name {name!r}")
+            raise FormatError(f"a directory holds the forbidden name {brief(name)!r}")
 
 
 def _too_long(name: str) -> bool:
@@ -118,7 +121,7 @@ def check_path(path: str, *, what: str) -> str:
     """
     parts = path.split("/") if path else []
     if "\0" in path or path in ROOT_FILES or any(part in {"", ".", ".."} or is_reserved(part) for part in parts):
-        raise FormatError(f"{what} holds the forbidden path {path!r}")
+        raise FormatError(f"{what} holds the forbidden path {brief(path)!r}")
     return path
 
 
@@ -163,6 +166,11 @@ def covered(path: str, roots: Iterable[str]) -> bool:
 def shown(path: str) -> str:
     """Return a path as it can be printed: bytes of a name that are not UTF-8 as escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def brief(text: str) -> str:
+    """Return the beginning of a name for a message; one from elsewhere may be as long as its object."""
+    return text if len(text) <= BRIEF else text[:BRIEF] + "…"
 
 
 def under(path: str, tops: set[str] | frozenset[str]) -> bool:

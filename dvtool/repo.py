@@ -157,11 +157,13 @@ class Repo:
 
         return show.show(self._workspace, revision)
 
-    def ls(self, revision: str | None = None, path: str = "", *, recursive: bool = False) -> Iterator[ListItem]:
+    def ls(
+        self, revision: str | None = None, path: str = "", *, recursive: bool = False, kept: bool = False
+    ) -> Iterator[ListItem]:
         """Yield what lies in a directory of a snapshot; see :func:`dvtool.operations.ls.ls`."""
         from dvtool.operations import ls
 
-        return ls.ls(self._workspace, revision, path, recursive=recursive)
+        return ls.ls(self._workspace, revision, path, recursive=recursive, kept=kept)
 
     def du(self, revision: str | None = None, path: str = "") -> list[Usage]:
         """Return totals by directory; see :func:`dvtool.operations.ls.du`."""

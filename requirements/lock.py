@@ -1,6 +1,7 @@
 """Write the pinned lists: all that their inputs and pyproject.toml pull in, at the newest release.
 
-`test.txt` is resolved first and holds `demo.txt` to the same versions, because both go into one environment.
+`test.txt` is resolved first and holds `demo.txt` to the same versions, because both go into one environment; and
+`fuzz.txt`, which is what the fuzzer needs beside dv itself.
 """
 
 import re
@@ -45,12 +46,13 @@ def write(path: Path, pins: list[str]) -> None:
 
 
 def main() -> None:
-    """Resolve both lists and write them."""
+    """Resolve the lists and write them."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     demo = [*project["dependencies"], *named(HERE / "demo.in")]
     pins = closure([*demo, *named(HERE / "test.in")], [])
     write(HERE / "test.txt", pins)
     write(HERE / "demo.txt", closure(demo, pins))
+    write(HERE / "fuzz.txt", closure(named(HERE / "fuzz.in"), pins))
 
 
 if __name__ == "__main__":

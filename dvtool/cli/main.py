@@ -94,6 +94,12 @@ def _as_ours(error: Exception) -> DvError | None:
         from dvtool.storage.disk import as_ours
 
         return as_ours(error, str(error.filename or ""))
+    if isinstance(error, MemoryError):
+        return StorageError(
+            "there is not enough memory",
+            why="the system gives this process no more",
+            next="free some, or name a part of the data; nothing stored was lost",
+        )
     return None
 
 

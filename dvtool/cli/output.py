@@ -95,14 +95,14 @@ def show_error(error: DvError, code: int, *, json: bool) -> None:
         document = {"error": {"code": code, **msgspec.structs.asdict(error.voices())}}
         sys.stderr.buffer.write(msgspec.json.encode(document) + b"\n")
         return
-    lines = [f"dv: {error.what}"]
+    lines = [f"dv: {harmless(error.what)}"]
     if error.where:
-        lines.append(f"  where: {error.where}")
+        lines.append(f"  where: {harmless(error.where)}")
     lines += [f"    {quoted(item)}" for item in error.items[:50]]
     if len(error.items) > 50:  # noqa: PLR2004 - a screenful; --json lists all
         lines.append(f"    … and {len(error.items) - 50:,} more (all of them with --json)")
     if error.why:
-        lines.append(f"  why: {error.why}")
+        lines.append(f"  why: {harmless(error.why)}")
     if error.next:
-        lines.append(f"  next: {error.next}")
+        lines.append(f"  next: {harmless(error.next)}")
     warn("\n".join(lines))

@@ -341,7 +341,7 @@ def check_files(names: tuple[str, ...]) -> None:
     """
     for name in names:
         if not _FILE.fullmatch(name):
-            raise FormatError(f"the log holds the impossible file name {name!r}")
+            raise FormatError(f"the log holds the impossible file name {paths.brief(name)!r}")
 
 
 def check_ref(name: str) -> None:
@@ -353,11 +353,11 @@ def check_ref(name: str) -> None:
     """
     top, _, rest = name.partition("/")
     if top not in _TOPS or not rest or len(name) > 1024:  # noqa: PLR2004
-        raise FormatError(f"the log holds the impossible ref {name!r}")
+        raise FormatError(f"the log holds the impossible ref {paths.brief(name)!r}")
     if top in {ERASURES, CLONES} and not _NUMBERED.fullmatch(name):
-        raise FormatError(f"the log holds the impossible ref {name!r}")
+        raise FormatError(f"the log holds the impossible ref {paths.brief(name)!r}")
     if not name.isprintable() or any(part in {"", ".", ".."} or paths.is_reserved(part) for part in rest.split("/")):
-        raise FormatError(f"the log holds the impossible ref {name!r}")
+        raise FormatError(f"the log holds the impossible ref {paths.brief(name)!r}")
 
 
 def check_value(value: bytes) -> None:

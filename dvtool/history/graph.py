@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dvtool.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dvtool.formats.snapshot import Snapshot
 
@@ -174,3 +174,25 @@ def merge_bases(
         for identity in common
         if not any(each != identity and is_ancestor(identity, each, read, current) for each in common)
     )
+
+
+def circles(leads: Mapping[bytes, Sequence[bytes]]) -> list[bytes]:
+    """Return, sorted, what is left of a graph when all that leads to an end is taken away: circles, and ways to them.
+
+    Args:
+        leads: by node, where it leads; what is no key is an end.
+    """
+    waiting = {node: sum(1 for end in ends if end in leads) for node, ends in leads.items()}
+    sources: dict[bytes, list[bytes]] = {}
+    for node, ends in leads.items():
+        for end in ends:
+            sources.setdefault(end, []).append(node)
+    done = [node for node, count in waiting.items() if not count]
+    while done:
+        node = done.pop()
+        del waiting[node]
+        for source in sources.get(node, ()):
+            waiting[source] -= 1
+            if not waiting[source]:
+                done.append(source)
+    return sorted(waiting)

@@ -69,6 +69,8 @@ class Links:
         self._hits: dict[bytes, list[tuple[str, str]]] = {}
         self.roots: dict[bytes, bytes] = {}
         """The snapshots and stages that were met, and their trees."""
+        self._ancestry: dict[bytes, list[bytes]] = {}
+        self._circling: frozenset[bytes] = frozenset()
         self.broken: dict[bytes, Broken] = {}
         self.snapshots = 0
 
@@ -76,6 +78,7 @@ class Links:
         """Walk from all refs: snapshots and stages, their trees, and the contents these name."""
         state = self._store.refresh()
         self._tables(state)
+        self._find_circles(state)
         pending: list[bytes] = []
         for name, value in state.ref_names(""):
             kind = RECORDS.get(name.partition("/")[0])
@@ -89,7 +92,10 @@ class Links:
             if identity in seen:
                 continue
             seen.add(identity)
-            pending += self._parents(identity)
+            parents = self._ancestry[identity] = list(self._parents(identity))
+            pending += parents
+        for identity in graph.circles(self._ancestry):
+            self.broken[identity] = Broken(kind="snapshot", id=identity, why="its ancestors lead in a circle")
 
     def _tables(self, state: State) -> None:
         """Check that the newest checkpoint's tables are cut by the rule; whoever reads them checks all else."""
@@ -142,7 +148,24 @@ class Links:
             if why:
                 self.broken[content] = Broken(kind=f"settings ({name})", id=content, why=why)
         self._add_up(identity, recorded)
-        yield from graph.standing(recorded.parents, self._store.state.standing)
+        yield from graph.standing(recorded.parents, self._standing)
+
+    def _find_circles(self, state: State) -> None:
+        """Name the snapshots that are superseded in a circle, in which nothing stands for them."""
+        try:
+            steps = {old: [new] for old, new in state.superseded.items() if log.expired(new) is None}
+        except DvError:
+            return  # the table itself is damaged, which is told of it
+        self._circling = frozenset(graph.circles(steps))
+        for identity in self._circling:
+            self.broken[identity] = Broken(kind="snapshot", id=identity, why="it is superseded in a circle")
+
+    def _standing(self, identity: bytes) -> bytes | None:
+        try:
+            return None if identity in self._circling else self._store.state.standing(identity)
+        except DvError as error:
+            self._break("snapshot", identity, error)
+            return None
 
     def _add_up(self, identity: bytes, recorded: snapshot.Snapshot) -> None:
         if recorded.root in self.broken:
@@ -203,14 +226,10 @@ class Links:
 
     def _long(self, entry: Entry) -> str:
         try:
-            reasons = [
-                self._chunk(identity, length)
-                for identity, length in manifests.chunks_of(self._source, entry.id, entry.size)
-            ]
+            count, bad, why = manifests.faults(self._source, entry.id, entry.size, self._chunk)
         except DvError as error:
             return error.what
-        bad = [why for why in reasons if why]
-        return f"{len(bad):,} of its {len(reasons):,} chunks: {bad[0]}" if bad else ""
+        return f"{bad:,} of its {count:,} chunks: {why}" if bad else ""
 
     def _chunk(self, identity: bytes, length: int) -> str:
         if identity in self._lost and not self._is_read(identity):

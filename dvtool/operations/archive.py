@@ -46,7 +46,7 @@ def to_directory(workspace: Workspace, revision: str, directory: str) -> Archive
     _identity, _path, top = workspace.place(revision)
     room.require(os.path.abspath(directory), files=top.files, size=top.size)
     damaged: Damage = []
-    entries = list(_entries(workspace, revision, damaged))
+    entries = list(_entries(workspace, revision, damaged, kept=True))
     os.makedirs(directory, exist_ok=True)
     root = os.path.realpath(directory)
     for path, entry in entries:
@@ -72,7 +72,8 @@ def to_stream(workspace: Workspace, revision: str, stream: IO[bytes]) -> Archive
     count = size = 0
     damaged: Damage = []
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for path, entry in _entries(workspace, revision, damaged):
+        for path, entry in _entries(workspace, revision, damaged, kept=False):
+            archive.getmembers().clear()  # which it keeps to look names up in; a stream has no end that anybody knows
             info = tarfile.TarInfo(path)
             info.mtime = moment
             if entry.kind == DIRECTORY:
@@ -138,8 +139,8 @@ class _Pieces(io.RawIOBase):
         return count
 
 
-def _entries(workspace: Workspace, revision: str, damaged: Damage) -> Iterator[tuple[str, Entry]]:
+def _entries(workspace: Workspace, revision: str, damaged: Damage, *, kept: bool) -> Iterator[tuple[str, Entry]]:
     _identity, where, entry = workspace.place(revision)
     if entry.kind != DIRECTORY:
         raise UsageError(f"{where!r} is a file", next=f"write it out with 'dv cat {revision}'")
-    return workspace.session.trees.walk(entry.id, damaged=damaged)
+    return workspace.session.trees.walk(entry.id, damaged=damaged, kept=kept)

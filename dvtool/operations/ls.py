@@ -35,7 +35,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def ls(workspace: Workspace, revision: str | None, path: str, *, recursive: bool = False) -> Iterator[ListItem]:
+def ls(
+    workspace: Workspace, revision: str | None, path: str, *, recursive: bool = False, kept: bool = False
+) -> Iterator[ListItem]:
     """Yield what lies in a directory of a snapshot: one level, or everything below it; a file yields itself.
 
     Args:
@@ -43,17 +45,19 @@ def ls(workspace: Workspace, revision: str | None, path: str, *, recursive: bool
         revision: HEAD by default.
         path: repository path.
         recursive: go below directories, too.
+        kept: whether the caller keeps all items, so that there must be memory for them.
 
     Raises:
         NotFoundError: when the revision or the path does not exist.
         IntegrityError: naming the path, when a directory is damaged.
+        StorageError: when there are more than memory takes, and they are ``kept``.
     """
     entry, where = _find(workspace, revision, path)
     trees = workspace.session.trees
     if entry.kind != DIRECTORY:
         yield _item(where, entry)
     elif recursive:
-        for below, found in trees.walk(entry.id, where):
+        for below, found in trees.walk(entry.id, where, kept=kept):
             yield _item(below, found)
     else:
         for name, found in trees.listing(entry.id, where):

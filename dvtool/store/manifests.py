@@ -9,7 +9,7 @@ from dvtool.errors import FormatError
 from dvtool.formats import manifest, nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dvtool.store.tables import ObjectSink, ObjectSource
 
@@ -40,10 +40,7 @@ def chunks_of(source: ObjectSource, identity: bytes, size: int) -> Iterator[tupl
         FormatError: when the nodes do not add up to ``size``, stand on wrong levels, or are cut otherwise than
             :func:`build` cuts: the same chunks would then have two manifests.
     """
-    node = _node(source, identity, size, last=True)
-    if len(node.lengths) == 1:
-        raise FormatError("a manifest lists a single chunk or node, which says the same", where=identity.hex()[:16])
-    yield from _below(source, node, last=True)
+    yield from _below(source, _root(source, identity, size), last=True)
 
 
 def _below(source: ObjectSource, node: manifest.Node, *, last: bool) -> Iterator[tuple[bytes, int]]:
@@ -52,10 +49,74 @@ def _below(source: ObjectSource, node: manifest.Node, *, last: bool) -> Iterator
         if not node.level:
             yield child, length
             continue
-        below = _node(source, child, length, last=last and i == end)
-        if below.level != node.level - 1:
-            raise _other(child)
+        below = _child(source, child, length, node, last=last and i == end)
         yield from _below(source, below, last=last and i == end)
+
+
+_Known = dict[tuple[bytes, int, bool], tuple[int, int, str]]
+"""What was found of nodes, by id, length, and whether they end their file."""
+
+
+def faults(
+    source: ObjectSource,
+    identity: bytes,
+    size: int,
+    fault: Callable[[bytes, int], str],
+) -> tuple[int, int, str]:
+    """Return how many chunks a file has, how many of them are at fault, and the first fault; each node is read once.
+
+    A few nodes that name each other again and again stand for more chunks than anybody could look at one by one.
+
+    Args:
+        source: where nodes are read.
+        identity: the root of the manifest.
+        size: of the file, in bytes.
+        fault: returns what is wrong with a chunk of this id and length, or nothing.
+
+    Raises:
+        FormatError, IntegrityError: as :func:`chunks_of`.
+    """
+    return _faults_below(source, _root(source, identity, size), fault, {}, last=True)
+
+
+def _faults_below(
+    source: ObjectSource,
+    node: manifest.Node,
+    fault: Callable[[bytes, int], str],
+    known: _Known,
+    *,
+    last: bool,
+) -> tuple[int, int, str]:
+    count = bad = 0
+    first = ""
+    end = len(node.lengths) - 1
+    for i, (child, length) in enumerate(zip(manifest.ids_of(node), node.lengths, strict=True)):
+        if not node.level:
+            why = fault(child, length)
+            found = (1, 1 if why else 0, why)
+        else:
+            ends = last and i == end
+            seen = known.get((child, length, ends))
+            if seen is None:
+                below = _child(source, child, length, node, last=ends)
+                seen = known[child, length, ends] = _faults_below(source, below, fault, known, last=ends)
+            found = seen
+        count, bad, first = count + found[0], bad + found[1], first or found[2]
+    return count, bad, first
+
+
+def _root(source: ObjectSource, identity: bytes, size: int) -> manifest.Node:
+    node = _node(source, identity, size, last=True)
+    if len(node.lengths) == 1:
+        raise FormatError("a manifest lists a single chunk or node, which says the same", where=identity.hex()[:16])
+    return node
+
+
+def _child(source: ObjectSource, identity: bytes, length: int, above: manifest.Node, *, last: bool) -> manifest.Node:
+    node = _node(source, identity, length, last=last)
+    if node.level != above.level - 1:
+        raise _other(identity)
+    return node
 
 
 def _node(source: ObjectSource, identity: bytes, size: int, *, last: bool) -> manifest.Node:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a pack that are read at once where no key is needed."""
+TOP: Final = frozenset({"format", "packs", "index", "keys", "log", "acks"})
+"""All that lies at the top of a store."""
 _NUMBER: Final = re.compile("[0-9a-f]{16}")
 _PACK: Final = re.compile("[0-9a-f]{64}")
 _RANDOM: Final = re.compile("[0-9a-f]{32}")

@@ -14,6 +14,7 @@ from dvtool import paths
 from dvtool.errors import FormatError, IntegrityError
 from dvtool.formats import tree
 from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.store.listing import Listing
 from dvtool.store.trees import DEPTH_LIMIT, Damage, LostTreeError, Trees, note, unreadable
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def diff_trees(
 
     Raises:
         IntegrityError: when a directory that is compared is damaged, or does not hold what its entry says.
+        StorageError: when more differs than memory takes.
     """
     result = TreeDiff(files={}, directories={})
     _Walk(before, after, only, result, lost_before, lost_after).run(prefix, a, b)
@@ -84,6 +86,7 @@ class _Walk:
         self.only = only
         self.all = "" in only
         self.result = result
+        self.listing = Listing()
 
     def wanted(self, path: str) -> bool:
         return self.all or any(paths.below(path, top) for top in self.only)
@@ -100,6 +103,7 @@ class _Walk:
                 continue
             if depth > DEPTH_LIMIT:
                 raise FormatError("directories are nested deeper than the format allows", where=path[:80])
+            self.listing.keep(path)
             try:
                 changed = self.changed(path, old_tree, new_tree, was, now)
             except (IntegrityError, FormatError) as error:
@@ -116,7 +120,14 @@ class _Walk:
                 if self.leads(here):
                     below = self.entry(here, old, new)
                     if below is not None:
+                        self.declare(here, old, new, known=old_tree is None or new_tree is None)
                         pending.append((here, *below, depth + 1, old, new))
+
+    def declare(self, path: str, old: Entry | None, new: Entry | None, *, known: bool) -> None:
+        """Count the files of a directory that is on one side only, all of which differ, unless the one above did."""
+        one = old or new
+        if one is not None and not known and (old is None or new is None) and self.wanted(path):
+            self.listing.declare(one.files, path)
 
     def changed(
         self, path: str, old_tree: bytes | None, new_tree: bytes | None, was: Entry | None, now: Entry | None
@@ -145,6 +156,7 @@ class _Walk:
         old_file = old if old_tree is None else None
         new_file = new if new_tree is None else None
         if (old_file is not None or new_file is not None) and self.wanted(path):
+            self.listing.keep(path)
             self.result.files[path] = (old_file, new_file)
         return (old_tree, new_tree) if old_tree is not None or new_tree is not None else None
 

@@ -10,6 +10,7 @@ from dvtool import ids, paths
 from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError
 from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.store.listing import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -273,18 +274,23 @@ class Trees:
             note(damaged, error)
         return None
 
-    def walk(self, identity: bytes, prefix: str = "", *, damaged: Damage | None = None) -> Iterator[tuple[str, Entry]]:
+    def walk(
+        self, identity: bytes, prefix: str = "", *, damaged: Damage | None = None, kept: bool = True
+    ) -> Iterator[tuple[str, Entry]]:
         """Yield (path, entry) of everything below a directory: each directory, then what it holds.
 
         Args:
             identity: the directory.
             prefix: its path.
             damaged: takes the directories that cannot be read; the walk then goes on beside them.
+            kept: whether the caller keeps all that is yielded, so that there must be memory for it.
 
         Raises:
             FormatError: when directories are nested deeper than :data:`DEPTH_LIMIT`.
+            StorageError: when there is more than memory takes, and it is ``kept``.
             IntegrityError: when a directory is damaged, or does not hold what its entry says.
         """
+        listing = Listing() if kept else None
         stack = [(prefix, self.entries(identity))]
         while stack:
             parent, entries = stack[-1]
@@ -301,6 +307,8 @@ class Trees:
                 continue
             name, entry = found
             path = paths.join(parent, name)
+            if listing is not None:
+                listing.keep(path)
             yield path, entry
             if entry.kind == DIRECTORY:
                 if len(stack) >= DEPTH_LIMIT:

@@ -1,4 +1,7 @@
 """Shipped fakes and the fault kit: disks that record or fail, schedules, damage, and a complete check of a store.
 
+``hostile`` builds stores that are sealed as they should be and hold what no dv would write; ``forging`` is what it is
+made with, and ``decoders`` names everything that takes bytes (``docs/howto/test-with-hostile-stores.md``).
+
 Nothing here needs a test framework, so other projects can hold their own backends to the same promises.
 """

@@ -21,6 +21,8 @@ class Fault(enum.Enum):
     """No space: from the failing call on nothing new fits; what was begun stays half written; removing works."""
     BROKEN = errno.EIO
     """One call fails with an I/O error, the next works."""
+    INTERRUPTED = errno.EINTR
+    """One call is interrupted before it did anything, the next works."""
     READ_ONLY = errno.EROFS
     """The file system became read-only: from the failing call on every change fails."""
 
@@ -96,7 +98,7 @@ class FaultyDisk(Disk):
     def _is_due(self) -> bool:
         number = self.calls
         self.calls += 1
-        return number == self.at if self.fault is Fault.BROKEN else number >= self.at
+        return number == self.at if self.fault in {Fault.BROKEN, Fault.INTERRUPTED} else number >= self.at
 
     def _fail(self, path: str) -> None:
         self.failed += 1

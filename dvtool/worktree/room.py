@@ -11,9 +11,8 @@ from typing import Final
 
 from dvtool.errors import StorageError
 from dvtool.storage.disk import attempt
+from dvtool.store import listing
 
-PLANNED_SIZE: Final = 512
-"""Bytes of memory that a planned file takes at the least: its path, its entry, and their places in tables."""
 INODE_SIZE: Final = 256
 """Bytes that a file takes beside its content, at the least, where a disk makes room for inodes as they come."""
 
@@ -32,8 +31,8 @@ def require(place: str, *, files: int, size: int, written: bool = True) -> None:
     """
     while not os.path.isdir(place) and place != "/":
         place = os.path.dirname(place)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if files * PLANNED_SIZE > memory:
+    memory = listing.memory()
+    if files * listing.PLANNED_SIZE > memory:
         raise _too_much(place, files, size, f"to list them takes more than the {memory:,} bytes of memory here")
     if not written:
         return

@@ -14,7 +14,7 @@ from dvtool.errors import DvError, FormatError, IntegrityError
 from dvtool.formats import index, pack
 from dvtool.repo import Repo
 from dvtool.store import joining
-from dvtool.testing import damage
+from dvtool.testing.forging import forge_index
 
 MEMORY = 2 * pack.FRAME_LIMIT
 """What reading may take at most, in bytes: a frame as it is stored, and its content."""
@@ -27,16 +27,10 @@ def segments_of(root):
     return Repo.open(root).workspace.session.store.segments.live()
 
 
-def forge(root, segment, *, record=lambda _identity, location: location, entry=lambda entry: entry):
-    """Seal an index file anew, with its own key, after changing its records and what it says of packs."""
-    found = [index.unpack(each) for each in segment.index.records()]
-    assert found, "an index file without records can tell no lie"
-    records = [index.record(identity, record(identity, location)) for identity, location in found]
-    packs = [entry(each) for each in segment.index.directory.packs]
-    data = index.encode(
-        Repo.open(root).workspace.session.store.format.store, segment.keys.index, bytes(32), packs, records
-    )
-    damage.replace(f"{root}/.dv/store/{segment.description.index}", data)
+def forge(root, segment, *, record=lambda location: location, entry=lambda entry: entry):
+    """Let an index file lie, which must have records to do so."""
+    assert len(segment.index), "an index file without records can tell no lie"
+    forge_index(root, segment, record=record, entry=entry)
 
 
 def outcome(sample, root):
@@ -71,7 +65,7 @@ def outcome(sample, root):
 def test_a_record_that_lies_is_named(sample, tmp_path, lie):
     root = sample.copy(tmp_path)
     for segment in segments_of(root):
-        forge(root, segment, record=lambda _identity, location: location._replace(**lie))
+        forge(root, segment, record=lambda location: location._replace(**lie))
     assert isinstance(outcome(sample, root), DvError)
 
 
@@ -95,7 +89,7 @@ def test_a_giant_pack_lets_no_giant_frame_in(sample, tmp_path):
         forge(
             root,
             segment,
-            record=lambda _identity, location: location._replace(stored=pack.FRAME_LIMIT + 5000),
+            record=lambda location: location._replace(stored=pack.FRAME_LIMIT + 5000),
             entry=lambda entry: msgspec.structs.replace(entry, size=2**63),
         )
     assert "outside" in outcome(sample, root).what
@@ -104,7 +98,7 @@ def test_a_giant_pack_lets_no_giant_frame_in(sample, tmp_path):
 def test_a_record_that_lies_is_not_merged(sample, tmp_path):
     root = sample.copy(tmp_path)
     for segment in segments_of(root):
-        forge(root, segment, record=lambda _identity, location: location._replace(pack=2**32 - 1))
+        forge(root, segment, record=lambda location: location._replace(pack=2**32 - 1))
     live = segments_of(root)
     with pytest.raises(DvError, match="damaged") as caught:
         list(joining.merged(live))

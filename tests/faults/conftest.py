@@ -141,6 +141,10 @@ def leave_caches(base):
     put(f"{base}/repo/.dv/tmp/999999999-0-{'ab' * 8}", b"left behind")
 
 
+NO_REF = frozenset({"init", "drop", "get", "restore", "config", "fsck", "checkpoint", "gc", "gc --grace 0", "cache prune", "expire"})
+"""Commands that move no ref."""
+
+
 @dataclass(frozen=True)
 class Command:
     """A command: what it does, what lies there before, and what a second run may answer.
@@ -163,6 +167,10 @@ COMMANDS = {
         lambda repo, _base, _context: repo.commit("three", everything=True), edit, (ChecksFailedError,)
     ),
     "checkout": Command(lambda repo, _base, _context: repo.checkout("old")),
+    # Stopped between the switch and the confinement, what only the switch would have written shows as changed.
+    "checkout --only": Command(
+        lambda repo, _base, _context: repo.checkout("old", only=["data/sub"]), at_once=(ConflictError,)
+    ),
     "checkout -b": Command(lambda repo, _base, _context: repo.checkout("old", new_branch="side"), again=(ExistsError,)),
     "restore": Command(lambda repo, _base, _context: repo.restore(["data"]), lose_some),
     "restore --staged": Command(lambda repo, _base, _context: repo.restore(["data"], staged=True), edit_and_stage),
@@ -173,6 +181,7 @@ COMMANDS = {
     "branch -m": Command(lambda repo, _base, _context: repo.rename_branch("old", "aged"), again=(NotFoundError,)),
     "branch -d": Command(lambda repo, _base, _context: repo.delete_branch("old"), again=(NotFoundError,)),
     "tag": Command(lambda repo, _base, _context: repo.create_tag("v1", "old"), again=(ExistsError,)),
+    "tag -d": Command(lambda repo, _base, _context: repo.delete_tag("v2"), again=(NotFoundError,)),
     "merge": Command(lambda repo, _base, _context: repo.merge("v2", prefer="theirs"), clash),
     "merge --manual": Command(lambda repo, _base, _context: repo.merge("v2", manual=True), clash, (ConflictError,)),
     "merge --abort": Command(lambda repo, _base, _context: repo.abort_merge(), begin_merge, (NotFoundError,)),
@@ -193,6 +202,8 @@ COMMANDS = {
     "gc --grace 0": Command(lambda repo, _base, _context: repo.gc(retention=0, grace=0), leave_garbage),
     "expire": Command(lambda repo, _base, _context: repo.expire(keep_last=1), many_tags),
     "cache prune": Command(lambda _repo, base, context: Repo.prune_cache(f"{base}/repo", context), leave_caches),
+    "config": Command(lambda repo, _base, _context: repo.configure("user.name", "Ada")),
+    "fsck": Command(lambda _repo, base, context: Repo.fsck(f"{base}/repo", context)),
     "checkpoint": Command(lambda repo, _base, _context: checkpoints.write(repo.workspace.session.store), many_entries),
 }
 
@@ -321,5 +332,6 @@ def world(templates, tmp_path, monkeypatch):
 
 
 def pytest_generate_tests(metafunc):
-    if "name" in metafunc.fixturenames:
+    named = any(mark.args[0] == "name" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "name" in metafunc.fixturenames and not named:
         metafunc.parametrize("name", COMMANDS)

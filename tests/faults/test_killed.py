@@ -1,5 +1,6 @@
 """kill -9 of real processes, at any moment: all that was acknowledged is there, and a second run works."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -91,6 +92,45 @@ def test_killed_processes_lose_nothing(tmp_path):
 @pytest.mark.deep
 def test_hundreds_of_killed_processes_lose_nothing(tmp_path):
     kill_at_random(70, tmp_path)
+
+
+def kill_every_command(world, name, rounds):
+    """Kill one command again and again, each time at another moment; (how often it was hit, how often it was done)."""
+    place = world(name)
+    place.run()
+    place.finish()
+    chance = random.Random(f"{SEED} {name}")
+    usual = 0.3
+    killed = done = 0
+    for number in range(rounds):
+        place.reset()
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                place.run()
+            os._exit(0)
+        time.sleep(chance.uniform(0, usual))
+        os.kill(child, signal.SIGKILL)
+        _child, status = os.waitpid(child, 0)
+        hit = os.WIFSIGNALED(status)
+        usual = min(usual * 1.25, 30.0) if hit else max(usual / 2, 0.001)
+        killed += hit
+        done += not hit
+        place.check(where=(name, "killed", number))
+        place.check_again(where=(name, "killed", number))
+    return killed, done
+
+
+@pytest.mark.deep
+def test_every_command_killed_at_any_moment_is_done_or_not_done(world, name):
+    killed, _done = kill_every_command(world, name, 25)
+    assert killed, "no process was killed before its end: nothing was tested"
+
+
+@pytest.mark.parametrize("name", ["gc --grace 0", "merge", "checkout --only"])
+def test_a_command_killed_at_some_moments_is_done_or_not_done(world, name):
+    killed, _done = kill_every_command(world, name, 4)
+    assert killed, "no process was killed before its end: nothing was tested"
 
 
 def test_a_killed_initialisation_leaves_nothing_in_the_way(tmp_path):

@@ -1,108 +1,39 @@
 """Bytes from elsewhere: whatever they are, a reader says so in our own words, and nothing else happens."""
 
 import contextlib
+import pkgutil
+from array import array
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dvtool import digest
-from dvtool.errors import DvError
-from dvtool.formats import (
-    index,
-    keyfile,
-    lock,
-    log,
-    manifest,
-    pack,
-    project,
-    repokey,
-    sealed,
-    snapshot,
-    stage,
-    storeformat,
-    table,
-    tree,
-    worktree_index,
-)
+from dvtool import digest, formats
+from dvtool.errors import DvError, FormatError
+from dvtool.formats import index, log, pack, storeformat
+from dvtool.testing.decoders import DECODERS, OBJECTS
 
-KEY = bytes(range(32))
-STORE = bytes(16)
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+BARE = ("codec", "nodes")
+"""Modules of formats without bytes of their own."""
 
 
-def with_trailer(decode, magic=b""):
-    """A decoder that is handed bytes whose checksum is right, so that it has to look further."""
-    return lambda data: decode(magic + data + digest.accident(magic + data))
-
-
-def read_tree(data):
-    node = tree.decode(data)
-    tree.names_of(node)
-    if isinstance(node, tree.Leaf):
-        tree.entries_of(node)
-    return node
-
-
-def read_log(data):
-    entry = log.decode(data)
-    for action in entry.actions:
-        if isinstance(action, log.MoveRef):
-            log.symbolic(action.old)
-            log.symbolic(action.new)
-    return entry
-
-
-def read_worktree_index(data):
-    _tree, places = worktree_index.decode(data)
-    return [worktree_index.decode_record(memoryview(data)[at : at + size]) for at, size in places.values()]
-
-
-OBJECTS = {
-    "keyfile": keyfile.decode,
-    "log": read_log,
-    "manifest": manifest.decode,
-    "snapshot": snapshot.decode,
-    "stage": stage.decode,
-    "table": table.decode,
-    "tree": read_tree,
-}
-
-EVERYTHING = OBJECTS | {
-    "index": lambda data: index.Reader(data, STORE, KEY),
-    "lock": lock.decode,
-    "pack": pack.decode_header,
-    "pack footer": pack.decode_footer,
-    "project": project.decode,
-    "repokey": lambda data: repokey.decode(data, bytes(16)),
-    "repokey with its checksum": with_trailer(lambda data: repokey.decode(data, bytes(16)), b"DVKEY\n"),
-    "sealed": lambda data: sealed.open_blob(sealed.KEY_FILE, KEY, STORE, data, what="it"),
-    "sealed with its checksum": with_trailer(
-        lambda data: sealed.open_blob(sealed.KEY_FILE, KEY, STORE, data, what="it"), b"DVSB\x02\x01\0\0"
-    ),
-    "storeformat": storeformat.decode,
-    "storeformat with its checksum": with_trailer(storeformat.decode, storeformat.MAGIC),
-    "worktree_index": read_worktree_index,
-    "worktree_index with its checksum": with_trailer(read_worktree_index, b"DVWTIDX\n\x01"),
-    "worktree_index glance": lambda data: worktree_index.decode_glance(memoryview(data)),
-    "worktree_index record": lambda data: worktree_index.decode_record(memoryview(data)),
-}
-
-
-@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("name", DECODERS)
 @settings(max_examples=40)
 @given(data=st.binary(max_size=200))
 def test_noise_raises_only_our_errors(name, data):
     with contextlib.suppress(DvError):
-        EVERYTHING[name](data)
+        DECODERS[name](data)
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("name", DECODERS)
 @settings(max_examples=40)
 @given(draw=st.data())
 def test_documents_of_another_shape_raise_only_our_errors(name, draw, documents):
     with contextlib.suppress(DvError):
-        EVERYTHING[name](draw.draw(documents))
+        DECODERS[name](draw.draw(documents))
 
 
 @pytest.mark.parametrize(
@@ -127,21 +58,22 @@ def test_documents_of_another_shape_raise_only_our_errors(name, draw, documents)
 def test_golden_bytes_with_a_few_changes_raise_only_our_errors(form, case, draw, golden, mutated):
     data = draw.draw(mutated(golden(form, case).data))
     with contextlib.suppress(DvError):
-        EVERYTHING[form](data)
+        DECODERS[form](data)
 
 
 @given(draw=st.data())
 def test_a_changed_store_format_with_the_right_checksum_raises_only_our_errors(draw, golden, mutated):
     body = golden("storeformat", "default").data[len(storeformat.MAGIC) : -16]
     with contextlib.suppress(DvError):
-        EVERYTHING["storeformat with its checksum"](draw.draw(mutated(body)))
+        DECODERS["storeformat with its checksum"](draw.draw(mutated(body)))
 
 
 @given(draw=st.data())
 def test_a_changed_worktree_index_with_the_right_checksum_raises_only_our_errors(draw, golden, mutated):
     body = golden("worktree_index", "two-directories").data[:-16]
     with contextlib.suppress(DvError):
-        with_trailer(read_worktree_index)(draw.draw(mutated(body)))
+        changed = draw.draw(mutated(body))
+        DECODERS["worktree_index"](changed + digest.accident(changed))
 
 
 @pytest.mark.parametrize("form", OBJECTS)
@@ -192,7 +124,7 @@ def test_no_value_has_a_second_encoding(form, golden, generator):
         value = msgspec.msgpack.decode(data)
         counter = [0]
         assert packed(value, -1, counter) == data
-        EVERYTHING[form](data)
+        DECODERS[form](data)
         # What stands in sections, which come last, is kept as it is, in whatever form.
         known = [*value[:-1], {}]
         first = packed(known, -1, counter := [0])
@@ -226,8 +158,55 @@ def test_nesting_without_end_is_refused(form):
 
 
 def test_every_format_is_read_here(generator):
-    formats = {path.parts[-3] for path in generator.expected() if path.suffix == ".bin"}
-    assert formats <= set(EVERYTHING)
+    named = {name.partition(" ")[0] for name in DECODERS}
+    assert {path.parts[-3] for path in generator.expected() if path.suffix == ".bin"} <= named
+    assert {module.name for module in pkgutil.iter_modules(formats.__path__)} - set(BARE) == named
+
+
+GOLDEN = {path.parts[-3] for path in VECTORS.glob("*/v1/*.bin")}
+
+
+@pytest.mark.parametrize("form", sorted(GOLDEN))
+@given(draw=st.data())
+def test_every_golden_file_with_a_few_changes_raises_only_our_errors(form, draw, mutated):
+    found = sorted(VECTORS.glob(f"{form}/v1/*.bin"))
+    data = draw.draw(st.sampled_from(found)).read_bytes()
+    with contextlib.suppress(DvError):
+        DECODERS[form](draw.draw(mutated(data)))
+
+
+@pytest.mark.parametrize("case", ["one-page", "sections", "three-pages"])
+@given(draw=st.data())
+def test_a_changed_index_directory_that_is_rightly_sealed_raises_only_our_errors(case, draw, golden, mutated):
+    packs = golden("index", case).value["packs"]
+    entries = [index.PackEntry(name=bytes.fromhex(each["name"]), content=1, size=9, frames=9, raw=9) for each in packs]
+    data = index.encode_directory(index.Directory(packs=tuple(entries), records=0, prefixes=b""))
+    DECODERS["index directory"](data)
+    with contextlib.suppress(DvError):
+        DECODERS["index directory"](draw.draw(mutated(data)))
+
+
+@given(records=st.lists(st.binary(min_size=52, max_size=52), max_size=300))
+def test_an_index_page_of_any_records_raises_only_our_errors(records):
+    with contextlib.suppress(DvError):
+        DECODERS["index page"](b"".join(records))
+    DECODERS["index page"](b"".join(sorted(records)[:256]))
+
+
+@pytest.mark.parametrize("name", log.TABLES)
+@given(key=st.binary(max_size=80), value=st.binary(max_size=80))
+def test_a_row_of_a_checkpoint_raises_only_our_errors(name, key, value):
+    with contextlib.suppress(FormatError):
+        log.check_row(name, key, value)
+
+
+@given(frames=st.integers(0, 4), draw=st.data())
+def test_a_changed_pack_footer_raises_only_our_errors(frames, draw, mutated):
+    count = array("I", [100] * frames)
+    data = pack.encode_footer(pack.Footer(ids=bytes(32 * frames), flags=b"\x01" * frames, stored=count, raw=count))
+    assert len(pack.decode_footer(data)) == frames
+    with contextlib.suppress(DvError):
+        DECODERS["pack footer"](draw.draw(mutated(data)))
 
 
 def test_the_generator_makes_the_vectors_that_are_kept(generator):

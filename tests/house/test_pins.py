@@ -23,6 +23,12 @@ def test_the_demonstration_uses_the_versions_that_are_tested(checkout):
     assert pins(checkout, "demo").items() <= pins(checkout, "test").items()
 
 
+def test_the_fuzzer_is_pinned_and_brings_no_other_version_of_what_is_tested(checkout):
+    fuzzer, tested = pins(checkout, "fuzz"), pins(checkout, "test")
+    assert "atheris" in fuzzer
+    assert {name: version for name, version in fuzzer.items() if tested.get(name, version) != version} == {}
+
+
 @pytest.mark.parametrize("name", ["demo", "test"])
 def test_the_pins_satisfy_what_the_project_declares(checkout, name):
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]

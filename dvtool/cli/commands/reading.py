@@ -150,7 +150,7 @@ def ls_command(ctx: click.Context, *, words: tuple[str, ...], recursive: bool, l
     """List what a snapshot holds."""
     repo = opening.open_repo(ctx.obj)
     revision, path = split_words(ctx, repo, words)
-    items = repo.ls(revision, path or "", recursive=recursive)
+    items = repo.ls(revision, path or "", recursive=recursive, kept=json)
     if json:
         output.as_json(sorted(items, key=lambda item: item.path))
         return

@@ -1,0 +1,141 @@
+"""Every way in which bytes from elsewhere become values, by name: what fuzzers and property tests hold against them.
+
+A decoder returns a value or raises :class:`~dvtool.errors.DvError`; anything else is a finding.  Where a checksum or a
+seal would keep all invented bytes out, there is a second decoder that is handed what lies behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dvtool import digest, ids
+from dvtool.crypto import Sealer
+from dvtool.formats import (
+    index,
+    keyfile,
+    lock,
+    log,
+    manifest,
+    pack,
+    project,
+    repokey,
+    sealed,
+    snapshot,
+    stage,
+    storeformat,
+    table,
+    tree,
+    worktree_index,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY: Final = bytes(range(32))
+STORE: Final = bytes(16)
+
+
+def _with_trailer(decode: Callable[[bytes], object], magic: bytes = b"") -> Callable[[bytes], object]:
+    """Return a decoder that is handed bytes whose checksum is right, so that it has to look further."""
+    return lambda data: decode(magic + data + digest.accident(magic + data))
+
+
+def _tree(data: bytes) -> object:
+    node = tree.decode(data)
+    tree.names_of(node)
+    if isinstance(node, tree.Leaf):
+        entries = tree.entries_of(node)
+        tree.rows_of(node)
+        return [tree.entry_at(node, position) for position in range(len(entries))]
+    return node
+
+
+def _manifest(data: bytes) -> object:
+    return manifest.ids_of(manifest.decode(data))
+
+
+def _log(data: bytes) -> object:
+    entry = log.decode(data)
+    for action in entry.actions:
+        if isinstance(action, log.MoveRef):
+            log.symbolic(action.old)
+            log.symbolic(action.new)
+    return entry, log.undoes(entry), log.origin(entry), log.carried(entry)
+
+
+def _rows(data: bytes) -> object:
+    """A row of each table of a checkpoint: one byte says which, one how long the key is."""
+    if len(data) > 1:
+        cut = 2 + data[1]
+        log.check_row(log.TABLES[data[0] % len(log.TABLES)], data[2:cut], data[cut:])
+    return None
+
+
+def _worktree_index(data: bytes) -> object:
+    _tree_id, places = worktree_index.decode(data)
+    return [worktree_index.decode_record(memoryview(data)[at : at + size]) for at, size in places.values()]
+
+
+def _index(data: bytes) -> object:
+    reader = index.Reader(data, STORE, KEY)
+    return [index.unpack(record) for record in reader.records()]
+
+
+def _index_directory(data: bytes) -> object:
+    """An index file without pages, rightly sealed, whose directory is these bytes."""
+    header = index.encode(STORE, KEY, bytes(32), [], [])[: index.HEADER_SIZE]
+    number = index.DIRECTORY_NUMBER
+    end = Sealer(KEY).seal(number, data, header + number.to_bytes(4, "little"))
+    body = header + end + len(end).to_bytes(4, "little")
+    return _index(body + digest.accident(body))
+
+
+def _index_page(data: bytes) -> object:
+    """An index file, rightly sealed, whose only page is these bytes."""
+    size = index.RECORD_SIZE
+    page = data[: min(len(data) // size, index.PAGE_RECORDS) * size]
+    packs = [index.PackEntry(name=bytes(32), content=pack.DATA, size=0, frames=0, raw=0)]
+    reader = index.Reader(b"".join(index.pieces(STORE, KEY, bytes(32), packs, [page] if page else [])), STORE, KEY)
+    for record in index.split(page):
+        reader.find(record[: ids.ID_SIZE])
+        list(reader.all(record[: ids.ID_SIZE]))
+    list(reader.between(bytes(ids.ID_SIZE), data[: ids.ID_SIZE]))
+    return list(reader.records())
+
+
+def _blob(data: bytes) -> object:
+    return sealed.open_blob(sealed.KEY_FILE, KEY, STORE, data, what="it")
+
+
+OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
+    "keyfile": keyfile.decode,
+    "log": _log,
+    "manifest": _manifest,
+    "snapshot": snapshot.decode,
+    "stage": stage.decode,
+    "table": table.decode,
+    "tree": _tree,
+}
+"""Decoders of what is one MessagePack value and nothing else."""
+
+DECODERS: Final[dict[str, Callable[[bytes], object]]] = OBJECTS | {
+    "index": _index,
+    "index directory": _index_directory,
+    "index page": _index_page,
+    "lock": lock.decode,
+    "log row": _rows,
+    "pack": pack.decode_header,
+    "pack footer": pack.decode_footer,
+    "project": project.decode,
+    "repokey": lambda data: repokey.decode(data, bytes(16)),
+    "repokey with its checksum": _with_trailer(lambda data: repokey.decode(data, bytes(16)), repokey.MAGIC),
+    "sealed": _blob,
+    "sealed with its checksum": _with_trailer(_blob, sealed.MAGIC + bytes([sealed.KEY_FILE, sealed.VERSION, 0, 0])),
+    "storeformat": storeformat.decode,
+    "storeformat with its checksum": _with_trailer(storeformat.decode, storeformat.MAGIC),
+    "worktree_index": _worktree_index,
+    "worktree_index with its checksum": _with_trailer(_worktree_index, worktree_index.MAGIC + b"\x01"),
+    "worktree_index glance": lambda data: worktree_index.decode_glance(memoryview(data)),
+    "worktree_index record": lambda data: worktree_index.decode_record(memoryview(data)),
+}
+"""All decoders, by the name of their format in ``docs/format`` and what of it they are handed."""

@@ -185,6 +185,8 @@ class Check:
                 scrub.Damage(file=file, what="the log does not hang together", why=why)
                 for file, why in self.session.store.log.faults()
             ]
+            known = {damage.file for damage in self.damages}
+            self.damages += [each for each in scrub.log_keys(self.session.store) if each.file not in known]
         return names, live
 
     def _open(self, *, quick: bool) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import digest, ids
-from dvtool.errors import DvError
+from dvtool.errors import DvError, FormatError, KeyAccessError
 from dvtool.formats import index, log, pack, sealed, storeformat
 from dvtool.formats.index import Location
+from dvtool.store import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +107,19 @@ def look(backend: Backend, name: str) -> Damage | None:
     if directory == "log":
         return _blob(backend, name, sealed.LOG_ENTRY)[1]
     return _blob(backend, name, sealed.LOG_KEY if last.startswith("log-") else sealed.KEY_FILE)[1]
+
+
+def log_keys(store: Store) -> Iterator[Damage]:
+    """Open every log key, and yield what is wrong with those that no accident has hit."""
+    for name in sorted(store.backend.names("keys")):
+        if name.startswith("log-") and _KEY.fullmatch(name):
+            try:
+                label = bytes.fromhex(name.removeprefix("log-"))
+                keys.read_log_key(store.backend, store.format.store, store.secrets.wrap, label)
+            except (FormatError, KeyAccessError) as error:
+                yield _of(error, f"keys/{name}")
+            except DvError:
+                continue  # which was found without any key
 
 
 def pack_names(backend: Backend) -> tuple[list[bytes], list[Damage]]:

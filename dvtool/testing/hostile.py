@@ -517,7 +517,7 @@ _LOGS: Final = {
         _checkpoint(lambda forger: _many_refs(forger, count=401)), _STORE, "does not know this worktree"
     ),
     "a checkpoint whose table is nowhere": _hostile(
-        _checkpoint(lambda _forger: log.Table(count=400, root=b"\7" * 32)), _STORE, "table of the log is missing"
+        _checkpoint(lambda _forger: log.Table(count=400, root=b"\7" * 32)), _STORE, f"table {'07' * 8} is missing"
     ),
 }
 

@@ -7,6 +7,7 @@ that the store holds is lost by it.  The last test says that no kind of file was
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -248,5 +249,7 @@ def test_no_kind_of_file_is_forgotten(whole):
     for directory, _below, names in os.walk(f"{sample.root}/.dv"):
         found |= {os.path.relpath(f"{directory}/{name}", sample.root) for name in names}
     found |= {name for name in os.listdir(sample.root) if os.path.isfile(f"{sample.root}/{name}")}
-    assert found == known
+    # A checkpoint merges small index files; the old ones, with their key files, are garbage from then on.
+    garbage = {path for path in found if re.fullmatch(r"\.dv/store/(keys|index)/[0-9a-f]{32}", path)}
+    assert found - garbage == known - garbage
     assert os.listdir(f"{sample.root}/.dv/store/acks") == []

@@ -141,7 +141,9 @@ def leave_caches(base):
     put(f"{base}/repo/.dv/tmp/999999999-0-{'ab' * 8}", b"left behind")
 
 
-NO_REF = frozenset({"init", "drop", "get", "restore", "config", "fsck", "checkpoint", "gc", "gc --grace 0", "cache prune", "expire"})
+NO_REF = frozenset(
+    {"init", "drop", "get", "restore", "config", "fsck", "checkpoint", "gc", "gc --grace 0", "cache prune", "expire"}
+)
 """Commands that move no ref."""
 
 

@@ -95,14 +95,20 @@ def test_hundreds_of_killed_processes_lose_nothing(tmp_path):
 
 
 def kill_every_command(world, name, rounds):
-    """Kill one command again and again, each time at another moment; (how often it was hit, how often it was done)."""
+    """Kill one command again and again, each time at another moment; return how often it was hit before its end.
+
+    Where every round missed, more are tried: a machine may be faster with a command than it was a moment ago.
+    """
     place = world(name)
+    started = time.monotonic()
     place.run()
+    usual = time.monotonic() - started
     place.finish()
     chance = random.Random(f"{SEED} {name}")
-    usual = 0.3
-    killed = done = 0
-    for number in range(rounds):
+    killed = 0
+    for number in range(5 * rounds):
+        if killed and number >= rounds:
+            break
         place.reset()
         child = os.fork()
         if not child:
@@ -115,22 +121,19 @@ def kill_every_command(world, name, rounds):
         hit = os.WIFSIGNALED(status)
         usual = min(usual * 1.25, 30.0) if hit else max(usual / 2, 0.001)
         killed += hit
-        done += not hit
         place.check(where=(name, "killed", number))
         place.check_again(where=(name, "killed", number))
-    return killed, done
+    return killed
 
 
 @pytest.mark.deep
 def test_every_command_killed_at_any_moment_is_done_or_not_done(world, name):
-    killed, _done = kill_every_command(world, name, 25)
-    assert killed, "no process was killed before its end: nothing was tested"
+    assert kill_every_command(world, name, 25), "no process was killed before its end: nothing was tested"
 
 
 @pytest.mark.parametrize("name", ["gc --grace 0", "merge", "checkout --only"])
 def test_a_command_killed_at_some_moments_is_done_or_not_done(world, name):
-    killed, _done = kill_every_command(world, name, 4)
-    assert killed, "no process was killed before its end: nothing was tested"
+    assert kill_every_command(world, name, 4), "no process was killed before its end: nothing was tested"
 
 
 def test_a_killed_initialisation_leaves_nothing_in_the_way(tmp_path):

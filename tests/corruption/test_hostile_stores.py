@@ -403,17 +403,18 @@ def test_what_is_giant_takes_little_memory(place, tmp_path, name):
         found.check((name, command))
 
 
+NAMED = {f"{why} as a {kind}" for why in FORBIDDEN for kind in ("file", "directory", "link")}
+
+
 @pytest.mark.deep
-@pytest.mark.parametrize("command", sorted(COMMANDS))
-@pytest.mark.parametrize("name", sorted(HOSTILE))
-def test_a_process_does_no_harm_either(place, name, command):
-    if command in ENDLESS.get(name, ()) or name in MANY:
-        pytest.skip("is looked at elsewhere")
+@pytest.mark.parametrize("name", sorted(HOSTILE.keys() - NAMED))
+def test_a_process_with_little_memory_does_no_harm_either(place, name):
     found = place(name)
-    done = process(found.root, *COMMANDS[command], limit=2 << 30, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = done.communicate(timeout=2 * LIMIT)
-    judge(command, done.returncode, out, err, name)
-    found.check((name, command))
+    for command in sorted(SOME - ENDLESS.get(name, set())):
+        done = process(found.root, *COMMANDS[command], limit=1 << 30, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = done.communicate(timeout=2 * LIMIT)
+        judge(command, done.returncode, out, err, name)
+        found.check((name, command))
 
 
 @pytest.mark.parametrize(
@@ -463,9 +464,10 @@ def test_a_million_levels_are_refused(place, dv):
     forger = Forger(f"{found.kept}/home/repo")
     forger.plant([("d", forger.nested(1_000_000))])
     found.reset()
-    for command in ("ls", "checkout", "archive", "tar", "diff", "du", "gc", "fsck", "restore", "worktree", "merge"):
+    # A collection is not among them: it has to read each of them, and takes a minute for that.
+    for command in ("ls", "checkout", "archive", "tar", "diff", "du", "fsck", "restore", "worktree", "merge"):
         code, _out, err = dv(found.root, COMMANDS[command])
-        assert code in ({0} if command in {"du", "gc"} else {20, 21}), (command, code, err)
+        assert code in ({0} if command == "du" else DAMAGE), (command, code, err)
         assert len(err) < 4000
         found.check(command)
 

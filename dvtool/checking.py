@@ -171,7 +171,7 @@ class Check:
             KeyAccessError: as :meth:`run`.
         """
         top = sorted(set(os.listdir(self.backend.root)) - scrub.TOP)
-        self.damages += [scrub.Damage(file=name, what="this is no file of a store") for name in top]
+        self.damages += [scrub.Damage(file=name, what=scrub.STRANGER) for name in top]
         for size, damage in scrub.sealed_files(self.backend):
             self.files += 1
             self.size += size

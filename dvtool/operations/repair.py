@@ -287,11 +287,8 @@ class _Repair:
             needed |= {segment.description.keys, segment.description.index}
         for damage in check.damages:
             directory, _, last = damage.file.partition("/")
-            if directory not in {"packs", "index", "keys", "log"} or not last:
-                continue
-            is_ours = scrub.is_name(damage.file)
             is_unnamed = directory in {"index", "keys"} and not last.startswith("log-") and last != "repo"
-            if not is_ours or (is_unnamed and damage.file not in needed):
+            if damage.what == scrub.STRANGER or (is_unnamed and damage.file not in needed):
                 self.quarantine.take(damage.file)
 
     def _objects(self, check: Check) -> None:

@@ -30,6 +30,7 @@ PIECE: Final = 8 * 1024 * 1024
 """Bytes of a pack that are read at once where no key is needed."""
 TOP: Final = frozenset({"format", "packs", "index", "keys", "log", "acks"})
 """All that lies at the top of a store."""
+STRANGER: Final = "this is no file of a store"
 _NUMBER: Final = re.compile("[0-9a-f]{16}")
 _PACK: Final = re.compile("[0-9a-f]{64}")
 _RANDOM: Final = re.compile("[0-9a-f]{32}")
@@ -60,7 +61,7 @@ def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
     numbers = []
     for name in sorted(backend.names("log")):
         if not is_number(name):
-            yield 0, Damage(file=f"log/{name}", what="this is no file of a store")
+            yield 0, Damage(file=f"log/{name}", what=STRANGER)
             continue
         numbers.append(int(name, 16))
         yield _blob(backend, f"log/{name}", sealed.LOG_ENTRY)
@@ -70,13 +71,13 @@ def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
             yield 0, Damage(file=log.file_name(before + 1), what="log entries are missing", why=why)
     for name in sorted(backend.names("keys")):
         if not _KEY.fullmatch(name):
-            yield 0, Damage(file=f"keys/{name}", what="this is no file of a store")
+            yield 0, Damage(file=f"keys/{name}", what=STRANGER)
         elif name != "repo":
             kind = sealed.LOG_KEY if name.startswith("log-") else sealed.KEY_FILE
             yield _blob(backend, f"keys/{name}", kind)
     for name in sorted(backend.names("index")):
         if not _RANDOM.fullmatch(name):
-            yield 0, Damage(file=f"index/{name}", what="this is no file of a store")
+            yield 0, Damage(file=f"index/{name}", what=STRANGER)
         else:
             yield _index(backend, f"index/{name}")
 
@@ -129,7 +130,7 @@ def pack_names(backend: Backend) -> tuple[list[bytes], list[Damage]]:
         if _PACK.fullmatch(name):
             found.append(bytes.fromhex(name))
         else:
-            other.append(Damage(file=f"packs/{name}", what="this is no file of a store"))
+            other.append(Damage(file=f"packs/{name}", what=STRANGER))
     return found, other
 
 

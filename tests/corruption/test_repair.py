@@ -368,7 +368,7 @@ def test_giving_up_an_entry_can_be_stopped_and_begun_again(sample, tmp_path, fau
 
 def test_strays_are_moved_aside(sample, tmp_path):
     root = sample.copy(tmp_path)
-    strays = ["packs/readme", "index/x", "keys/old key", "log/0", f"keys/{'0' * 32}"]
+    strays = ["README", "packs/readme", "index/x", "keys/old key", "log/0", f"keys/{'0' * 32}"]
     for name in strays:
         put(f"{root}/.dv/store/{name}", b"not ours")
     os.mkdir(f"{root}/.dv/store/packs/more")

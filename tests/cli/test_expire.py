@@ -18,6 +18,7 @@ from dvtool.store import checkpoints
 from dvtool.testing.audit import audit
 from dvtool.testing.effects import SteppedClock
 from dvtool.worktree.session import Context
+from tests.cli.naming import NAMING
 
 DAY = 86_400_000_000
 START = 1_700_000_000_000_000
@@ -140,19 +141,7 @@ def test_a_prefix_means_what_is_kept_before_what_is_gone(data):
     assert len(data("show", head[:8] + "fff", "--json", code=2).error["items"]) == 2
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        ("branch", "again"),
-        ("tag", "again"),
-        ("checkout",),
-        ("checkout", "-b", "again"),
-        ("restore", "--staged", "data", "--source"),
-        ("merge",),
-        ("worktree", "add", "../other"),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("call", NAMING, ids=" ".join)
 def test_no_ref_moves_to_what_was_expired(data, call):
     lost = shown(data)[0]
     commits(data, 2)

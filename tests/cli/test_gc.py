@@ -22,6 +22,7 @@ from dvtool.testing.audit import audit
 from dvtool.testing.effects import SteppedClock
 from dvtool.worktree import apply, staging
 from dvtool.worktree.session import Context
+from tests.cli.naming import NAMING
 
 NOTHING = {"files": 0, "bytes": 0}
 DAY = 86_400_000_000
@@ -281,19 +282,7 @@ def doomed_snapshot(data):
     return lost
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        ("branch", "again"),
-        ("tag", "again"),
-        ("checkout",),
-        ("checkout", "-b", "again"),
-        ("restore", "--staged", "data", "--source"),
-        ("merge",),
-        ("worktree", "add", "../other"),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("call", NAMING, ids=" ".join)
 def test_no_ref_moves_to_what_is_being_collected(data, call):
     lost = doomed_snapshot(data)
     number = len(store_files(data, "log"))

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from dvtool import digest
 from dvtool.cli import exits
+from dvtool.effects import SystemEntropy
 from dvtool.errors import DvError, KeyAccessError, NotFoundError, UsageError
-from dvtool.formats import log
+from dvtool.formats import index, log
 from dvtool.operations.repair import repair
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
-from dvtool.store import checkpoints
+from dvtool.storage.local import LocalBackend
+from dvtool.store import checkpoints, scrub
 from dvtool.testing import damage
 from dvtool.testing.faults import Fault, FaultyDisk
 from dvtool.worktree.session import Context
@@ -137,8 +140,8 @@ def test_an_index_file_of_which_a_pack_is_lost_too(sample, tmp_path):
     """It is written anew without that pack, so that all others can be read; the files are found in the worktree."""
     for path in sample.kinds["data pack"]:
         root = sample.copy(tmp_path)
-        for index in sample.kinds["index file"]:
-            damage.delete(f"{root}/{index}")
+        for each in sample.kinds["index file"]:
+            damage.delete(f"{root}/{each}")
         damage.delete(f"{root}/{path}")
         found = mend(root)
         assert found.clean, found
@@ -364,6 +367,49 @@ def test_giving_up_an_entry_can_be_stopped_and_begun_again(sample, tmp_path, fau
                 repair(root, Context(disk=FaultyDisk(fault, k)), give_up_entries=True)
             assert restart(root).clean, (chosen, k)
             assert len(Repo.open(root).log()) == 4
+
+
+def forged_index(path):
+    """Another index file's beginning, random pages and a checksum that is right: whoever has no key can write that."""
+    data = bytearray(Path(path).read_bytes())
+    data[index.HEADER_SIZE : -index.TRAILER_SIZE] = os.urandom(len(data) - index.HEADER_SIZE - index.TRAILER_SIZE)
+    hasher = digest.SealedHasher()
+    hasher.update(bytes(data[: -index.TRAILER_SIZE]))
+    data[-index.TRAILER_SIZE :] = hasher.accident()
+    damage.replace(path, bytes(data))
+
+
+def test_a_source_that_somebody_forged_gives_nothing_that_is_believed(sample, tmp_path):
+    """Without the key only what vouches for itself is taken: a forged index file is damage again, and made anew."""
+    other = f"{tmp_path}/other"
+    shutil.copytree(sample.root, other, symlinks=True)
+    path = sample.kinds["index file"][0]
+    forged_index(f"{other}/{path}")
+    backend = LocalBackend(f"{other}/.dv/store", f"{other}/.dv/tmp", entropy=SystemEntropy())
+    assert scrub.look(backend, path.removeprefix(".dv/store/")) is None, "the forgery shows without a key"
+    root = sample.copy(tmp_path)
+    damage.delete(f"{root}/{path}")
+    found = mend(root, other)
+    assert found.clean
+    assert path.removeprefix(".dv/store/") in found.repair.rebuilt
+    assert look(root) == sample.healthy
+
+
+def test_links_in_a_source_lead_nowhere(sample, tmp_path):
+    """A directory of files is read as it is: what links in it point to is not taken for its own."""
+    outside = tmp_path / "outside"
+    shutil.copytree(f"{sample.root}/data", outside, symlinks=True)
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    os.symlink(outside, aside / "data")
+    os.mkfifo(aside / "pipe")
+    found_elsewhere = 0
+    for path in sample.kinds["data pack"]:
+        root = sample.copy(tmp_path)
+        shutil.rmtree(f"{root}/data")
+        damage.delete(f"{root}/{path}")
+        found_elsewhere += mend(root, str(aside)).repair.recovered
+    assert found_elsewhere <= 1  # the content of .dvignore, which is still in the worktree
 
 
 def test_strays_are_moved_aside(sample, tmp_path):

@@ -8,13 +8,14 @@ import msgspec
 
 from dvtool.formats import log
 from dvtool.history.describe import rfc3339
+from dvtool.store.transaction import PUT_ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 UNDO: Final = "undo"
 REDO: Final = "redo"
-UPKEEP: Final = frozenset({"checkpoint"})
+UPKEEP: Final = frozenset({"checkpoint", PUT_ASIDE})
 """Operations that are the store's own affair and move no ref."""
 
 

@@ -14,23 +14,72 @@ if TYPE_CHECKING:
     from dvtool.store.tables import ObjectSink, ObjectSource
 
 
+class Builder:
+    """Builds the manifest of a file while its chunks come in, and holds one unfinished node of each level at most."""
+
+    def __init__(self, sink: ObjectSink) -> None:
+        """Hand finished nodes to ``sink``."""
+        self._sink = sink
+        self._levels = [_Level()]
+        self.size = 0
+        """Bytes of the chunks so far."""
+
+    def add(self, identity: bytes, length: int) -> None:
+        """Take the next chunk: its id, and how many bytes it has."""
+        self.size += length
+        self._add(0, identity, length)
+
+    def finish(self) -> tuple[bytes, bool]:
+        """Return the id of the manifest, or that of the only chunk of all, and whether it is a manifest.
+
+        There is at least one chunk.
+        """
+        bottom = self._levels[0]
+        if not bottom.ended and len(bottom.ids) == 1:
+            return bottom.ids[0], False
+        for level, open_node in enumerate(self._levels):  # which grows on the way
+            if open_node.ids:
+                self._end(level)
+            if open_node.ended == 1:
+                return self._levels[level + 1].ids[0], True
+        raise ValueError("a manifest has at least one chunk")
+
+    def _add(self, level: int, identity: bytes, length: int) -> None:
+        node = self._levels[level]
+        node.ids.append(identity)
+        node.lengths.append(length)
+        if nodes.is_natural(len(node.ids), nodes.MANIFEST_SHAPE, identity):
+            self._end(level)
+
+    def _end(self, level: int) -> None:
+        node = self._levels[level]
+        identity = self._sink.put_object(ids.MANIFEST, manifest.encode(level, node.ids, node.lengths))
+        length = sum(node.lengths)
+        node.ids.clear()
+        node.lengths.clear()
+        node.ended += 1
+        if level + 1 == len(self._levels):
+            self._levels.append(_Level())
+        self._add(level + 1, identity, length)
+
+
+class _Level:
+    """The unfinished node of one level: what it holds, and how many nodes of the level came before it."""
+
+    __slots__ = ("ended", "ids", "lengths")
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+        self.lengths: list[int] = []
+        self.ended = 0
+
+
 def build(chunks: Sequence[bytes], lengths: Sequence[int], sink: ObjectSink) -> bytes:
     """Store the manifest of a file's chunks (at least two) and return its id."""
-    level = 0
-    while True:
-        marks = chunks
-        ends = nodes.cut(len(chunks), nodes.MANIFEST_SHAPE, marks.__getitem__)
-        upper: list[bytes] = []
-        sizes: list[int] = []
-        start = 0
-        for end in ends:
-            upper.append(sink.put_object(ids.MANIFEST, manifest.encode(level, chunks[start:end], lengths[start:end])))
-            sizes.append(sum(lengths[start:end]))
-            start = end
-        if len(upper) == 1:
-            return upper[0]
-        chunks, lengths = upper, sizes
-        level += 1
+    builder = Builder(sink)
+    for identity, length in zip(chunks, lengths, strict=True):
+        builder.add(identity, length)
+    return builder.finish()[0]
 
 
 def chunks_of(source: ObjectSource, identity: bytes, size: int) -> Iterator[tuple[bytes, int]]:

@@ -5,6 +5,7 @@ Nothing is taken unverified: whatever is stored again has the id of what was los
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
@@ -139,8 +140,8 @@ class Rebuilt:
             size=size,
             ids=footer.ids,
             flags=footer.flags,
-            stored=list(footer.stored),
-            raw=list(footer.raw),
+            stored=array("I", footer.stored).tobytes(),
+            raw=array("I", footer.raw).tobytes(),
         )
 
 

@@ -37,7 +37,11 @@ DIRECT_FROM: Final = 1024 * 1024
 
 
 class FinishedPack(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A pack that is whole in the workspace and not yet part of the store."""
+    """A pack that is whole in the workspace and not yet part of the store.
+
+    ``ids`` has 32 bytes for each frame; ``stored`` and ``raw``, its sealed length and that of its content, have four
+    as this machine orders them: lists of numbers would take nine times as much.
+    """
 
     path: str
     name: bytes
@@ -46,27 +50,32 @@ class FinishedPack(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     size: int
     ids: bytes
     flags: bytes
-    stored: list[int]
-    raw: list[int]
+    stored: bytes
+    raw: bytes
 
     def entry(self) -> index.PackEntry:
         """Return what an index file says of this pack."""
         return index.PackEntry(
-            name=self.name, content=self.content, size=self.size, frames=len(self.flags), raw=sum(self.raw)
+            name=self.name, content=self.content, size=self.size, frames=len(self.flags), raw=sum(_numbers(self.raw))
         )
 
     def records(self, position: int) -> list[bytes]:
         """Return the index records of its frames, for a pack at ``position`` of an index file's list."""
         size = ids.ID_SIZE
         count = len(self.flags)
+        stored = _numbers(self.stored)
         return index.records(
             [self.ids[at : at + size] for at in range(0, count * size, size)],
             itertools.repeat(position, count),
             range(count),
-            itertools.accumulate(self.stored[:-1], initial=pack.HEADER_SIZE),
-            self.stored,
-            map(index.pack_raw_flags, self.raw, self.flags),
+            itertools.accumulate(stored[:-1], initial=pack.HEADER_SIZE),
+            stored,
+            map(index.pack_raw_flags, _numbers(self.raw), self.flags),
         )
+
+
+def _numbers(column: bytes) -> memoryview[int]:
+    return memoryview(column).cast("I")
 
 
 class PackWriter:
@@ -98,6 +107,11 @@ class PackWriter:
     def __len__(self) -> int:
         """Return the number of frames so far."""
         return len(self._ids)
+
+    @property
+    def ids(self) -> list[bytes]:
+        """The ids of the frames so far."""
+        return self._ids
 
     def add(self, kind: int, identity: bytes, data: bytes | memoryview) -> None:
         """Seal one frame.
@@ -169,8 +183,8 @@ class PackWriter:
             size=size,
             ids=footer.ids,
             flags=footer.flags,
-            stored=self._stored.tolist(),
-            raw=self._raw.tolist(),
+            stored=self._stored.tobytes(),
+            raw=self._raw.tobytes(),
         )
 
     def abandon(self) -> None:

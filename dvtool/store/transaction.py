@@ -2,11 +2,14 @@
 
 Order of writes (``docs/design/architecture.md``): packs, then key file, then index file, all durable, and only then
 the entry.  Until the entry is there nothing has happened; what was written is garbage that no one refers to.
+
+A transaction with very much to store puts packs aside on the way, by entries that move no ref (ADR 14): so what it
+remembers does not grow with the data, and a command that is stopped and run again does not begin at the beginning.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
+SPAN: Final = 64
+"""Finished packs that are put aside together: 4 GiB of data, so that entries are few beside what they add."""
+PUT_ASIDE: Final = "store"
+"""The operation of an entry that puts packs aside."""
+
 
 class Transaction:
     """New content on its way into a store; use it as a context manager."""
@@ -34,6 +42,8 @@ class Transaction:
         self.skipped: set[bytes] = set()
         self.relied: dict[str, bytearray] = {}
         """By pack, the ids (joined) that were not stored again because it holds them."""
+        self.aside: set[str] = set()
+        """Packs that were put aside: their files, which what is committed needs as it needs those relied on."""
         self._pending: dict[bytes, bytes] = {}
         self._chunks: set[bytes] = set()
         self._writers: dict[int, PackWriter] = {}
@@ -76,7 +86,10 @@ class Transaction:
             if self._claims is not None and not self._claims.claim(identity):
                 self.skipped.add(identity)
             else:
-                self._writer(pack.DATA).add(ids.CHUNK, identity, data)
+                writer = self._writer(pack.DATA)
+                if len(self._finished) >= SPAN:
+                    self._put_aside()
+                writer.add(ids.CHUNK, identity, data)
                 self._chunks.add(identity)
         return identity
 
@@ -107,17 +120,16 @@ class Transaction:
 
         A collector that writes packs anew condemns the old ones in the same entry.
         """
+        for name in sorted(self.aside):
+            if state.is_doomed(name):
+                raise _condemned(name)
         for name in sorted(self.relied):
             if not state.is_doomed(name):
                 continue
             self.store.refresh()
             held = bytes(self.relied[name])
             if any(self.store.holder(held[at : at + ids.ID_SIZE]) is None for at in range(0, len(held), ids.ID_SIZE)):
-                raise ConflictError(
-                    "what this command built on was condemned as garbage meanwhile",
-                    where=name,
-                    next="run it again; nothing was lost",
-                )
+                raise _condemned(name)
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return an object, new or stored."""
@@ -129,10 +141,14 @@ class Transaction:
         for content in sorted(self._writers):
             self._finish(self._writers[content])
             del self._writers[content]
-        while self._waits:
-            self._waits.pop()()
+        self._settle()
         finished, self._finished = self._finished, []
         return finished
+
+    def _settle(self) -> None:
+        """Wait until all finished packs are durable."""
+        while self._waits:
+            self._waits.pop()()
 
     def _finish(self, writer: PackWriter) -> None:
         self._finished.append(writer.finish())
@@ -206,9 +222,26 @@ class Transaction:
 
     def _write(self) -> list[log.Action]:
         self._finished = self.finish_packs()
-        if not self._finished:
-            self.store.backend.flush()
-            return []
+        if self._finished:
+            return [self._add_packs()]
+        self.store.backend.flush()
+        return []
+
+    def _put_aside(self) -> None:
+        """Make the finished packs part of the store by an entry that moves no ref, and forget what is in them."""
+        self._settle()
+        added = self._add_packs()
+        self.store.log.append(PUT_ASIDE, lambda _state: [added])
+        self.aside.update(pack.file_name(name) for name in added.packs)
+        self._adopted.clear()
+        self._unlisted.clear()
+        self.store.refresh()
+        self.store.maintain()
+        unfinished = {identity for writer in self._writers.values() for identity in writer.ids}
+        self._chunks &= unfinished
+        self._pending = {identity: data for identity, data in self._pending.items() if identity in unfinished}
+
+    def _add_packs(self) -> log.AddPacks:
         records: list[bytes] = []
         for position, finished in enumerate(self._finished):
             records += finished.records(position)
@@ -219,7 +252,15 @@ class Transaction:
         packs = [finished.entry() for finished in self._adopted]
         action = write_segment(self.store, packs, records, {finished.name: finished.key for finished in self._adopted})
         self.store.backend.flush()
-        return [action]
+        return action
+
+
+def _condemned(name: str) -> ConflictError:
+    return ConflictError(
+        "what this command built on was condemned as garbage meanwhile",
+        where=name,
+        next="run it again; nothing was lost",
+    )
 
 
 def write_segment(

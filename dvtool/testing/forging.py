@@ -267,8 +267,8 @@ class Forger:
             size=len(data),
             ids=footer.ids,
             flags=footer.flags,
-            stored=list(footer.stored),
-            raw=list(footer.raw),
+            stored=array("I", footer.stored).tobytes(),
+            raw=array("I", footer.raw).tobytes(),
         )
 
 

@@ -98,6 +98,7 @@ class _Share(msgspec.Struct, kw_only=True, array_like=True):
     packs: list[FinishedPack]
     skipped: list[bytes]
     relied: list[tuple[str, bytes]]
+    aside: list[str]
 
 
 def by_directory(files: Iterable[str]) -> Files:
@@ -225,6 +226,7 @@ class _Crew:
                 share.packs = own.finish_packs()
                 share.skipped = sorted(own.skipped)
                 share.relied = [(name, bytes(held)) for name, held in sorted(own.relied.items())]
+                share.aside = sorted(own.aside)
             return share
 
         def clean(process: int) -> None:
@@ -240,6 +242,9 @@ class _Crew:
             transaction.adopt(share.packs)
             for name, held in share.relied:
                 transaction.rely(name, held)
+            transaction.aside.update(share.aside)
+        if transaction.aside:
+            store.refresh()
         for at, share in enumerate(shares):
             # Two ids that share eight bytes look alike to the claims; such a chunk nobody stored is read again.
             if any(not transaction.stores(identity) for identity in share.skipped):
@@ -257,7 +262,7 @@ class _Crew:
             done.append(
                 (turn, [reader.read(run.directory, self._files[run.directory][run.start : run.end]) for run in runs])
             )
-        return _Share(turns=done, trouble=reader.trouble, packs=[], skipped=[], relied=[])
+        return _Share(turns=done, trouble=reader.trouble, packs=[], skipped=[], relied=[], aside=[])
 
 
 def _joined(files: Files, turns: list[list[_Run]], shares: list[_Share]) -> Ingested:

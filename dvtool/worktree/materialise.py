@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FILE_COST: Final = 40_000
 SHARED_COST: Final = 64_000_000
+TOLD_EVERY: Final = 64
+"""Pieces of a long file between two words on progress."""
 ROUND: Final = 131_072
 """Files written by one set of workers: the memory of its parent that a process touches is its own until it ends."""
 
@@ -74,9 +76,15 @@ class Contents:
 class Writer:
     """Writes entries below a root directory."""
 
-    def __init__(self, store: Store, root: str, judged: dict[str, bytes] | None = None) -> None:
-        """Write below ``root`` (absolute); see :class:`dvtool.worktree.apply.Plan` for ``judged``."""
+    def __init__(
+        self, store: Store, root: str, counter: workers.Counter, judged: dict[str, bytes] | None = None
+    ) -> None:
+        """Write below ``root`` (absolute); see :class:`dvtool.worktree.apply.Plan` for ``judged``.
+
+        ``counter`` is told of bytes as they are written; files are for the caller to count.
+        """
         self._contents = Contents(store)
+        self._counter = counter
         self._judged = judged
         self._root = root
         self._parent: str | None = None
@@ -125,10 +133,13 @@ class Writer:
         mode = 0o777 if entry.kind in tree.EXECUTABLES else 0o666
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=directory)
         try:
-            for piece in self._contents.pieces(entry):
+            for number, piece in enumerate(self._contents.pieces(entry), 1):
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(descriptor, view) :]
+                self._counter.size += len(piece)
+                if not number % TOLD_EVERY:
+                    self._counter.tell(0)
         finally:
             os.close(descriptor)
 
@@ -136,6 +147,7 @@ class Writer:
         if not 0 < entry.size <= tree.SYMLINK_LIMIT:
             raise _mismatch(entry)
         os.symlink(link_target(self._contents.whole(entry)), temporary, dir_fd=directory)
+        self._counter.size += entry.size
 
     def _open(self, parent: str) -> int:
         if parent != self._parent:
@@ -273,7 +285,7 @@ def write_all(
     progress.start("writing", files=len(files), size=sum(entries[path].size for path in files))
 
     def work(part: list[str], counter: workers.Counter) -> Written:
-        writer = Writer(store, root, judged)
+        writer = Writer(store, root, counter, judged)
         result = Written(stats=bytearray(), damaged=[])
         try:
             for path in part:
@@ -285,7 +297,7 @@ def write_all(
                 except DvError as error:
                     result.damaged.append((path, str(error)))
                     result.stats += bytes(40)
-                counter.add(entry.size)
+                counter.tell(1)
         finally:
             writer.close()
         return result

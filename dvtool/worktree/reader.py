@@ -236,7 +236,7 @@ class Reader:
                 raise OSError(0, "it is no longer a file that can be stored")
             kind = tree.EXECUTABLE if mode & stat_module.S_IXUSR else tree.FILE
             if size > WHOLE_LIMIT:
-                chunks, lengths = self._stream(descriptor)
+                content = self._stream(descriptor)
             else:
                 data = os.read(descriptor, size + 1)
                 if len(data) != size:
@@ -246,17 +246,17 @@ class Reader:
                 if size <= self._minimum:
                     return kind, size, self._sink.put_chunk(data), found
                 view = memoryview(data)
-                cuts = self._chunker.cut(data)
-                chunks = [self._sink.put_chunk(view[start:end]) for start, end in cuts]
-                lengths = [end - start for start, end in cuts]
-            if sum(lengths) != size or stats.of(os.fstat(descriptor)) != found:
+                content = manifests.Builder(self._sink)
+                for start, end in self._chunker.cut(data):
+                    content.add(self._sink.put_chunk(view[start:end]), end - start)
+            if content.size != size or stats.of(os.fstat(descriptor)) != found:
                 raise _ChangedError
         finally:
             os.close(descriptor)
-        if len(chunks) == 1:
-            return kind, size, chunks[0], found
-        long_kind = tree.LONG_EXECUTABLE if kind == tree.EXECUTABLE else tree.LONG_FILE
-        return long_kind, size, manifests.build(chunks, lengths, self._sink), found
+        identity, is_long = content.finish()
+        if is_long:
+            kind = tree.LONG_EXECUTABLE if kind == tree.EXECUTABLE else tree.LONG_FILE
+        return kind, size, identity, found
 
     def _link(self, name: str, directory: int) -> Found:
         found = stats.of(os.lstat(name, dir_fd=directory))
@@ -267,20 +267,18 @@ class Reader:
             raise _ChangedError
         return tree.SYMLINK, len(target), self._sink.put_chunk(target), found
 
-    def _stream(self, descriptor: int) -> tuple[list[bytes], list[int]]:
-        chunks: list[bytes] = []
-        lengths: list[int] = []
+    def _stream(self, descriptor: int) -> manifests.Builder:
+        content = manifests.Builder(self._sink)
         put = self._sink.put_chunk
         counter = self._counter
         before = counter.size
-        for data in self._chunker.stream(lambda view: os.readv(descriptor, [view])):
-            chunks.append(put(data))
-            lengths.append(len(data))
+        for number, data in enumerate(self._chunker.stream(lambda view: os.readv(descriptor, [view])), 1):
+            content.add(put(data), len(data))
             counter.size += len(data)
-            if not len(lengths) % TOLD_EVERY:
+            if not number % TOLD_EVERY:
                 counter.tell(0)
         counter.size = before  # the caller counts the whole file
-        return chunks, lengths
+        return content
 
 
 def _rest(descriptor: int, wanted: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import socket
 import tarfile
 import unicodedata
@@ -10,8 +11,10 @@ import msgspec
 import pytest
 
 from dvtool import ids
+from dvtool.effects import Silence
 from dvtool.formats import log, pack, stage, tree
 from dvtool.repo import Repo
+from dvtool.worktree.session import Context
 
 NFC = unicodedata.normalize("NFC", "é")
 NFD = unicodedata.normalize("NFD", "é")
@@ -387,3 +390,28 @@ def test_what_is_added_stores_no_tree_that_nothing_needs(dv):
         assert trees_stored(dv) == needed
     dv("commit", "-m", "first")
     assert trees_stored(dv) == needed
+
+
+def test_progress_of_one_long_file_moves_while_it_is_written(data):
+    class Heard(Silence):
+        def __init__(self):
+            self.label = ""
+            self.total = (0, 0)
+            self.sizes = []
+
+        def start(self, label, *, files, size):
+            self.label, self.total = label, (files, size)
+
+        def advance(self, *, files, size):
+            if self.label == "writing":
+                self.sizes.append((files, size))
+
+    size = 20_000_000
+    data.write("data/long", random.Random(1).randbytes(size))
+    data.commit("long")
+    (data.root / "data/long").unlink()
+    heard = Heard()
+    Repo.open(str(data.root), Context(progress=heard, cwd=str(data.root))).restore(["data"])
+    assert heard.sizes == sorted(heard.sizes)
+    assert len({part for files, part in heard.sizes if files == 0 and 0 < part < size}) > 2
+    assert heard.sizes[-1] == heard.total == (1, size)

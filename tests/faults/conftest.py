@@ -11,10 +11,10 @@ import pytest
 
 from dvtool import ids
 from dvtool.errors import ChecksFailedError, ConflictError, DvError, ExistsError, NotFoundError
-from dvtool.formats import log
+from dvtool.formats import log, pack
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
-from dvtool.store import checkpoints
+from dvtool.store import checkpoints, transaction
 from dvtool.testing.audit import audit, files, root_of
 from dvtool.worktree.session import Context
 
@@ -95,6 +95,14 @@ def begin_merge(base):
     Repo.open(f"{base}/repo").merge("v2", manual=True)
 
 
+def add_much(repo):
+    """Add as if each chunk were so much that it is put aside at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transaction, "SPAN", 1)
+        patch.setattr(pack, "DATA_TARGET", 1)
+        return repo.add(["data"])
+
+
 def take_back(base):
     Repo.open(f"{base}/repo").undo()
 
@@ -164,6 +172,7 @@ class Command:
 COMMANDS = {
     "init": Command(lambda _repo, base, context: Repo.init(f"{base}/fresh", context), at_once=(ExistsError,)),
     "add": Command(lambda repo, _base, _context: repo.add(["data"]), edit),
+    "add much": Command(lambda repo, _base, _context: add_much(repo), edit),
     "commit": Command(lambda repo, _base, _context: repo.commit("three"), edit_and_stage, (ChecksFailedError,)),
     "commit -a": Command(
         lambda repo, _base, _context: repo.commit("three", everything=True), edit, (ChecksFailedError,)

@@ -244,7 +244,8 @@ def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: S
             if before is not None and before(path):
                 plan.writes[path] = entry
         else:
-            switch.writes.pop(path, None)
+            if switch.writes.pop(path, None) is not None:
+                switch.removals.add(path)  # with HEAD at the new snapshot, the old version would look like a change
             plan.removals.add(path)
     apply.require_writable(session.root, (), plan.removals)
     return plan

@@ -29,7 +29,7 @@ from dvtool.store.tables import Tables
 from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dvtool.effects import Clock, Entropy
     from dvtool.formats.index import Location
@@ -163,16 +163,22 @@ class Store:
             IntegrityError: when it is missing, damaged, of another kind, or its bytes have another id.
             StorageError: when the disk refuses, and there is no other copy.
         """
+        return self.try_again(lambda: self.segments.read(kind, identity, self.hasher))
+
+    def try_again(self, read: Callable[[], bytes]) -> bytes:
+        """Return what ``read`` does; where it finds damage, once more if the log has grown meanwhile.
+
+        A collection that waits for no grace may have moved what it looks for since these segments were the live ones.
+        """
         _ = self.state
         followed = self._followed
         try:
-            return self.segments.read(kind, identity, self.hasher)
-        except IntegrityError:
-            # A collection that waits for no grace may have moved it since these segments were the live ones.
+            return read()
+        except (IntegrityError, NotFoundError):
             self.refresh()
             if self._followed == followed:
                 raise
-        return self.segments.read(kind, identity, self.hasher)
+        return read()
 
     def snapshots_with(self, prefix: str) -> list[bytes]:
         """Return the ids of all stored snapshots that begin with the hex digits ``prefix``, sorted."""
@@ -246,6 +252,9 @@ class FrameReader:
 
     def chunk(self, identity: bytes) -> bytes:
         """Return a chunk, verified, from any sound copy; raises as :meth:`Store.read_object`."""
+        return self._store.try_again(lambda: self._copy(identity))
+
+    def _copy(self, identity: bytes) -> bytes:
         try:
             return self._read(identity)
         except (IntegrityError, NotFoundError, StorageError) as error:

@@ -275,3 +275,17 @@ def test_what_was_added_although_it_was_condemned_is_read_named_and_saved(data, 
     gc(data, "--retention", "0", "--grace", "0")
     assert data("cat", f"{kept}:data/late").text == "late" * 1000
     assert names[-1] not in store_files(data)
+
+
+def test_a_reader_finds_chunks_that_a_collection_without_grace_has_moved(data):
+    for number in range(10):
+        data.write(f"data/{number}", f"{number}" * 100)
+        data.commit(str(number))
+    store = Repo.open(str(data.root)).workspace.session.store
+    frames = store.frames()
+    chunks = [store.hasher.id(ids.CHUNK, f"{number}".encode() * 100) for number in range(10)]
+    assert frames.chunk(chunks[0]) == b"0" * 100
+    old = store_files(data, "packs")
+    assert gc(data, "--grace", "0")["rewritten"]["files"]
+    assert not set(old) & set(store_files(data, "packs"))
+    assert [frames.chunk(chunk) for chunk in chunks] == [f"{number}".encode() * 100 for number in range(10)]

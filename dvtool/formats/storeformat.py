@@ -13,6 +13,8 @@ from dvtool.formats import codec
 MAGIC: Final = b"DVSTORE\n"
 VERSION: Final = 1
 TRAILER_SIZE: Final = 16
+DIRECTORIES: Final = ("packs", "index", "keys", "log", "acks")
+"""What lies beside this file, and nothing else."""
 KNOWN_FLAGS: Final[frozenset[str]] = frozenset()
 
 

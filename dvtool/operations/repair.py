@@ -117,6 +117,7 @@ class _Repair:
 
     def run(self, *, give_up_entries: bool) -> Report:
         """Mend what can be mended and return what is left, with what was done."""
+        self._directories()
         self._whole_files()
         if give_up_entries:
             self._entries()
@@ -146,6 +147,15 @@ class _Repair:
             worktree=adopted,
         )
         return msgspec.structs.replace(report, repair=done)
+
+    def _directories(self) -> None:
+        """Make the directories of the store that are missing: nothing could be put back into them."""
+        store = self.backend.root
+        missing = [name for name in storeformat.DIRECTORIES if not os.path.lexists(f"{store}/{name}")]
+        for name in missing:
+            self.context.disk.make_directory(f"{store}/{name}")
+        if missing:
+            self.context.disk.sync_directory(store)
 
     def _worktree(self) -> str | None:
         """Make the worktree file anew if it is lost, and return the id in it; without it no session opens."""

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import ExistsError, NotFoundError, StorageError
+from dvtool.errors import MEND, ExistsError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def attempt(path: str, action: Callable[[], T]) -> T:
     try:
         return action()
     except FileNotFoundError:
-        raise NotFoundError("a file of the store is missing", where=path) from None
+        raise NotFoundError("a file of the store is missing", where=path, next=MEND) from None
     except FileExistsError:
         raise ExistsError("a file of the store exists already", where=path) from None
     except OSError as error:
@@ -59,6 +59,7 @@ def as_ours(error: OSError, path: str) -> StorageError:
         errno.EROFS: "make the file system writable, or work on a copy",
         errno.EACCES: "check the permissions of the path",
         errno.EPERM: "check the permissions of the path",
+        errno.ENOTDIR: "something else lies where a directory belongs: move it away, then run the command again",
         errno.EIO: "the disk reports an error: check its health and its log before anything else",
     }.get(error.errno or 0, "try again; if it stays, check the path by hand")
     return StorageError("the disk refused", where=path, why=error.strerror or str(error), next=advice)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a pack that are read at once where no key is needed."""
-TOP: Final = frozenset({"format", "packs", "index", "keys", "log", "acks"})
+TOP: Final = frozenset({"format", *storeformat.DIRECTORIES})
 """All that lies at the top of a store."""
 STRANGER: Final = "this is no file of a store"
 _NUMBER: Final = re.compile("[0-9a-f]{16}")

@@ -317,13 +317,13 @@ def create_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk |
     The caller makes the directory visible as a whole, so a crash leaves no half-made store behind.
     """
     disk = disk or Disk()
-    for name in ("packs", "index", "keys", "log", "acks"):
+    for name in storeformat.DIRECTORIES:
         disk.make_directory(f"{directory}/{name}")
     value = new_format(entropy)
     keys.create_secret(disk, f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy)
     disk.write(f"{directory}/format", storeformat.encode(value))
     disk.sync(f"{directory}/format")
-    for name in ("packs", "index", "keys", "log", "acks", ""):
+    for name in (*storeformat.DIRECTORIES, ""):
         disk.sync_directory(f"{directory}/{name}")
     return open_local(directory, clock=clock, entropy=entropy, disk=disk)
 

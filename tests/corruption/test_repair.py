@@ -10,8 +10,8 @@ import pytest
 from dvtool import digest
 from dvtool.cli import exits
 from dvtool.effects import SystemEntropy
-from dvtool.errors import DvError, KeyAccessError, NotFoundError, UsageError
-from dvtool.formats import index, log
+from dvtool.errors import DvError, KeyAccessError, NotFoundError, StorageError, UsageError
+from dvtool.formats import index, log, storeformat
 from dvtool.operations.repair import repair
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
@@ -62,6 +62,36 @@ def test_any_file_comes_back_from_another_copy(sample, tmp_path, kind, way):
         else:
             assert Path(f"{found.repair.quarantine}/{name}").read_bytes() == broken
         assert mend(root).clean
+
+
+@pytest.mark.parametrize("directory", storeformat.DIRECTORIES)
+def test_a_directory_of_the_store_comes_back(sample, tmp_path, directory):
+    root = sample.copy(tmp_path)
+    place = f"{root}/.dv/store/{directory}"
+    shutil.rmtree(place)
+    found = mend(root, sample.root)
+    assert found.clean, found
+    assert os.path.isdir(place)
+    assert look(root) == sample.healthy
+
+
+def test_packs_whose_directory_is_gone_come_back_from_the_worktree(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    shutil.rmtree(f"{root}/.dv/store/packs")
+    found = mend(root)
+    assert found.repair.recovered
+
+
+def test_a_file_in_the_place_of_a_directory_is_named(sample, tmp_path):
+    root = sample.copy(tmp_path)
+    place = Path(f"{root}/.dv/store/packs")
+    os.rename(place, f"{tmp_path}/packs")
+    place.write_bytes(b"")
+    with pytest.raises(StorageError, match="disk refused") as caught:
+        mend(root)
+    assert "move it away" in caught.value.next
+    place.unlink()
+    assert mend(root, sample.root).clean
 
 
 def test_a_whole_store_comes_back_but_for_one_file(sample, tmp_path):

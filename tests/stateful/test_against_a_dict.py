@@ -71,6 +71,7 @@ class Machine(RuleBasedStateMachine):
         first = self.repo.commit("start").snapshot
         self.trees = {first: dict(self.work)}
         self.parents: dict[str, tuple[str, ...]] = {first: ()}
+        self.gone: set[str] = set()
         self.tips = {"main": first}
         self.branch = "main"
         self.marks = 0
@@ -160,13 +161,13 @@ class Machine(RuleBasedStateMachine):
     # ---------------------------------------------------------------------------------- bringing together
 
     def history(self, snapshot):
-        """A snapshot and everything before it."""
+        """A snapshot and everything before it, up to what was expired."""
         found, pending = set(), [snapshot]
         while pending:
             current = pending.pop()
             if current not in found:
                 found.add(current)
-                pending += self.parents[current]
+                pending += [each for each in self.parents[current] if each not in self.gone]
         return found
 
     def merged(self, ours, theirs, prefer):
@@ -180,7 +181,7 @@ class Machine(RuleBasedStateMachine):
         mine, other = self.trees[ours], self.trees[theirs]
         result, conflicts = dict(mine), set()
         for path in differing(mine, other):
-            before = {base.get(path) for base in bases}
+            before = {base.get(path) for base in bases} or {None}
             if before == {mine.get(path)}:
                 takes = True
             elif before == {other.get(path)}:
@@ -488,6 +489,17 @@ class Machine(RuleBasedStateMachine):
     def collect(self, grace):
         # What refs have had stays for as long as it can be brought back, so nothing that the model knows of may go.
         self.repo.gc(grace=grace)
+
+    @rule(keep=st.integers(1, 4))
+    def expire(self, keep):
+        led_to = {tip: self.history(tip) for tip in self.tips.values()}
+        gone = set(self.repo.expire(keep_last=keep).snapshots)
+        assert not gone & (self.gone | led_to.keys())
+        self.gone |= gone
+        for tip, before in led_to.items():
+            kept = self.history(tip)
+            assert len(kept) >= min(keep, len(before))
+            assert {item.snapshot for item in self.repo.log(tip)} == kept
 
     # ---------------------------------------------------------------------------------- what must hold
 

@@ -263,6 +263,21 @@ def entry_at(leaf: Leaf, position: int) -> Entry:
     return entry
 
 
+def link_target(data: bytes) -> str:
+    """Return what a symbolic link points to, from its content.
+
+    Raises:
+        FormatError: when no link can point there.
+    """
+    try:
+        target = data.decode()
+    except UnicodeDecodeError:
+        target = ""
+    if not target or "\0" in target:
+        raise FormatError("a symbolic link points to something that is no path")
+    return target
+
+
 def _check_leaf(leaf: Leaf) -> None:
     count = len(leaf.kinds)
     names = names_of(leaf)

@@ -64,7 +64,7 @@ class Links:
         self._source = _Watched(store, self.missing)
         self._lost = lost
         self._trees = Trees(self._source)
-        self._contents: dict[bytes, str] = {}
+        self._contents: dict[tuple[bytes, bool], str] = {}
         self._below: dict[bytes, list[tuple[str, bytes]]] = {}
         self._hits: dict[bytes, list[tuple[str, str]]] = {}
         self.roots: dict[bytes, bytes] = {}
@@ -215,14 +215,24 @@ class Links:
         """Return what is wrong with the content of a file or link, or nothing; each content is checked once."""
         if not entry.size:
             return ""
-        why = self._contents.get(entry.id)
+        is_link = entry.kind == tree.SYMLINK
+        why = self._contents.get((entry.id, is_link))
         if why is None:
             why = self._long(entry) if entry.kind in tree.LONG else self._chunk(entry.id, entry.size)
-            self._contents[entry.id] = why
+            why = self._target(entry.id) if is_link and not why else why
+            self._contents[entry.id, is_link] = why
             if why:
                 kind = "manifest" if entry.kind in tree.LONG else "chunk"
                 self.broken[entry.id] = Broken(kind=kind, id=entry.id, why=why)
         return why
+
+    def _target(self, identity: bytes) -> str:
+        """Return what keeps a link from being made, or nothing."""
+        try:
+            tree.link_target(self._source.read_object(ids.CHUNK, identity))
+        except DvError as error:
+            return error.what
+        return ""
 
     def _long(self, entry: Entry) -> str:
         try:

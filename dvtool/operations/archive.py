@@ -86,7 +86,7 @@ def to_stream(workspace: Workspace, revision: str, stream: IO[bytes]) -> Archive
             try:
                 if entry.kind == tree.SYMLINK:
                     info.type, info.mode = tarfile.SYMTYPE, 0o777
-                    info.linkname = materialise.link_target(contents.whole(entry))
+                    info.linkname = tree.link_target(contents.whole(entry))
                     archive.addfile(info)
                 else:
                     info.size = entry.size

@@ -392,7 +392,7 @@ _TOTALS: Final = {
 }
 
 _LINKS: Final = {
-    f"a link to {word}": _hostile(_link_to(target), _CONTENT, "")
+    f"a link to {word}": _hostile(_link_to(target), _CONTENT, "points to something that is no path")
     for word, target in (("a name with NUL", b"a\0b"), ("what is not UTF-8", b"\xff\xfe"))
 }
 

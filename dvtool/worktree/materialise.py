@@ -146,7 +146,7 @@ class Writer:
     def _link(self, directory: int, temporary: str, entry: Entry) -> None:
         if not 0 < entry.size <= tree.SYMLINK_LIMIT:
             raise _mismatch(entry)
-        os.symlink(link_target(self._contents.whole(entry)), temporary, dir_fd=directory)
+        os.symlink(tree.link_target(self._contents.whole(entry)), temporary, dir_fd=directory)
         self._counter.size += entry.size
 
     def _open(self, parent: str) -> int:
@@ -155,21 +155,6 @@ class Writer:
             self._descriptor = open_directory(self._root, parent, make=True)
             self._parent = parent
         return self._descriptor
-
-
-def link_target(data: bytes) -> str:
-    """Return what a symbolic link points to.
-
-    Raises:
-        FormatError: when no link can point there.
-    """
-    try:
-        target = data.decode()
-    except UnicodeDecodeError:
-        target = ""
-    if not target or "\0" in target:
-        raise FormatError("a symbolic link points to something that is no path")
-    return target
 
 
 def require_judged(directory: int, name: str, path: str, judged: dict[str, bytes]) -> None:

@@ -97,6 +97,8 @@ def test_a_link_that_no_disk_takes_is_named(attacker, tmp_path, target):
     for way in ways_out(attacker, tmp_path):
         with pytest.raises((FormatError, IntegrityError)):
             way()
+    [lost] = Repo.fsck(attacker.root).paths
+    assert (lost.path, "no path" in lost.why) == (("data/l", True) if target else ("data", False))
 
 
 def test_names_that_differ_in_case_are_two_names(attacker, tmp_path):

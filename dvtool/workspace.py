@@ -446,8 +446,9 @@ class Workspace:
             layout.hide_from_git(session.layout.control, session.context.disk)
             session.store.refresh()
             if self.lock_is_behind():
+                was = "behind HEAD, since a command was stopped" if self.read_lock() is not None else "not there yet"
                 self.write_lock()
-                session.context.tell("dv.lock was behind HEAD, since a command was stopped: it is written now")
+                session.context.tell(f"dv.lock was {was}: it is written now")
             else:
                 self._note_lock()
             self._reliance.stand_on(session.head_ref, session.head().snapshot)

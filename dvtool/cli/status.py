@@ -33,7 +33,8 @@ def _show(found: Status) -> None:
     elif not found.lock.matches:
         output.say("dv.lock names another snapshot: 'dv checkout --lock' brings the data there", colour="removed")
     if found.lock.interrupted:
-        output.say("dv.lock is behind: a command was stopped; the next one that changes something writes it")
+        why = "is behind: a command was stopped" if found.lock.snapshot is not None else "is not written yet"
+        output.say(f"dv.lock {why}; the next command that changes something writes it")
     if found.sparse:
         more = f" and {len(found.sparse) - SHOWN:,} more" if len(found.sparse) > SHOWN else ""
         output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse[:SHOWN])}{more}")

@@ -1,6 +1,7 @@
 """dv beside Git: a file is in one of them, dv.lock is Git's to keep, .gitignore has a managed block."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -88,6 +89,18 @@ def test_commit_writes_dv_lock(beside_git):
     dv.commit("second")
     assert lock(dv)["snapshot"] == dv.status()["snapshot"]
     assert dv.git("status", "--short").split() == ["M", "dv.lock"]
+
+
+def test_a_repository_to_which_git_comes_later_gets_its_lock(data):
+    head = data.status()["snapshot"]
+    subprocess.run(["git", "init", "-q", data.root], check=True)
+    assert "dv.lock is not written yet" in data("status").text
+    data.write("data/more", "more")
+    told = data("add", "data").told
+    assert "dv.lock was not there yet" in told
+    assert "stopped" not in told
+    assert lock(data)["snapshot"] == head
+    assert "dv.lock" not in data("status").text
 
 
 def test_checkout_writes_dv_lock(beside_git):

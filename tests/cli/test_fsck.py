@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from dvtool.formats import pack
 from dvtool.testing import damage
 
@@ -56,6 +58,16 @@ def test_a_budget(data):
     found = data("fsck", "--max-bytes", "1", "--json").json
     assert found["left"] == found["checked"]["packs"] * (len(packs(data)) - 1)
     assert "left for another time" in data("fsck", "--max-bytes", "1").text
+
+
+@pytest.mark.parametrize("size", ["0", "1000000", "10MB", "10 MB", "1.5GiB", "2G", "8388607TiB"])
+def test_a_budget_may_have_a_unit(data, size):
+    data("fsck", "--max-bytes", size)
+
+
+@pytest.mark.parametrize("size", ["", "B", "-1", "1e9", "10 parsecs", "ten", "9999999TiB", "1.B", "\u0661MB"])
+def test_a_budget_that_is_no_size_is_a_wrong_call(data, size):
+    assert "--max-bytes" in data("fsck", "--max-bytes", size, "--json", code=2).error["what"]
 
 
 def test_wrong_calls(data, empty, tmp_path):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dvtool.cli import exits, opening, output, shared
+from dvtool.cli.sizes import Size
 from dvtool.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ SHOWN = 40
     "fsck",
     "dv fsck",
     "dv fsck --quick",
-    "dv fsck --max-bytes 100000000000 --json",
+    "dv fsck --max-bytes 100GB --json",
     "dv fsck --repair",
     "dv fsck --repair --from /mnt/backup/data",
 )
@@ -29,9 +30,9 @@ SHOWN = 40
 @click.option("--full", is_flag=True, help="Open everything, and follow every link (the default).")
 @click.option(
     "--max-bytes",
-    type=click.IntRange(min=0),
+    type=Size(),
     metavar="N",
-    help="Read packs of about N bytes, those first whose last check is longest ago.",
+    help="Read packs of about N bytes (or 10MB, 1.5GiB), those first whose last check is longest ago.",
 )
 @click.option("--repair", is_flag=True, help="Mend what can be mended; damaged files are kept in .dv/quarantine.")
 @click.option(

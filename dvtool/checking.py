@@ -14,8 +14,8 @@ from dvtool import ids
 from dvtool.errors import DvError, KeyAccessError
 from dvtool.formats import codec, pack, sealed, storeformat
 from dvtool.history.links import Links
-from dvtool.storage.local import LocalBackend
 from dvtool.store import keys, scrub
+from dvtool.store import store as stores
 from dvtool.worktree import layout, workers
 from dvtool.worktree.session import Session
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from dvtool.worktree.session import Context
 
 MEMORY: Final = "fsck"
-"""Name of the cache that says when each pack was checked last."""
+"""Name of the cache that says when each pack was opened last."""
+QUICK_MEMORY: Final = "fsck-quick"
+"""The same of quick checks, which prove less."""
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,12 +71,12 @@ class LostPath(msgspec.Struct, frozen=True, kw_only=True):
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
     """What was mended.
 
-    ``quarantine`` is the directory that holds the files which were damaged, ``quarantined`` their names in the store;
-    it is None when there were none.  ``restored`` were taken by name from another copy of the store, ``rebuilt`` are
-    key files and index files that were written anew, ``copied`` counts the sound objects of damaged packs, and
-    ``recovered`` the lost ones that were found elsewhere.  ``given_up`` are entries of the log that the store goes on
-    without, ``unnamed`` the snapshots that lost their names with them.  ``worktree`` is the id of this worktree if its
-    ``.dv/worktree`` was lost and made anew: what it lacks counts as left out since.
+    ``quarantine`` is the directory that holds the files which were damaged, ``quarantined`` their names in the store
+    (``worktree`` is ``.dv/worktree``); it is None when there were none.  ``restored`` were taken by name from another
+    copy of the store, ``rebuilt`` are key files and index files that were written anew, ``copied`` counts the sound
+    objects of damaged packs, and ``recovered`` the lost ones that were found elsewhere.  ``given_up`` are entries of
+    the log that the store goes on without, ``unnamed`` the snapshots that lost their names with them.  ``worktree`` is
+    the id of this worktree if its ``.dv/worktree`` was lost and made anew: what it lacks counts as left out since.
     """
 
     quarantine: str | None
@@ -118,11 +120,9 @@ class Check:
         """
         self.context = context
         self.max_bytes = max_bytes
-        store = place.store()
-        self.backend = LocalBackend(
-            store, os.path.join(os.path.dirname(store), "tmp"), entropy=context.entropy, disk=context.disk
-        )
+        self.backend = stores.local_backend(place.store(), entropy=context.entropy, disk=context.disk)
         self.place = place
+        self.memory = MEMORY
         self.session: Session | None = None
         self.links: Links | None = None
         self.damages: list[Damage] = []
@@ -134,6 +134,7 @@ class Check:
         Raises:
             KeyAccessError: when the key is missing or wrong; a quick check needs none.
         """
+        self.memory = QUICK_MEMORY if quick else MEMORY
         names, live = self.surface(quick=quick)
         unreferenced = len(set(names) - live.keys()) if self.session is not None else 0
         if quick or self.session is None:
@@ -149,16 +150,13 @@ class Check:
             self._leave_copies(store)
             self.links = Links(store, {identity for damage in self.damages for identity in damage.ids})
             self.links.follow()
-        return self._report("quick" if quick else "full", self.links, unreferenced)
+        return self._report("quick" if quick else "full", unreferenced)
 
     def _leave_copies(self, store: Store) -> None:
         """Take from the damages the objects of which another pack has a sound copy: they are not lost."""
         bad = {damage.file for damage in self.damages}
         for number, damage in enumerate(self.damages):
-            try:
-                lost = tuple(identity for identity in damage.ids if not store.segments.is_held(identity, bad))
-            except DvError:
-                continue  # an index file is damaged too, which stands among the damages
+            lost = tuple(identity for identity in damage.ids if not store.segments.is_held(identity, bad))
             self.damages[number] = msgspec.structs.replace(damage, ids=lost)
 
     def surface(self, *, quick: bool = False) -> tuple[list[bytes], dict[bytes, tuple[Segment, int]]]:
@@ -221,13 +219,17 @@ class Check:
     def _live(self) -> dict[bytes, tuple[Segment, int]]:
         """Return every pack that the log names, with where its index file lists it."""
         found: dict[bytes, tuple[Segment, int]] = {}
+        known = {damage.file for damage in self.damages}
         for segment in self.session.store.segments.live() if self.session is not None else ():
+            file = segment.description.keys
             try:
+                _ = segment.keys
+                file = segment.description.index
                 packs = segment.index.directory.packs
                 segment.index.verify()
             except DvError as error:
-                where = error.where or segment.description.keys
-                self.damages.append(scrub.Damage(file=where, what=error.what, why=error.why))
+                if file not in known:
+                    self.damages.append(scrub.Damage(file=file, what=error.what, why=error.why))
                 continue
             found.update({entry.name: (segment, position) for position, entry in enumerate(packs)})
         return found
@@ -240,11 +242,11 @@ class Check:
         progress.start("checking", files=len(chosen), size=sum(map(self._size, chosen)))
 
         def work(_number: int, counter: workers.Counter) -> scrub.Scrubbed:
-            result = scrub.Scrubbed(damages=[], packs=[])
+            result = scrub.Scrubbed(damages=[])
             for turn in turns:
                 size, damage, frames = look(chosen[turn])
                 result.damages += [damage] if damage is not None else []
-                result.packs.append(chosen[turn])
+                result.packs += 1
                 result.size += size
                 result.frames += frames
                 counter.add(size)
@@ -260,7 +262,7 @@ class Check:
             self.damages += result.damages
             self.size += result.size
             self.frames += result.frames
-            self.packs += len(result.packs)
+            self.packs += result.packs
         self.files += self.packs
         self._remember(chosen, names)
 
@@ -290,11 +292,11 @@ class Check:
         if self.session is None:
             return {}
         try:
-            with open(f"{self.place.cache}/{MEMORY}", "rb") as file:
+            with open(f"{self.place.cache}/{self.memory}", "rb") as file:
                 blob = file.read()
             cache = self.session.store.secrets.cache
             payload = sealed.open_blob(
-                sealed.CACHE, cache, self.session.store.format.store + MEMORY.encode(), blob, what="cache"
+                sealed.CACHE, cache, self.session.store.format.store + self.memory.encode(), blob, what="cache"
             )
             found = codec.decode(dict[str, int], payload, what="cache")
             return {bytes.fromhex(name): when for name, when in found.items()}
@@ -305,24 +307,26 @@ class Check:
         if self.session is None:
             return
         now = self.context.clock.now()
-        known = {name: when for name, when in self._recall().items() if name in set(names)} | dict.fromkeys(chosen, now)
+        there = set(names)
+        known = {name: when for name, when in self._recall().items() if name in there} | dict.fromkeys(chosen, now)
         entropy = self.context.entropy
         blob = sealed.seal(
             sealed.CACHE,
             self.session.store.secrets.cache,
             bytes(sealed.LABEL_SIZE),
             entropy.bytes(sealed.SALT_SIZE),
-            self.session.store.format.store + MEMORY.encode(),
+            self.session.store.format.store + self.memory.encode(),
             codec.encode({name.hex(): when for name, when in known.items()}),
         )
         try:
             if not os.path.isdir(self.place.cache):
                 self.context.disk.make_directory(self.place.cache)
-            layout.write_file(f"{self.place.cache}/{MEMORY}", blob, self.context.disk, durable=False)
+            layout.write_file(f"{self.place.cache}/{self.memory}", blob, self.context.disk, durable=False)
         except DvError:
             return  # a disk that takes nothing is no reason to say nothing
 
-    def _report(self, mode: str, links: Links | None, unreferenced: int) -> Report:
+    def _report(self, mode: str, unreferenced: int) -> Report:
+        links = self.links
         objects: list[LostObject] = []
         lost: list[LostPath] = []
         if links is not None:

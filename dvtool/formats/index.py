@@ -15,7 +15,7 @@ import msgspec
 
 from dvtool import digest, ids
 from dvtool.crypto import TAG_SIZE, Sealer
-from dvtool.errors import FormatError, IntegrityError
+from dvtool.errors import MEND, FormatError, IntegrityError
 from dvtool.formats import codec
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def pieces(
 class Reader:
     """Looks ids up in one index file, opening pages as they are asked for."""
 
-    def __init__(self, data: View, store: bytes, key: bytes) -> None:
-        """Open the directory of an index file.
+    def __init__(self, data: View, store: bytes, key: bytes, *, where: str = "") -> None:
+        """Open the directory of an index file, which errors call ``where``.
 
         Raises:
             FormatError: when it is not an index file of a version known here.
@@ -178,6 +178,7 @@ class Reader:
         if owner != store:
             raise IntegrityError("an index file belongs to another store")
         self._data = data
+        self._where = where
         self._sealer = Sealer(key)
         length = int.from_bytes(data[-TAIL_SIZE:-TRAILER_SIZE], "little")
         at = len(data) - TAIL_SIZE - length
@@ -296,7 +297,7 @@ class Reader:
             page = self._read(number)
             found = split(page)
             if last > found[0] or any(map(operator.gt, found, found[1:])):
-                raise FormatError("the records of an index file are not in order")
+                raise FormatError("the records of an index file are not in order", where=self._where, next=MEND)
             last = found[-1]
             yield page
 
@@ -312,18 +313,24 @@ class Reader:
             IntegrityError: when it does not match.
         """
         if digest.accident(self._data[:-TRAILER_SIZE]) != bytes(self._data[-TRAILER_SIZE:]):
-            raise IntegrityError("an index file is damaged", why="its checksum does not match")
+            raise self._damaged("its checksum does not match")
 
     def _read(self, number: int) -> bytes:
         full = PAGE_RECORDS * RECORD_SIZE + TAG_SIZE
         records = self._last if number == len(self._firsts) - 1 else PAGE_RECORDS
         page = self._open(number, HEADER_SIZE + number * full, records * RECORD_SIZE + TAG_SIZE)
         if page[:PREFIX_SIZE] != self._firsts[number]:
-            raise IntegrityError("a page of an index file does not begin as its directory says")
+            raise self._damaged("a page does not begin as its directory says")
         return page
 
     def _open(self, number: int, at: int, length: int) -> bytes:
-        return self._sealer.open(number, self._data[at : at + length], self._header + number.to_bytes(4, "little"))
+        try:
+            return self._sealer.open(number, self._data[at : at + length], self._header + number.to_bytes(4, "little"))
+        except IntegrityError as error:
+            raise self._damaged(error.what) from None
+
+    def _damaged(self, why: str) -> IntegrityError:
+        return IntegrityError("an index file is damaged", where=self._where, why=why, next=MEND)
 
 
 def encode_directory(directory: Directory) -> bytes:

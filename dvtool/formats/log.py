@@ -436,6 +436,11 @@ def file_name(number: int) -> str:
     return f"log/{number:016x}"
 
 
+def number_of(name: str) -> int | None:
+    """Return the number of the entry that a file among those of the log has by its name, or None if it is none."""
+    return int(name, 16) if re.fullmatch("[0-9a-f]{16}", name) else None
+
+
 def is_stub(blob: bytes) -> bool:
     """Return whether these bytes stand for an entry that had to go."""
     return blob == STUB

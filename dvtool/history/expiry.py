@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids
-from dvtool.errors import DvError, IntegrityError, NotFoundError
+from dvtool.errors import DvError
 from dvtool.formats import log, pack, snapshot, stage
 from dvtool.history import graph
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 BRANCHES: Final = ("heads/", "remotes/", "worktrees/")
 """Refs from which the newest snapshots are counted; tags and stages keep what they name, and nothing before it."""
 OTHERS: Final = ("stage/", "tags/")
-ATTEMPTS: Final = 3
-"""Times that an object is looked for again because the log has gone on meanwhile."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +43,14 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
 class Expiry(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule comes to: snapshots that go, each after those that it descends from, and which ref keeps which.
 
-    ``forgotten`` are those among them that only the operation log still leads to.
+    ``forgotten`` are those among them that only the operation log still leads to; of others of that kind ``spared``
+    counts those that stay.
     """
 
     going: tuple[bytes, ...]
     forgotten: frozenset[bytes]
     kept: tuple[Keeping, ...]
+    spared: int
 
 
 class History:
@@ -76,21 +76,10 @@ class History:
         """
         found = self._read.get(identity)
         if found is None:
-            whole = snapshot.decode(self._load(ids.SNAPSHOT, identity))
+            whole = snapshot.decode(self._store.read_object(ids.SNAPSHOT, identity))
             found = msgspec.structs.replace(whole, author="", message="", settings=(), sections={})
             self._read[identity] = found
         return found
-
-    def _load(self, kind: int, identity: bytes) -> bytes:
-        """Return the bytes of an object; a collection may have written its pack anew, and deleted the old one."""
-        for _attempt in range(ATTEMPTS):
-            number = self._store.state.number
-            try:
-                return self._store.read_object(kind, identity)
-            except (IntegrityError, NotFoundError):
-                if self._store.refresh().number == number:
-                    raise
-        return self._store.read_object(kind, identity)
 
     def _is_readable(self, identity: bytes) -> bool:
         try:
@@ -127,11 +116,11 @@ class History:
         young = self._young(order, state, rule)
         kept = self._kept(named, young, state, rule)
         stay = {identity for keeping in kept for identity in keeping.keeps}
-        stay |= self._spared(set(order) - reached, young, state, rule)
-        going = tuple(identity for identity in order if identity not in stay)
-        return Expiry(going=going, forgotten=frozenset(going) - reached, kept=tuple(kept))
+        spared = self._spared(set(order) - reached, young, state, rule) - stay
+        going = tuple(identity for identity in order if identity not in stay and identity not in spared)
+        return Expiry(going=going, forgotten=frozenset(going) - reached, kept=tuple(kept), spared=len(spared))
 
-    def whole(self, going: Iterable[bytes], agreed: AbstractSet[bytes] | None) -> list[bytes]:
+    def whole(self, going: Iterable[bytes], agreed: AbstractSet[bytes]) -> list[bytes]:
         """Return those of the snapshots that go (ancestors first) on which was agreed, with all before them that go.
 
         Others would leave ancestors behind to which nothing leads, though they are not expired.
@@ -140,7 +129,7 @@ class History:
         found = []
         state = self._store.state
         for identity in going:
-            if (agreed is None or identity in agreed) and stay.isdisjoint(self._parents(identity, state)):
+            if identity in agreed and stay.isdisjoint(self._parents(identity, state)):
                 found.append(identity)
             else:
                 stay.add(identity)
@@ -153,7 +142,7 @@ class History:
                 if log.symbolic(value) is not None:
                     continue  # the branch that it follows is a ref of its own
                 if prefix == "stage/":
-                    merging = stage.decode(self._load(ids.STAGE, value)).merging
+                    merging = stage.decode(self._store.read_object(ids.STAGE, value)).merging
                     if merging:
                         yield name, merging
                 else:

@@ -248,6 +248,7 @@ class Links:
         try:
             found = self._store.segments.find(identity)
         except DvError as error:
+            self.missing.add(identity)
             return error.what
         if found is None:
             self.missing.add(identity)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids
-from dvtool.errors import FormatError, IntegrityError
+from dvtool.errors import MEND, FormatError, IntegrityError
 from dvtool.formats import index, log, manifest, pack, snapshot, stage, table, tree
 from dvtool.formats.tree import DIRECTORY, Leaf
 from dvtool.history import graph
@@ -200,7 +200,11 @@ class Marks:
             return None
         number, at, location = home
         if kind not in {_ANY, location.flags & pack.KIND_MASK}:
-            raise IntegrityError(f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be")
+            raise IntegrityError(
+                f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be",
+                where=identity.hex(),
+                next=MEND,
+            )
         bits = self._bits[number]
         if bits[at >> 3] & (1 << (at & 7)):
             return None
@@ -243,7 +247,9 @@ class Marks:
             if ranks.get(location.pack, _SOUND) != rank or identity in marked:
                 continue
             if location.flags & pack.KIND_MASK != ids.CHUNK:
-                raise IntegrityError(f"object {identity.hex()[:16]} is not the chunk it should be")
+                raise IntegrityError(
+                    f"object {identity.hex()[:16]} is not the chunk it should be", where=identity.hex(), next=MEND
+                )
             marked.add(identity)
             if not bits[at >> 3] & (1 << (at & 7)):
                 bits[at >> 3] |= 1 << (at & 7)
@@ -316,7 +322,9 @@ class Marks:
                 if bits[at >> 3] & (1 << (at & 7)):
                     location = index.unpack(record)[1]
                     if location.pack >= count:
-                        raise IntegrityError("an index file points outside its packs", where=segment.description.index)
+                        raise IntegrityError(
+                            "an index file points outside its packs", where=segment.description.index, next=MEND
+                        )
                     yield location
                 at += 1
 

@@ -82,7 +82,7 @@ def expire(
     history = expiry.History(workspace.session.store)
     found = history.plan(rule)
     names = None if only is None else frozenset(only)
-    agreed = None if names is None else {identity for identity in found.going if identity.hex() in names}
+    agreed = {identity for identity in found.going if names is None or identity.hex() in names}
     gone = history.whole(found.going, agreed)
     if not plan and gone:
         gone = drop(workspace.session.store, history, rule, frozenset(gone))
@@ -154,7 +154,7 @@ def _result(history: History, found: Expiry, rule: Rule, gone: list[bytes], *, p
         unreferenced=len(found.forgotten.intersection(gone)),
         oldest=rfc3339(min(times)) if times else None,
         newest=rfc3339(max(times)) if times else None,
-        kept=sum(len(keeping.keeps) for keeping in found.kept) + len(found.going) - len(gone),
+        kept=sum(len(keeping.keeps) for keeping in found.kept) + found.spared + len(found.going) - len(gone),
         refs=tuple(
             RefKeeps(ref=keeping.ref, snapshot=keeping.names[0].hex(), kept=len(keeping.keeps))
             for keeping in found.kept

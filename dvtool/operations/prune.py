@@ -72,7 +72,7 @@ def _caches(place: Layout) -> dict[str, int]:
         with os.scandir(place.cache) as entries:
             for entry in entries:
                 if entry.name != KEPT and not paths.is_partial(entry.name) and entry.is_file(follow_symlinks=False):
-                    found[entry.path] = entry.stat(follow_symlinks=False).st_size
+                    found[entry.path] = _size(entry.path)
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -25,7 +25,6 @@ from dvtool.errors import (
 from dvtool.formats import index, log, pack, snapshot, stage, storeformat
 from dvtool.history.describe import rfc3339
 from dvtool.history.links import Links
-from dvtool.storage.local import LocalBackend
 from dvtool.store import checkpoints, collecting, keys, mending, restoring, scrub
 from dvtool.store import store as stores
 from dvtool.store.log import Log
@@ -33,16 +32,17 @@ from dvtool.worktree import adopting, layout, locking, lookalikes
 from dvtool.worktree import index as indexes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from dvtool.checking import Report
     from dvtool.store.state import State
     from dvtool.store.store import Store
-    from dvtool.store.transaction import Transaction
     from dvtool.worktree.session import Context
 
 DIRECTORY: Final = "quarantine"
+_LOST: Final = (IntegrityError, NotFoundError, KeyAccessError)
+"""What a log says that cannot be folded; an entry that is whole and does not open here is as good as damaged."""
 ATTEMPTS: Final = 20
 """Lost races of the entry that names new index files with other writers before giving up."""
 ROOTS_TRIED: Final = 16
@@ -78,7 +78,7 @@ class _Repair:
         self.context = context
         store = place.store()
         beside = os.path.dirname(store)
-        self.backend = LocalBackend(store, os.path.join(beside, "tmp"), entropy=context.entropy, disk=context.disk)
+        self.backend = stores.local_backend(store, entropy=context.entropy, disk=context.disk)
         when = rfc3339(context.clock.now()).replace(":", "").replace("-", "")
         self.quarantine = restoring.Quarantine(self.backend, f"{beside}/{DIRECTORY}/{when}", context.disk)
         self.spares: list[restoring.Spare] = []
@@ -103,6 +103,8 @@ class _Repair:
         if not os.path.isdir(where):
             raise UsageError(f"{source!r} is no directory", next="name the directory that holds intact copies")
         store = where if _is_store(where) else ""
+        if _is_store(f"{where}/store"):  # the directory .dv itself
+            store = f"{where}/store"
         if not store:
             self.files.append(where)
             if os.path.isdir(f"{where}/{layout.DIRECTORY}"):
@@ -110,10 +112,7 @@ class _Repair:
         if store and os.path.realpath(store) == os.path.realpath(self.backend.root):
             raise UsageError("a store cannot be mended from itself", where=where, next="name another copy of it")
         if store:
-            entropy = self.context.entropy
-            self.spares.append(
-                restoring.Spare(LocalBackend(store, os.path.join(os.path.dirname(store), "tmp"), entropy=entropy))
-            )
+            self.spares.append(restoring.Spare(stores.local_backend(store, entropy=self.context.entropy)))
 
     def run(self, *, give_up_entries: bool) -> Report:
         """Mend what can be mended and return what is left, with what was done."""
@@ -132,8 +131,12 @@ class _Repair:
                 check = Check(self.place, self.context)
                 check.run(quick=False)
             self._strays(check)
-            if check.session is not None:
+            try:
                 self._objects(check)
+            except StorageError:
+                raise
+            except DvError as error:
+                self.context.tell(f"warning: not all objects could be brought back: {error.finding()}")
             report = Check(self.place, self.context).run(quick=False)
         done = Repair(
             quarantine=self.quarantine.place if self.quarantine.held else None,
@@ -159,13 +162,16 @@ class _Repair:
 
     def _worktree(self) -> str | None:
         """Make the worktree file anew if it is lost, and return the id in it; without it no session opens."""
+        identity = None
         try:
-            return adopting.adopt(self.place, self.context, aside=self.quarantine.place)
+            identity = adopting.adopt(self.place, self.context, aside=self.quarantine.place)
         except StorageError:
             raise
         except DvError as error:
             self.context.tell(f"warning: {error}")
-            return None
+        if os.path.lexists(f"{self.quarantine.place}/worktree"):
+            self.quarantine.held.append("worktree")
+        return identity
 
     def _whole_files(self) -> None:
         """Put back by name what is missing or damaged, as long as that brings more to light.
@@ -197,12 +203,11 @@ class _Repair:
 
         The checkpoint comes first. Who meets a stub looks for one behind it.
         """
-        context = self.context
-        store = stores.Store(self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk)
+        store = self._store()
         try:
             store.refresh()
             opens = True
-        except (IntegrityError, NotFoundError):
+        except _LOST:
             opens = False
         lost = [log.file_name(number) for number in store.log.bridge()]
         for name in lost:
@@ -239,9 +244,7 @@ class _Repair:
         for name in rebuilt.left:
             self.quarantine.keep(name)
         try:
-            store = stores.Store(
-                self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk, instead=rebuilt.instead
-            )
+            store = self._store(rebuilt.instead)
 
             def condemn(state: State) -> list[log.Action]:
                 doomed = tuple(sorted(name for name in rebuilt.left if not state.is_doomed(name)))
@@ -251,7 +254,7 @@ class _Repair:
         except StorageError:
             raise
         except DvError as error:
-            context.tell(f"warning: index files could not be written anew: {error.what}")
+            context.tell(f"warning: index files could not be written anew: {error.finding()}")
             return
         for name in rebuilt.left:
             self.quarantine.take(name)
@@ -259,23 +262,28 @@ class _Repair:
 
     def _tables(self) -> None:
         """Write a checkpoint anew whose tables are lost: what they said follows from the entries before."""
-        context = self.context
         try:
-            store = stores.Store(self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk)
+            store = self._store()
         except DvError:
             return
         try:
             store.refresh().read_tables()
-        except (IntegrityError, NotFoundError):
+        except _LOST:
             try:
                 store.log.replay()
                 self._name(store, lambda _state: [])
             except StorageError:
                 raise
             except DvError as error:
-                context.tell(f"warning: the tables of the log could not be made anew: {error.what}")
+                self.context.tell(f"warning: the tables of the log could not be made anew: {error.finding()}")
                 return
             self.rebuilt.append(log.file_name(store.refresh().number))
+
+    def _store(self, instead: Mapping[str, log.Segment] | None = None) -> Store:
+        context = self.context
+        return stores.Store(
+            self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk, instead=instead
+        )
 
     def _name(self, store: Store, more: Callable[[State], list[log.Action]]) -> None:
         """Append a checkpoint that names the segments there are now, and does ``more``.
@@ -284,7 +292,7 @@ class _Repair:
             ConflictError: when an erasure is under way, or others write all the time.
         """
         for _attempt in range(ATTEMPTS):
-            if checkpoints.write(store, operation=mending.OPERATION, more=more):
+            if checkpoints.write(store, operation=mending.OPERATION, more=more, merge=False):
                 return
         raise ConflictError("others write all the time", next="run it again when fewer are at work")
 
@@ -322,7 +330,7 @@ class _Repair:
                 tried |= wanted.lost
                 self._look(store, wanted, near)
                 if copied or wanted.found:
-                    self._record(store, transaction, erasures)
+                    collecting.record(store, transaction, erasures, operation=mending.OPERATION)
             self.copied += copied
             self.recovered += wanted.found
             # What was found may name more that is missing, which nobody could know of before.
@@ -330,17 +338,6 @@ class _Repair:
             links.follow()
             self._give_up(store, erasures, bad, links.missing)
             bad, missing = frozenset(), links.missing - tried
-
-    def _record(
-        self,
-        store: Store,
-        transaction: Transaction,
-        erasures: list[tuple[bytes, bytes]],
-        *,
-        condemn: frozenset[str] = frozenset(),
-        drop: frozenset[str] = frozenset(),
-    ) -> None:
-        collecting.record(store, transaction, erasures, condemn=condemn, drop=drop, operation=mending.OPERATION)
 
     def _give_up(
         self, store: Store, erasures: list[tuple[bytes, bytes]], bad: frozenset[str], missing: AbstractSet[bytes]
@@ -356,9 +353,9 @@ class _Repair:
         )
         if spent:
             with store.transaction() as transaction:
-                self._record(store, transaction, erasures, condemn=spent)
+                collecting.record(store, transaction, erasures, condemn=spent, operation=mending.OPERATION)
             with store.transaction() as transaction:
-                self._record(store, transaction, erasures, drop=spent)
+                collecting.record(store, transaction, erasures, drop=spent, operation=mending.OPERATION)
         for name in sorted(bad):
             self.quarantine.take(name)
 
@@ -373,7 +370,7 @@ class _Repair:
                     other.refresh()
                     wanted.take_from(other)
             except DvError as error:
-                self.context.tell(f"warning: {paths.shown(spare.backend.root)} cannot be read: {error.what}")
+                self.context.tell(f"warning: {paths.shown(spare.backend.root)} cannot be read: {error.finding()}")
         roots = list(self._roots(store))
         known = lookalikes.of_index(indexes.load(self.place.index))
         for each in roots:

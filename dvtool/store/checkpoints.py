@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from dvtool.crypto import KEY_SIZE
 from dvtool.errors import ConflictError
 from dvtool.formats import index, keyfile, log
-from dvtool.storage.disk import temporary_name
+from dvtool.storage import pieces
 from dvtool.store import joining, keys, tables
 from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from dvtool.store.segments import Segment
     from dvtool.store.state import Overlay, State
     from dvtool.store.store import Store
-
-_WRITE_SIZE: Final = 1024 * 1024
 
 
 def is_due(state: State) -> bool:
@@ -38,6 +35,7 @@ def write(
     operation: str = "checkpoint",
     without: AbstractSet[bytes] = frozenset(),
     more: Callable[[State], list[log.Action]] = lambda _state: [],
+    merge: bool = True,
 ) -> bool:
     """Append a checkpoint of the store as it is now and return True; False when another writer was faster.
 
@@ -49,6 +47,7 @@ def write(
         operation: the word for the operation log.
         without: packs (their names) that index and key files no longer list from here on.
         more: returns what else the entry does, after the checkpoint.
+        merge: write index and key files anew where that is due; without it none of them is read.
 
     Raises:
         ConflictError: whatever ``more`` raises, or because an erasure is under way.
@@ -64,7 +63,10 @@ def write(
             return tables.build(overlay.items(), store.secrets.split, transaction)
 
         checkpoint = {name: table(getattr(state, name)) for name in log.TABLES}
-        kept, condemned = _merge(store, list(store.segments.live())[::-1], without)
+        segments = list(store.segments.live())[::-1]
+        kept, condemned = [segment.description for segment in segments], list[str]()
+        if merge:
+            kept, condemned = _merge(store, segments, without)
         new = transaction.write_only()
 
         def build(current: State) -> list[log.Action]:
@@ -170,26 +172,6 @@ def _join(store: Store, segments: Sequence[Segment], without: AbstractSet[bytes]
             yield page
 
     salt = entropy.bytes(32)
-    _put(store, index_name, index.pieces(store.format.store, key, salt, packs, pages(), of_index))
+    written = index.pieces(store.format.store, key, salt, packs, pages(), of_index)
+    pieces.put(store.backend, store.disk, index_name, written)
     return log.Segment(keys=key_name, index=index_name, records=count, packs=len(packs))
-
-
-def _put(store: Store, name: str, pieces: Iterable[bytes]) -> None:
-    """Write a file of the store piece by piece."""
-    path = f"{store.backend.workspace()}/{temporary_name()}"
-    descriptor = store.disk.open_new(path)
-    try:
-        try:
-            waiting = bytearray()
-            for piece in pieces:
-                waiting += piece
-                if len(waiting) >= _WRITE_SIZE:
-                    store.disk.append(descriptor, path, bytes(waiting))
-                    waiting = bytearray()
-            store.disk.append(descriptor, path, bytes(waiting))
-        finally:
-            os.close(descriptor)
-        store.backend.adopt(path, name)
-    except BaseException:
-        store.disk.unlink(path)
-        raise

@@ -75,8 +75,8 @@ def record(
     transaction: Transaction,
     erasures: list[tuple[bytes, bytes]],
     *,
-    condemn: frozenset[str],
-    drop: frozenset[str],
+    condemn: frozenset[str] = frozenset(),
+    drop: frozenset[str] = frozenset(),
     operation: str = OPERATION,
 ) -> None:
     """Append the entry that adds what was copied, condemns files and drops others.
@@ -99,7 +99,7 @@ def record(
             raise ConflictError(
                 "an erasure came while garbage was collected",
                 why="what was written anew may hold what was erased",
-                next="run 'dv gc' again",
+                next="run the command again",
             )
         condemned = tuple(sorted(name for name in condemn if not current.is_doomed(name)))
         dropped = tuple(sorted(name for name in drop if current.condemned.get(name.encode()) is not None))
@@ -117,8 +117,8 @@ def record(
         if checkpoints.write(store, operation=operation, without=gone, more=actions):
             return
     raise ConflictError(
-        "garbage could not be collected while others write all the time",
-        next="run 'dv gc' again when fewer are at work; nothing was lost",
+        "packs could not be taken out of the log while others write all the time",
+        next="run the command again when fewer are at work; nothing was lost",
     )
 
 

@@ -100,7 +100,9 @@ class Log:
                 before, state = state.number, self._from_checkpoint(self._gallop(state.number + 1))
                 if state.number <= before:
                     raise IntegrityError(
-                        "the log ends in entries that nobody can open", where=log.file_name(before + 1)
+                        "the log ends in entries that nobody can open",
+                        where=log.file_name(before + 1),
+                        next=MEND,
                     )
                 continue
             entry, label = opened
@@ -139,9 +141,8 @@ class Log:
         """
         beyond = self._backend.exists(log.file_name(last + 2)) and not self._backend.exists(log.file_name(last + 1))
         if thorough and not beyond:
-            numbers = [int(name, 16) for name in self._backend.names("log") if _is_number(name)]
             # Others may append while the names are read: an entry that is there now was no gap.
-            beyond = any(number > last for number in numbers) and self._read(last + 1) is None
+            beyond = self.newest_name() > last and self._read(last + 1) is None
         if beyond:
             raise IntegrityError(
                 "a log entry is missing",
@@ -149,6 +150,10 @@ class Log:
                 why="there are later ones",
                 next=MEND,
             )
+
+    def newest_name(self) -> int:
+        """Return the highest number that a file has by its name, whatever is in it; 0 where there is none."""
+        return max(filter(None, map(log.number_of, self._backend.names("log"))), default=0)
 
     def is_forked(self, number: int, head: bytes) -> bool:
         """Return whether entry ``number`` is another than the one with this chain hash; a stub tells nothing."""
@@ -244,23 +249,28 @@ class Log:
         Raises:
             ConflictError: when the log knows of an erasure: what it lacks may have been taken away on purpose.
             IntegrityError: when entries that follow each other do not hang together.
+            KeyAccessError: when no entry opens with the key that is here.
         """
-        last = max((int(name, 16) for name in self._backend.names("log") if _is_number(name)), default=0)
+        last = self.newest_name()
         lost: list[int] = []
         opened: list[tuple[log.Entry, bytes, bytes]] = []
         begun = False
+        failed: DvError | None = None
         for number in range(last, 0, -1):
             blob = self._read(number)
             if blob is not None and log.is_stub(blob):
                 continue
             try:
                 entry, label = self._open(number, blob or b"")
-            except DvError:
+            except DvError as error:
                 lost.append(number)
+                failed = error
                 continue
             if not begun:
                 opened.append((entry, log.chain(blob or b""), label))
                 begun = any(isinstance(action, log.Checkpoint) for action in entry.actions)
+        if not opened and isinstance(failed, KeyAccessError):
+            raise failed  # it is the key that is another: not one entry of the log is lost
         state = State(self._table_reader())
         for entry, head, label in reversed(opened):
             if entry.number != state.number + 1:
@@ -333,7 +343,6 @@ class Log:
         operation: str,
         build: Callable[[State], list[log.Action]],
         *,
-        write: bytes | None = None,
         sections: dict[str, msgspec.Raw] | None = None,
     ) -> log.Entry:
         """Append one entry and return it.
@@ -342,14 +351,13 @@ class Log:
             operation: one word for the operation log.
             build: returns the actions for a given state; called again after each lost race, so it must check its
                 expectations against the state it is handed and have no other effect.
-            write: the write id (16 bytes); random by default.
             sections: what else the entry says, for those who know of it.
 
         Raises:
             ConflictError: whatever ``build`` or the fold's own checks raise.
             StorageError: when the entry cannot be written.
         """
-        write = write or self._entropy.bytes(log.WRITE_ID_SIZE)
+        write = self._entropy.bytes(log.WRITE_ID_SIZE)
         for attempt in range(ATTEMPTS):
             state = self.fold()
             number = state.number
@@ -429,7 +437,7 @@ class Log:
         """Return the state at the newest checkpoint that entry ``number`` knows of, or before the first entry."""
         blob = self._read(number)
         if blob is None or log.is_stub(blob):
-            raise IntegrityError("a log entry is missing", where=log.file_name(number))
+            raise IntegrityError("a log entry is missing", where=log.file_name(number), next=MEND)
         entry, label = self._open(number, blob)
         state = State(self._table_reader())
         if entry.checkpoint == 0:
@@ -438,10 +446,10 @@ class Log:
             number = entry.checkpoint
             blob = self._read(number)
             if blob is None or log.is_stub(blob):
-                raise IntegrityError("the checkpoint of the log is missing", where=log.file_name(number))
+                raise IntegrityError("the checkpoint of the log is missing", where=log.file_name(number), next=MEND)
             entry, label = self._open(number, blob)
         if not any(isinstance(action, log.Checkpoint) for action in entry.actions):
-            raise IntegrityError("a log entry names a checkpoint that is none", where=log.file_name(number))
+            raise IntegrityError("a log entry names a checkpoint that is none", where=log.file_name(number), next=MEND)
         state.apply(entry, log.chain(blob), label)
         return state
 
@@ -478,7 +486,9 @@ class Log:
             error.next = error.next or MEND
             raise
         if entry.number != number or entry.store != self._store:
-            raise IntegrityError(f"{what} says it is another", where=name, why="it was moved or copied from elsewhere")
+            raise IntegrityError(
+                f"{what} says it is another", where=name, why="it was moved or copied from elsewhere", next=MEND
+            )
         return entry, label
 
     def _key(self, label: bytes) -> bytes:
@@ -517,7 +527,3 @@ def _added_again(entry: log.Entry, doomed: set[str]) -> list[str]:
             case log.Checkpoint():
                 doomed.update(action.condemn)
     return sorted(found)
-
-
-def _is_number(name: str) -> bool:
-    return len(name) == 16 and set(name) <= set("0123456789abcdef")  # noqa: PLR2004 - as log.file_name writes it

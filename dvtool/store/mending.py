@@ -8,9 +8,11 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import DvError
+from dvtool.errors import DvError, FormatError, IntegrityError
 from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys, scrub
 from dvtool.store.packs import FinishedPack, PackReader
@@ -46,8 +48,6 @@ class Rebuilt:
         self._known: dict[bytes, bytes] | None = None
         self.instead: dict[str, log.Segment] = {}
         """By the name of an index file that is lost: the segment that stands for it now."""
-        self.unreadable: list[str] = []
-        """Packs of which an index file cannot be written anew."""
         self.left: list[str] = []
         """Key files and index files that are replaced."""
 
@@ -61,9 +61,9 @@ class Rebuilt:
             own = self._key_file(description.keys)
             if own is not None and self._is_sound(description):
                 continue
-            pack_keys = own.packs if own is not None else self._keys_of(description, packs)
-            if pack_keys:
-                self._write(description, pack_keys)
+            if own is None:
+                own = keyfile.KeyFile(packs=self._keys_of(description, packs), index=b"")
+            self._write(description, own)
 
     def _key_file(self, name: str) -> keyfile.KeyFile | None:
         try:
@@ -93,27 +93,24 @@ class Rebuilt:
             packs = tuple(name for name in self._known if name not in elsewhere)
         return {name: self._known[name] for name in packs if name in self._known}
 
-    def _write(self, description: log.Segment, pack_keys: dict[bytes, bytes]) -> None:
-        """Write a key file and an index file of those packs that can be read.
+    def _write(self, description: log.Segment, own: keyfile.KeyFile) -> None:
+        """Write an index file of those packs that can be read, and a key file of all, for who brings one back.
 
-        Both get a new key: pages of an index file are numbered, and a number serves once under one key.
+        The index file gets a new key: its pages are numbered, and a number serves once under one key.
         """
         entries: list[index.PackEntry] = []
         records: list[bytes] = []
-        for name in sorted(pack_keys):
-            found = self._footer(name, pack_keys[name])
-            if found is None:
-                self.unreadable.append(pack.file_name(name))
-                continue
-            records += found.records(len(entries))
-            entries.append(found.entry())
+        for name in sorted(own.packs):
+            found = self._footer(name, own.packs[name])
+            if found is not None:
+                records += found.records(len(entries))
+                entries.append(found.entry())
         if not entries:
             return
         entropy = self._entropy
         key = entropy.bytes(KEY_SIZE)
         key_name, index_name = f"keys/{entropy.bytes(16).hex()}", f"index/{entropy.bytes(16).hex()}"
-        held = {entry.name: pack_keys[entry.name] for entry in entries}
-        file = keyfile.KeyFile(packs=held, index=key)
+        file = msgspec.structs.replace(own, index=key)
         keys.write_key_file(self._backend, self._store, self._wrap, key_name, file, entropy)
         self._backend.put(index_name, index.encode(self._store, key, entropy.bytes(32), entries, records))
         self._backend.flush()
@@ -176,32 +173,30 @@ def adoptable(store: Store) -> list[log.AddPacks]:
             packs = reader.directory.packs
             names = tuple(entry.name for entry in packs)
             files = [pack.file_name(name) for name in names]
-            if (
-                opened.packs.keys() == set(names)
-                and not any(
-                    state.is_doomed(file) or state.packs.get(name) is not None
-                    for file, name in zip(files, names, strict=True)
-                )
-                and all(
-                    backend.exists(file) and backend.size(file) == entry.size
-                    for file, entry in zip(files, packs, strict=True)
-                )
+            if opened.packs.keys() >= set(names) and all(
+                not state.is_doomed(file)
+                and state.packs.get(entry.name) is None
+                and backend.exists(file)
+                and backend.size(file) == entry.size
+                for file, entry in zip(files, packs, strict=True)
             ):
                 found.append(log.AddPacks(keys=key_name, index=index_name, packs=names, records=len(reader)))
     return found
 
 
 def listed(store: Store, name: str) -> Iterator[tuple[Segment, bytes, index.Location]]:
-    """Yield (segment, id, location) of every object that index files place in a pack."""
+    """Yield (segment, id, location) of every object that index files place in a pack; damaged ones are passed over."""
     wanted = bytes.fromhex(name.removeprefix("packs/"))
     for segment in store.segments.live():
-        packs = segment.index.directory.packs
-        places = {position for position, entry in enumerate(packs) if entry.name == wanted}
-        if places:
-            for record in segment.index.records():
+        try:
+            packs = segment.index.directory.packs
+            places = {position for position, entry in enumerate(packs) if entry.name == wanted}
+            for record in segment.index.records() if places else ():
                 identity, location = index.unpack(record)
                 if location.pack in places:
                     yield segment, identity, location
+        except (IntegrityError, FormatError):
+            continue
 
 
 def salvage(store: Store, transaction: Transaction, bad: AbstractSet[str]) -> tuple[int, set[bytes]]:
@@ -220,15 +215,12 @@ def salvage(store: Store, transaction: Transaction, bad: AbstractSet[str]) -> tu
                 continue
             kind = location.flags & pack.KIND_MASK
             try:
-                content = segment.pack(location.pack).read(identity, location)
+                content = segment.read(kind, identity, location, store.hasher)
             except DvError:
                 lost.add(identity)
-                continue
-            if store.hasher.id(kind, content) == identity:
+            else:
                 transaction.copy(kind, identity, content)
                 copied.add(identity)
-            else:
-                lost.add(identity)
     return len(copied), lost - copied
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import DvError
 from dvtool.formats import log, repokey, sealed, storeformat
-from dvtool.storage.disk import temporary_name
+from dvtool.storage import pieces
 from dvtool.store import keys, scrub
 from dvtool.store.log import Log
 
@@ -63,8 +63,7 @@ class Quarantine:
     def take(self, name: str) -> None:
         """Move a file of the store into the quarantine."""
         self.keep(name)
-        if os.path.lexists(self._backend.path(name)):
-            self._backend.delete(name)
+        self._backend.delete(name)
 
 
 class Spare:
@@ -112,11 +111,10 @@ class Restorer:
 
         Only for a store of which it is known that its log went further.
         """
-        numbers = [int(name, 16) for name in self._backend.names("log") if scrub.is_number(name)]
-        number = max(numbers, default=0)
+        last = number = max(filter(None, map(log.number_of, self._backend.names("log"))), default=0)
         while self.restore([log.file_name(number + 1)]):
             number += 1
-        return number > max(numbers, default=0)
+        return number > last
 
     def _one(self, name: str) -> bool:
         if not scrub.is_name(name):
@@ -124,7 +122,9 @@ class Restorer:
         for spare in self._spares:
             if spare.offers(name) and self._fits(spare, name):
                 self._quarantine.keep(name)
-                _copy(spare.backend, self._backend, name)
+                view = spare.backend.view(name)
+                copied = (view[at : at + PIECE] for at in range(0, len(view), PIECE))
+                pieces.put(self._backend, self._backend.disk, name, copied)
                 spare.taken.add(name)
                 return True
         return False
@@ -169,20 +169,3 @@ class Restorer:
         kind = sealed.LOG_KEY if name.startswith("keys/log-") else sealed.KEY_FILE
         sealed.open_blob(kind, secrets.wrap, own.store + name.encode(), spare.backend.read(name), what="key file")
         return True
-
-
-def _copy(source: LocalBackend, target: LocalBackend, name: str) -> None:
-    """Copy a file of one store into the same place of another, in pieces."""
-    view = source.view(name)
-    path = f"{target.workspace()}/{temporary_name()}"
-    descriptor = target.disk.open_new(path)
-    try:
-        try:
-            for at in range(0, len(view), PIECE):
-                target.disk.append(descriptor, path, view[at : at + PIECE])
-        finally:
-            os.close(descriptor)
-        target.adopt(path, name)
-    except BaseException:
-        target.disk.unlink(path)
-        raise

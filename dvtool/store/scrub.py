@@ -47,10 +47,10 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Scrubbed(msgspec.Struct, kw_only=True, array_like=True):
-    """What was found in some packs: damages, the names of the packs read, how many bytes and frames they held."""
+    """What was found in some packs: damages, how many packs were read, and the bytes and frames they held."""
 
     damages: list[Damage]
-    packs: list[bytes]
+    packs: int = 0
     size: int = 0
     frames: int = 0
 
@@ -60,10 +60,11 @@ def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
     yield _format(backend)
     numbers = []
     for name in sorted(backend.names("log")):
-        if not is_number(name):
+        number = log.number_of(name)
+        if number is None:
             yield 0, Damage(file=f"log/{name}", what=STRANGER)
             continue
-        numbers.append(int(name, 16))
+        numbers.append(number)
         yield _blob(backend, f"log/{name}", sealed.LOG_ENTRY)
     for before, after in itertools.pairwise([0, *sorted(numbers)]):
         if after > before + 1:
@@ -80,11 +81,6 @@ def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
             yield 0, Damage(file=f"index/{name}", what=STRANGER)
         else:
             yield _index(backend, f"index/{name}")
-
-
-def is_number(name: str) -> bool:
-    """Return whether a file among those of the log has the name of an entry."""
-    return _NUMBER.fullmatch(name) is not None
 
 
 def is_name(name: str) -> bool:
@@ -194,10 +190,7 @@ def frames(store: Store, segment: Segment, position: int) -> tuple[int, int, Dam
 
 def _is_recorded(segment: Segment, identity: bytes, location: Location) -> bool:
     """Return whether the index file says of a frame what the pack's footer does."""
-    if segment.index.find(identity) == location:
-        return True
-    # Two packs of one segment may hold the same object.
-    return any(found == location for _id, found in segment.index.between(identity, identity))
+    return any(found == location for _number, found in segment.index.all(identity))
 
 
 def _recorded(segment: Segment, position: int) -> tuple[bytes, ...]:

@@ -58,7 +58,7 @@ class Segment:
             name = self.description.index
             key = self.keys.index
             try:
-                reader = index.Reader(self._backend.view(name), self._store, key)
+                reader = index.Reader(self._backend.view(name), self._store, key, where=name)
                 if len(reader) != self.description.records:
                     raise IntegrityError("it has another number of records than the log says")
             except NotFoundError:
@@ -66,7 +66,9 @@ class Segment:
             except (KeyAccessError, StorageError):
                 raise
             except DvError as error:
-                raise IntegrityError("an index file is damaged", where=name, why=error.what, next=MEND) from None
+                raise IntegrityError(
+                    "an index file is damaged", where=name, why=error.why or error.what, next=MEND
+                ) from None
             self._index = reader
         return self._index
 
@@ -76,14 +78,9 @@ class Segment:
         Raises:
             IntegrityError: when the page that would hold it is damaged, or points outside its pack.
         """
-        try:
-            location = self.index.find(identity)
-        except IntegrityError as error:
-            where = error.where or self.description.index
-            raise IntegrityError(error.what, where=where, why=error.why, next=error.next or MEND) from None
-        if location is None:
-            return None
-        self._require_bounds(location)
+        location = self.index.find(identity)
+        if location is not None:
+            self._require_bounds(location)
         return location
 
     def copies(self, identity: bytes) -> Iterator[Location]:
@@ -216,17 +213,11 @@ class Segments:
         return None
 
     def is_held(self, identity: bytes, without: AbstractSet[str]) -> bool:
-        """Return whether a pack holds ``identity`` that is none of those ``without`` which to do (names of files).
-
-        Raises:
-            IntegrityError: when an index file is damaged.
-        """
-        for segment in self._live:
-            packs = segment.index.directory.packs
-            for _number, location in segment.index.all(identity):
-                if location.pack < len(packs) and pack.file_name(packs[location.pack].name) not in without:
-                    return True
-        return False
+        """Return whether a pack holds ``identity`` that is none of those ``without`` which to do (names of files)."""
+        return any(
+            pack.file_name(segment.index.directory.packs[location.pack].name) not in without
+            for segment, location in self.copies(identity)
+        )
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, index.Location]:
         """Return where the newest copy of an object lies.

@@ -166,19 +166,19 @@ class Store:
         return self.try_again(lambda: self.segments.read(kind, identity, self.hasher))
 
     def try_again(self, read: Callable[[], bytes]) -> bytes:
-        """Return what ``read`` does; where it finds damage, once more if the log has grown meanwhile.
+        """Return what ``read`` does; where it finds damage, again as long as the log has grown meanwhile.
 
         A collection that waits for no grace may have moved what it looks for since these segments were the live ones.
         """
         _ = self.state
-        followed = self._followed
-        try:
-            return read()
-        except (IntegrityError, NotFoundError):
-            self.refresh()
-            if self._followed == followed:
-                raise
-        return read()
+        while True:
+            followed = self._followed
+            try:
+                return read()
+            except (IntegrityError, NotFoundError):
+                self.refresh()
+                if self._followed == followed:
+                    raise
 
     def snapshots_with(self, prefix: str) -> list[bytes]:
         """Return the ids of all stored snapshots that begin with the hex digits ``prefix``, sorted."""
@@ -278,13 +278,18 @@ class FrameReader:
         return data
 
 
+def local_backend(directory: str, *, entropy: Entropy, disk: Disk | None = None) -> LocalBackend:
+    """Return the place of the store at ``directory``; unfinished files go beside it."""
+    return LocalBackend(directory, os.path.join(os.path.dirname(directory), "tmp"), entropy=entropy, disk=disk)
+
+
 def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> Store:
     """Open the store at ``directory``; unfinished files go beside it.
 
     Raises:
         NotFoundError, FormatError, KeyAccessError, IntegrityError: see :class:`Store`.
     """
-    backend = LocalBackend(directory, os.path.join(os.path.dirname(directory), "tmp"), entropy=entropy, disk=disk)
+    backend = local_backend(directory, entropy=entropy, disk=disk)
     try:
         return Store(backend, clock=clock, entropy=entropy, disk=disk)
     except NotFoundError as error:

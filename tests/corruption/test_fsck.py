@@ -39,12 +39,12 @@ def named(root, path, **options):
 
 
 def fingerprint(root):
-    """Everything below a repository but the cache that remembers when packs were checked."""
+    """Everything below a repository but the caches that remember when packs were checked."""
     found = {}
     for directory, _below, names in os.walk(root):
         for name in names:
             path = os.path.join(directory, name)
-            if not path.endswith(".dv/cache/fsck") and not os.path.islink(path):
+            if not path.endswith((".dv/cache/fsck", ".dv/cache/fsck-quick")) and not os.path.islink(path):
                 found[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return found
 

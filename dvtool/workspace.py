@@ -451,11 +451,19 @@ class Workspace:
                 session.context.tell(f"dv.lock was {was}: it is written now")
             else:
                 self._note_lock()
-            self._reliance.stand_on(session.head_ref, session.head().snapshot)
+            head = session.head()
+            self._reliance.stand_on(session.head_ref, head.snapshot)
+            built_on = [
+                session.head_ref,
+                session.stage_ref,
+                *([f"heads/{head.branch}"] if head.branch is not None else []),
+            ]
+            session.store.log.base = {name: session.state.ref(name) for name in built_on}
             try:
                 yield
             finally:
                 self._reliance.stand_on(session.head_ref, None)
+                session.store.log.base = {}
 
     def _require_own_files(self) -> None:
         """Find what stands where dv would read or write a file of its own, before anything is changed.

@@ -159,11 +159,22 @@ def pieces(
     yield end + hasher.accident()
 
 
+Pages = dict[tuple[str, int], bytes]
+"""Opened pages, by the name of their file and their number."""
+
+
 class Reader:
     """Looks ids up in one index file, opening pages as they are asked for."""
 
-    def __init__(self, data: View, store: bytes, key: bytes, *, where: str = "") -> None:
-        """Open the directory of an index file, which errors call ``where``.
+    def __init__(self, data: View, store: bytes, key: bytes, *, where: str = "", pages: Pages | None = None) -> None:
+        """Open the directory of an index file.
+
+        Args:
+            data: the file.
+            store: id of the store.
+            key: the file's own key.
+            where: what errors call the file.
+            pages: where opened pages are kept, for several files together.
 
         Raises:
             FormatError: when it is not an index file of a version known here.
@@ -193,15 +204,15 @@ class Reader:
         if any(map(operator.gt, self._firsts, self._firsts[1:])):
             raise FormatError("the pages of an index file are not in order")
         full = PAGE_RECORDS * RECORD_SIZE + TAG_SIZE
-        pages = len(self._firsts)
-        last = self.directory.records - (pages - 1) * PAGE_RECORDS if pages else 0
-        expected = HEADER_SIZE + (pages - 1) * full + last * RECORD_SIZE + TAG_SIZE if pages else HEADER_SIZE
+        count = len(self._firsts)
+        last = self.directory.records - (count - 1) * PAGE_RECORDS if count else 0
+        expected = HEADER_SIZE + (count - 1) * full + last * RECORD_SIZE + TAG_SIZE if count else HEADER_SIZE
         if len(prefixes) % PREFIX_SIZE or any(len(entry.name) != ids.ID_SIZE for entry in self.directory.packs):
             raise FormatError("the directory of an index file holds a name of the wrong length")
-        if at != expected or (pages and not 1 <= last <= PAGE_RECORDS) or (not pages and self.directory.records):
+        if at != expected or (count and not 1 <= last <= PAGE_RECORDS) or (not count and self.directory.records):
             raise FormatError("the pages of an index file do not add up")
         self._last = last
-        self._pages: dict[int, bytes] = {}
+        self._pages: Pages = pages if pages is not None else {}
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -278,12 +289,12 @@ class Reader:
 
     def page(self, number: int) -> bytes:
         """Return the records of a page, joined."""
-        page = self._pages.get(number)
+        page = self._pages.get((self._where, number))
         if page is None:
             page = self._read(number)
             if len(self._pages) >= _PAGES_KEPT:
                 self._pages.clear()
-            self._pages[number] = page
+            self._pages[self._where, number] = page
         return page
 
     def pages(self) -> Iterator[bytes]:
@@ -348,8 +359,8 @@ def _decode_directory(plain: bytes) -> Directory:
     return directory
 
 
-_PAGES_KEPT = 2048
-"""Opened pages kept per index file: 27 MB at most, half a million ids."""
+_PAGES_KEPT = 4096
+"""Opened pages kept together: 54 MB at most, a million ids."""
 
 
 def record(identity: bytes, location: Location) -> bytes:

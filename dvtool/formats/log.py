@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dvtool import digest, ids, paths
 from dvtool.errors import FormatError
 from dvtool.formats import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STUB: Final = b"DVSTUB\r\n" + bytes(56)
 STUB_SIZE: Final = 64
@@ -18,6 +21,9 @@ WRITE_ID_SIZE: Final = 16
 CHECKPOINT_EVERY: Final = 64
 INLINE_LIMIT: Final = 256
 """A table of up to this many pairs stands in the checkpoint itself."""
+
+TIME_SIZE: Final = 8
+"""Bytes of a time in a table: microseconds, big-endian."""
 
 ERASING: Final = 1
 ERASED: Final = 2
@@ -32,7 +38,12 @@ UNDOES: Final = "undoes"
 ORIGIN: Final = "origin"
 """Section that says from which worktree an entry was made: its id."""
 
-LOCAL: Final = frozenset({UNDOES, ORIGIN})
+ASIDE: Final = "aside"
+"""Section of an entry whose packs no ref leads to yet: true."""
+TAKES: Final = "takes"
+"""Section of an entry that leads to such packs: their names, 32 bytes each, joined."""
+
+LOCAL: Final = frozenset({UNDOES, ORIGIN, ASIDE, TAKES})
 """Sections that belong to their entry alone; of a checkpoint's entry all others go on to the next checkpoint."""
 ERASURES: Final = "erasures"
 """Refs below this name are those of erasure records, by the hexadecimal id of the erasure."""
@@ -197,6 +208,8 @@ def _check(entry: Entry) -> None:
         raise FormatError("a log entry holds an impossible number or time")
     for action in entry.actions:
         _check_action(action)
+    is_aside(entry)
+    takes(entry)
 
 
 def _check_action(action: Action) -> None:
@@ -279,13 +292,13 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
                 check_value(value)
                 good = True
             case "packs":
-                good = len(key) == ids.ID_SIZE and not value
+                good = len(key) == ids.ID_SIZE and len(value) in {0, TIME_SIZE}
             case "superseded":
                 good = len(key) == len(value) == ids.ID_SIZE
                 _check_expired(key, value)
             case "condemned":
                 check_files((key.decode(),))
-                good = len(value) == 8  # noqa: PLR2004 - a time of 64 bits
+                good = len(value) == TIME_SIZE
             case "dropped":
                 check_files((key.decode(),))
                 good = not value
@@ -424,6 +437,40 @@ def made_from(worktree: str) -> dict[str, msgspec.Raw]:
 def taking_back(number: int) -> dict[str, msgspec.Raw]:
     """Return the sections of an entry that takes back entry ``number``."""
     return {UNDOES: msgspec.Raw(codec.encode(number))}
+
+
+def is_aside(entry: Entry) -> bool:
+    """Return whether the packs that an entry adds are put aside: no ref leads to them yet.
+
+    Raises:
+        FormatError: when it says something else than yes or no.
+    """
+    said = entry.sections.get(ASIDE)
+    return said is not None and codec.decode(bool, bytes(said), what="log entry")
+
+
+def takes(entry: Entry) -> list[bytes]:
+    """Return the names of the packs that were put aside and that refs lead to from this entry on.
+
+    Raises:
+        FormatError: when it says something else.
+    """
+    said = entry.sections.get(TAKES)
+    names = codec.decode(bytes, bytes(said), what="log entry") if said is not None else b""
+    if len(names) % ids.ID_SIZE:
+        raise FormatError("a log entry takes packs whose names have the wrong length")
+    return [names[at : at + ids.ID_SIZE] for at in range(0, len(names), ids.ID_SIZE)]
+
+
+def putting_aside() -> dict[str, msgspec.Raw]:
+    """Return the sections of an entry that puts packs aside."""
+    return {ASIDE: msgspec.Raw(codec.encode(True))}  # noqa: FBT003 - the value itself
+
+
+def taking(names: Iterable[bytes]) -> dict[str, msgspec.Raw]:
+    """Return the sections of an entry that takes packs which were put aside; none for no packs."""
+    joined = b"".join(sorted(names))
+    return {TAKES: msgspec.Raw(codec.encode(joined))} if joined else {}
 
 
 def chain(sealed: bytes) -> bytes:

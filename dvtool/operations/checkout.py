@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dvtool.workspace import Workspace
     from dvtool.worktree.apply import Outcome, Plan
     from dvtool.worktree.inspect import WorktreeChanges
+    from dvtool.worktree.session import Session
 
 
 class CheckoutResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +119,7 @@ def checkout(
                 roots, stage = view.roots, view.value  # a merge under way included
             else:
                 roots, stage = _stage(workspace, transaction, snapshot, switch, local)
-            outcome = apply.execute(session, plan)
+            outcome = _switch(session, plan, only)
             _move(workspace, transaction, target, stage)
         apply.record(session, plan, outcome)
         if only:
@@ -249,6 +250,17 @@ def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: S
             plan.removals.add(path)
     apply.require_writable(session.root, (), plan.removals)
     return plan
+
+
+def _switch(session: Session, plan: Plan, only: Sequence[str]) -> Outcome:
+    """Carry out a switch.
+
+    What it removes because it is to be left out is recorded before HEAD moves: it would look removed by the user else.
+    """
+    outcome = apply.execute(session, plan)
+    if only and not session.worktree.is_sparse:
+        session.set_sparse(only=tuple(path for path in only if path), dropped=())
+    return outcome
 
 
 def _confine(workspace: Workspace, plan: Plan, only: Sequence[str], outcome: Outcome, *, force: bool) -> None:

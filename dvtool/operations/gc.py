@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
-from dvtool.formats import codec, log, pack
+from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
 from dvtool.store import collecting
-from dvtool.store.transaction import PUT_ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +29,7 @@ GRACE: Final = 14 * DAY
 RETENTION: Final = 90 * DAY
 """Seconds for which the operation log keeps what refs had."""
 FRESH: Final = DAY
-"""Seconds after which a file that no entry names, or a pack that was put aside and is not needed, is taken for left
-behind, if the grace is not shorter still."""
+"""Seconds after which a file that no entry names is taken for left behind, if the grace is not shorter still."""
 WASTE: Final = 4
 """A pack is written anew when at least one byte in so many is garbage."""
 WASTED: Final = 1024 * 1024
@@ -189,7 +187,8 @@ class _Collector:
             marks.follow(oplog.undoable(entries, now - self.retention, expired), strict=False)
         uses = marks.packs()
         plan = _Plan(marks)
-        fresh = self._put_aside(state.number, now)
+        # A command may still be on its way to the entry that needs them, or be run again where it was stopped.
+        fresh = {use.file for use in uses if (put := state.aside(use.file)) is not None and not self._is_over(put, now)}
         plan.rewrite = _to_rewrite([use for use in uses if use.file not in fresh]) if rewriting else []
         rewritten = {use.file for use in plan.rewrite}
         for use in uses:
@@ -221,21 +220,6 @@ class _Collector:
         """
         return not self.grace or since + self.grace <= now
 
-    def _is_left_behind(self, written: int, now: int) -> bool:
-        """Return whether what was written at a time, and is not needed yet, is nobody's any more."""
-        return self._is_over(written, now) or written + FRESH * 1_000_000 <= now
-
-    def _put_aside(self, number: int, now: int) -> set[str]:
-        """Return the packs that a command has put aside, which may still be on its way to the entry that needs them."""
-        found: set[str] = set()
-        for entry in self.store.log.entries(number):
-            if self._is_left_behind(entry.time, now):
-                break
-            if entry.operation == PUT_ASIDE:
-                added = (action for action in entry.actions if isinstance(action, log.AddPacks))
-                found.update(pack.file_name(name) for action in added for name in action.packs)
-        return found
-
     def _others(self, plan: _Plan, listed: set[str], now: int) -> None:
         """Decide about files that are no listed packs: condemned ones, dropped ones, and what no entry names."""
         state, backend = plan.marks.state, self.store.backend
@@ -253,7 +237,7 @@ class _Collector:
                 plan.leftovers[name] = size
             elif since is not None:
                 self._sentence(plan, name, size, int.from_bytes(since, "big"), now)
-            elif self._is_left_behind(modified, now):
+            elif self._is_over(modified, now) or modified + FRESH * 1_000_000 <= now:
                 plan.condemn[name] = size
         for key, since in state.condemned.items():
             name = key.decode()

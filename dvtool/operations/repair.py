@@ -349,7 +349,7 @@ class _Repair:
         spent = frozenset(
             name
             for name in bad
-            if all(identity not in missing for _segment, identity, _location in mending.listed(store, name))
+            if all(identity not in missing for _segment, identity, _location in store.segments.listed(name))
         )
         if spent:
             with store.transaction() as transaction:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from dvtool.store.store import Store
 
 
-def is_due(state: State) -> bool:
-    """Return whether enough entries have been appended since the last checkpoint."""
-    return state.since_checkpoint >= log.CHECKPOINT_EVERY and not state.lock
+def is_due(state: State, *, soon: bool = False) -> bool:
+    """Return whether enough entries have been appended since the last checkpoint, or ``soon`` any at all."""
+    return (soon or state.since_checkpoint >= log.CHECKPOINT_EVERY) and not state.lock
 
 
 class _OvertakenError(ConflictError):

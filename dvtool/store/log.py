@@ -59,6 +59,8 @@ class Log:
         """The worktree that entries are made from."""
         self.checks: list[Callable[[State], None]] = []
         """Called with the state that an entry will follow; what one of them raises keeps it from being written."""
+        self.base: dict[str, bytes | None] = {}
+        """What refs were when the work on the next entry began, for those that must not have moved meanwhile."""
 
     def hint(self, number: int) -> None:
         """Take a guess at the number of the newest checkpoint; a wrong one costs time and nothing else."""
@@ -363,9 +365,11 @@ class Log:
             number = state.number
             actions = build(state)
             state.check(actions)
-            if any(isinstance(action, log.MoveRef) for action in actions):
+            moved = [action for action in actions if isinstance(action, log.MoveRef)]
+            if moved:
                 for check in self.checks:
                     check(state)
+                self._refuse_moved(moved)
             if state.number != number:
                 continue  # a check has folded what others wrote meanwhile, and the actions are for what was before
             entry = self._entry(state, operation, actions, write, sections or {})
@@ -390,12 +394,26 @@ class Log:
                 time.sleep(min(0.2, 0.001 * 2 ** min(attempt, 8)) * jitter)
                 continue
             state.apply(entry, log.chain(blob), label)
+            self.base.update({move.name: move.new for move in moved if move.name in self.base})
             return entry
         raise StorageError(
             "the log is too busy",
             why=f"{ATTEMPTS} other writers were faster",
             next="run the command again when fewer are at work",
         )
+
+    def _refuse_moved(self, moved: list[log.MoveRef]) -> None:
+        """Refuse to move a ref that is no longer what it was when this work began, however new what is known of it.
+
+        Raises:
+            ConflictError: at the first.
+        """
+        for move in moved:
+            if move.name in self.base and self.base[move.name] != move.old:
+                raise ConflictError(
+                    f"{move.name} was moved by another command meanwhile",
+                    next="run the command again; nothing was lost",
+                )
 
     def _entry(
         self,

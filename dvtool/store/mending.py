@@ -12,14 +12,14 @@ import msgspec
 
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import DvError, FormatError, IntegrityError
+from dvtool.errors import DvError
 from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys, scrub
 from dvtool.store.packs import FinishedPack, PackReader
 from dvtool.store.segments import Segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Entropy
@@ -184,21 +184,6 @@ def adoptable(store: Store) -> list[log.AddPacks]:
     return found
 
 
-def listed(store: Store, name: str) -> Iterator[tuple[Segment, bytes, index.Location]]:
-    """Yield (segment, id, location) of every object that index files place in a pack; damaged ones are passed over."""
-    wanted = bytes.fromhex(name.removeprefix("packs/"))
-    for segment in store.segments.live():
-        try:
-            packs = segment.index.directory.packs
-            places = {position for position, entry in enumerate(packs) if entry.name == wanted}
-            for record in segment.index.records() if places else ():
-                identity, location = index.unpack(record)
-                if location.pack in places:
-                    yield segment, identity, location
-        except (IntegrityError, FormatError):
-            continue
-
-
 def salvage(store: Store, transaction: Transaction, bad: AbstractSet[str]) -> tuple[int, set[bytes]]:
     """Copy what still opens in damaged packs and lies in no other; return the number of objects, and the ids lost.
 
@@ -210,7 +195,7 @@ def salvage(store: Store, transaction: Transaction, bad: AbstractSet[str]) -> tu
     copied: set[bytes] = set()
     lost: set[bytes] = set()
     for name in sorted(bad):
-        for segment, identity, location in listed(store, name):
+        for segment, identity, location in store.segments.listed(name):
             if identity in copied or store.segments.is_held(identity, bad):
                 continue
             kind = location.flags & pack.KIND_MASK

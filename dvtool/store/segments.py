@@ -26,12 +26,15 @@ _FAILED: Final = (IntegrityError, NotFoundError, StorageError)
 class Segment:
     """One index file with its key file, opened when first asked."""
 
-    def __init__(self, backend: Backend, store: bytes, wrap: bytes, description: log.Segment) -> None:
-        """Remember which files; nothing is read yet."""
+    def __init__(
+        self, backend: Backend, store: bytes, wrap: bytes, description: log.Segment, pages: index.Pages | None = None
+    ) -> None:
+        """Remember which files; nothing is read yet. ``pages`` are kept together with those of other segments."""
         self._backend = backend
         self._store = store
         self._wrap = wrap
         self.description = description
+        self._pages = pages
         self._index: index.Reader | None = None
         self._keys: keyfile.KeyFile | None = None
         self._packs: dict[int, PackReader] = {}
@@ -58,7 +61,7 @@ class Segment:
             name = self.description.index
             key = self.keys.index
             try:
-                reader = index.Reader(self._backend.view(name), self._store, key, where=name)
+                reader = index.Reader(self._backend.view(name), self._store, key, where=name, pages=self._pages)
                 if len(reader) != self.description.records:
                     raise IntegrityError("it has another number of records than the log says")
             except NotFoundError:
@@ -179,6 +182,7 @@ class Segments:
         self._instead = instead or {}
         self._store = store
         self._wrap = wrap
+        self._pages: index.Pages = {}
         self._open: dict[str, Segment] = {}
         self._live: list[Segment] = []
 
@@ -189,7 +193,9 @@ class Segments:
             description = self._instead.get(named.index, named)
             segment = self._open.get(description.index)
             if segment is None:
-                segment = self._open[description.index] = Segment(self._backend, self._store, self._wrap, description)
+                segment = self._open[description.index] = Segment(
+                    self._backend, self._store, self._wrap, description, self._pages
+                )
             self._live.append(segment)
         self._open = {segment.description.index: segment for segment in self._live}
 
@@ -218,6 +224,23 @@ class Segments:
             pack.file_name(segment.index.directory.packs[location.pack].name) not in without
             for segment, location in self.copies(identity)
         )
+
+    def listed(self, name: str) -> Iterator[tuple[Segment, bytes, index.Location]]:
+        """Yield (segment, id, location) of all objects that index files place in a pack, whose file is ``name``.
+
+        Index files that are damaged are passed over.
+        """
+        wanted = bytes.fromhex(name.removeprefix("packs/"))
+        for segment in self._live:
+            try:
+                packs = segment.index.directory.packs
+                places = {position for position, entry in enumerate(packs) if entry.name == wanted}
+                for record in segment.index.records() if places else ():
+                    identity, location = index.unpack(record)
+                    if location.pack in places:
+                        yield segment, identity, location
+            except (IntegrityError, FormatError, KeyAccessError):
+                continue
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, index.Location]:
         """Return where the newest copy of an object lies.

@@ -182,6 +182,9 @@ class State:
                 self._reader.follow([*action.segments, *added])
         for action in entry.actions:
             self._act(action, entry)
+        for name in log.takes(entry):
+            if self.packs.get(name):
+                self.packs.set(name, b"")
         self.number = entry.number
         self.head = head
         self.time = entry.time
@@ -198,7 +201,7 @@ class State:
             case log.MoveRef():
                 self.refs.set(action.name.encode(), action.new)
             case log.AddPacks():
-                self._add(action)
+                self._add(action, entry.time.to_bytes(log.TIME_SIZE, "big") if log.is_aside(entry) else b"")
             case log.Condemn():
                 self._condemn(action.names, entry.time)
             case log.Drop():
@@ -221,12 +224,12 @@ class State:
         else:
             self._load(checkpoint)
 
-    def _add(self, action: log.AddPacks) -> None:
+    def _add(self, action: log.AddPacks, aside: bytes) -> None:
         # No sound writer adds what was dropped.  To refuse it here would close the log for every reader, for ever.
         if all(self.dropped.get(name.encode()) is None for name in files_of(action)):
             self.segments.append(segment_of(action))
             for pack_name in action.packs:
-                self.packs.set(pack_name, b"")
+                self.packs.set(pack_name, aside)
 
     def _drop(self, names: tuple[str, ...]) -> None:
         for name in names:
@@ -239,7 +242,7 @@ class State:
 
     def _condemn(self, names: tuple[str, ...], time: int) -> None:
         for name in names:
-            self.condemned.set(name.encode(), time.to_bytes(8, "big"))
+            self.condemned.set(name.encode(), time.to_bytes(log.TIME_SIZE, "big"))
 
     def standing(self, identity: bytes) -> bytes | None:
         """Return the snapshot that stands for ``identity`` now: itself, unless its data was erased; None if it expired.
@@ -264,6 +267,11 @@ class State:
                 return identity, time
             identity = successor
         raise IntegrityError("the map of superseded snapshots leads in a circle", where=identity.hex())
+
+    def aside(self, name: str) -> int | None:
+        """Return when (microseconds since 1970) a pack was put aside to which no ref leads yet; None if it was not."""
+        time = self.packs.get(bytes.fromhex(name.removeprefix("packs/")))
+        return int.from_bytes(time, "big") if time else None
 
     def is_doomed(self, name: str) -> bool:
         """Return whether a file of the store was condemned or dropped: nobody may add it or rely on it any more."""

@@ -107,7 +107,12 @@ class Store:
         return self.holder(identity) is not None
 
     def holder(self, identity: bytes) -> str | None:
-        """Return the pack that holds ``identity`` for good, or None.
+        """Return the pack that holds ``identity`` for good, or None; see :meth:`place`."""
+        found = self.place(identity)
+        return found[0] if found is not None else None
+
+    def place(self, identity: bytes) -> tuple[str, int] | None:
+        """Return the pack that holds ``identity`` for good, and the number of the frame in it; or None.
 
         This is what deduplication relies on, so a pack that is missing, has another size than recorded, or is
         condemned or dropped (rule 3 of the protocol) does not count; the content is then stored anew.
@@ -120,12 +125,21 @@ class Store:
         if found is None:
             return None
         if (name := self._sound_name(*found)) is not None:
-            return name
+            return name, found[1].number
+        return next(self._places(identity), None)
+
+    def _places(self, identity: bytes) -> Iterator[tuple[str, int]]:
         for segment in self.segments.live():
             for _number, location in segment.index.all(identity):
                 if (name := self._sound_name(segment, location)) is not None:
-                    return name
-        return None
+                    yield name, location.number
+
+    def keeps(self, identity: bytes) -> bool:
+        """Return whether ``identity`` is stored and not only put aside by a command that did not come to its end."""
+        found = self.place(identity)
+        return found is not None and any(
+            self.state.aside(name) is None for name, _number in (found, *self._places(identity))
+        )
 
     def _sound_name(self, segment: Segment, location: Location) -> str | None:
         """Return the name of the pack that holds a frame, if it can be relied on."""
@@ -227,10 +241,10 @@ class Store:
             self.backend.delete(name)
         return self.clock.now() - written if written else None
 
-    def maintain(self) -> None:
+    def maintain(self, *, due: bool = False) -> None:
         """Write a checkpoint when one is due; a failure leaves the store as it is and the next command tries again."""
         try:
-            if checkpoints.is_due(self.refresh()):
+            if checkpoints.is_due(self.refresh(), soon=due):
                 checkpoints.write(self)
         except (StorageError, ConflictError):
             return  # what the command did is recorded; the checkpoint is the next command's affair

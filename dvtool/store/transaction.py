@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SPAN: Final = 64
 """Finished packs that are put aside together: 4 GiB of data, so that entries are few beside what they add."""
+SPANS: Final = 8
+"""Times that packs are put aside before their index files are merged, by a checkpoint."""
 PUT_ASIDE: Final = "store"
 """The operation of an entry that puts packs aside."""
 
@@ -41,14 +43,14 @@ class Transaction:
         self._claims = claims
         self.skipped: set[bytes] = set()
         self.relied: dict[str, bytearray] = {}
-        """By pack, the ids (joined) that were not stored again because it holds them."""
+        """By pack, one bit for each frame: whether its content was not stored again because the pack holds it."""
         self.aside: set[str] = set()
-        """Packs that were put aside: their files, which what is committed needs as it needs those relied on."""
+        """The packs (their files) that this transaction put aside, and that what is committed leads to."""
+        self._spans = 0
         self._pending: dict[bytes, bytes] = {}
         self._chunks: set[bytes] = set()
         self._writers: dict[int, PackWriter] = {}
         self._finished: list[FinishedPack] = []
-        self._adopted: list[FinishedPack] = []
         self._unlisted: list[FinishedPack] = []
         self._waits: list[Callable[[], None]] = []
 
@@ -95,10 +97,15 @@ class Transaction:
 
     def _is_stored(self, identity: bytes) -> bool:
         """Return whether the store holds ``identity``, and remember the pack that is relied on."""
-        name = self.store.holder(identity)
-        if name is None:
+        place = self.store.place(identity)
+        if place is None:
             return False
-        self.rely(name, identity)
+        name, number = place
+        if name not in self.aside:
+            bits = self.relied.setdefault(name, bytearray())
+            if len(bits) <= number >> 3:
+                bits.extend(bytes((number >> 3) + 1 - len(bits)))
+            bits[number >> 3] |= 1 << (number & 7)
         return True
 
     def _is_sound(self, kind: int, identity: bytes) -> bool:
@@ -108,12 +115,12 @@ class Transaction:
             return False
         return True
 
-    def rely(self, name: str, identities: bytes) -> None:
-        """Note that ids (joined) are not stored again because the pack ``name`` holds them."""
-        known = self.relied.get(name)
-        if known is None:
-            known = self.relied[name] = bytearray()
-        known += identities
+    def rely(self, name: str, frames: bytes) -> None:
+        """Note what another process relied on: frames of the pack ``name``, as in :attr:`relied`."""
+        known = self.relied.setdefault(name, bytearray())
+        known.extend(bytes(max(0, len(frames) - len(known))))
+        for at, bits in enumerate(frames):
+            known[at] |= bits
 
     def _refuse_condemned(self, state: State) -> None:
         """Refuse to rely on a pack that was condemned since (rule 3 of the protocol), unless another holds the same.
@@ -127,9 +134,19 @@ class Transaction:
             if not state.is_doomed(name):
                 continue
             self.store.refresh()
-            held = bytes(self.relied[name])
-            if any(self.store.holder(held[at : at + ids.ID_SIZE]) is None for at in range(0, len(held), ids.ID_SIZE)):
+            if not self._is_held_elsewhere(name, self.relied[name]):
                 raise _condemned(name)
+
+    def _is_held_elsewhere(self, name: str, frames: bytearray) -> bool:
+        """Return whether other packs hold what frames of a pack do, as far as an index file still lists it."""
+        left = sum(bits.bit_count() for bits in frames)
+        for _segment, identity, location in self.store.segments.listed(name):
+            number = location.number
+            if number >> 3 < len(frames) and frames[number >> 3] & (1 << (number & 7)):
+                if self.store.holder(identity) is None:
+                    return False
+                left -= 1
+        return left <= 0
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return an object, new or stored."""
@@ -188,8 +205,10 @@ class Transaction:
             self._refuse_condemned(state)
             return [*added, *build(state)]
 
-        entry = self.store.log.append(operation, actions)
-        self._adopted.clear()
+        state = self.store.state
+        aside = self.aside | {name for name in self.relied if state.aside(name) is not None}
+        taking = log.taking(bytes.fromhex(name.removeprefix("packs/")) for name in aside)
+        entry = self.store.log.append(operation, actions, sections=taking)
         self.store.refresh()
         return entry
 
@@ -231,26 +250,30 @@ class Transaction:
         """Make the finished packs part of the store by an entry that moves no ref, and forget what is in them."""
         self._settle()
         added = self._add_packs()
-        self.store.log.append(PUT_ASIDE, lambda _state: [added])
+        self.store.log.append(PUT_ASIDE, lambda _state: [added], sections=log.putting_aside())
         self.aside.update(pack.file_name(name) for name in added.packs)
-        self._adopted.clear()
         self._unlisted.clear()
+        self._spans += 1
         self.store.refresh()
-        self.store.maintain()
+        # Index files that are not merged yet are looked through one by one, for every chunk.
+        self.store.maintain(due=self._spans % SPANS == 0)
+        self.skipped = {identity for identity in self.skipped if not self.store.has(identity)}
         unfinished = {identity for writer in self._writers.values() for identity in writer.ids}
         self._chunks &= unfinished
         self._pending = {identity: data for identity, data in self._pending.items() if identity in unfinished}
 
     def _add_packs(self) -> log.AddPacks:
         records: list[bytes] = []
-        for position, finished in enumerate(self._finished):
-            records += finished.records(position)
+        packs: list[index.PackEntry] = []
+        pack_keys: dict[bytes, bytes] = {}
         while self._finished:
             finished = self._finished[0]
+            records += finished.records(len(packs))
             self.store.backend.adopt(finished.path, pack.file_name(finished.name))
-            self._adopted.append(self._finished.pop(0))
-        packs = [finished.entry() for finished in self._adopted]
-        action = write_segment(self.store, packs, records, {finished.name: finished.key for finished in self._adopted})
+            self._finished.pop(0)
+            packs.append(finished.entry())
+            pack_keys[finished.name] = finished.key
+        action = write_segment(self.store, packs, records, pack_keys)
         self.store.backend.flush()
         return action
 

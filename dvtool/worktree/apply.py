@@ -410,14 +410,14 @@ def same(entry: Entry | None, other: Entry | Row | None) -> bool:
 
 
 def unstored(session: Session, plan: Plan) -> list[str]:
-    """Return the paths at which a plan would destroy content that no index file lists."""
+    """Return the paths at which a plan would destroy content that no index file lists, or that was only put aside."""
     return [
         path
         for path, entry in examine(session, plan).items()
         if not paths.is_partial(paths.split(path)[1])
         and (
             (entry is None and not plan.obstacles.get(path))
-            or (entry is not None and entry.size and not session.store.has(entry.id))
+            or (entry is not None and entry.size and not session.store.keeps(entry.id))
         )
     ]
 

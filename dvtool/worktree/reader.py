@@ -114,6 +114,8 @@ class _Place:
                 self._descriptor = open_directory(self._root, self._path, make=False)
             except StorageError as error:  # the worktree's, not the store's: its files are named and the rest is read
                 raise PermissionError(0, error.why) from None
+            except ConflictError as error:
+                raise PermissionError(0, error.what) from None
         return self._descriptor
 
     def is_old(self) -> bool:
@@ -158,6 +160,7 @@ class Reader:
 
         Raises:
             StorageError: when the store cannot be written.
+            ConflictError: when it cannot be written now: an erasure is under way, say.
         """
         found = Columns(kinds=bytearray(), sizes=[], ids=bytearray(), stats=bytearray())
         flat: list[int] = []
@@ -167,7 +170,7 @@ class Reader:
             for number, name in enumerate(names, 1):
                 try:
                     kind, size, identity, stat = self._still(place, name)
-                except (OSError, UnicodeError, ConflictError) as error:
+                except (OSError, UnicodeError) as error:
                     self._note(paths.join(directory, name), error)
                     kind, size, identity, stat = 0, 0, _MISSING, (0, 0, 0, 0, 0)
                 found.kinds.append(kind)
@@ -181,13 +184,11 @@ class Reader:
         found.stats += stats.trusted(flat, began)
         return found
 
-    def _note(self, path: str, error: OSError | UnicodeError | ConflictError) -> None:
+    def _note(self, path: str, error: OSError | UnicodeError) -> None:
         if isinstance(error, BlockingIOError):
             self.trouble.problems.append((path, "it changes while it is being read"))
         elif isinstance(error, FileNotFoundError):
             self.trouble.vanished.append(path)
-        elif isinstance(error, ConflictError):
-            self.trouble.problems.append((path, error.what))
         elif isinstance(error, UnicodeError):
             self.trouble.problems.append((path, "its link target is not UTF-8"))
         else:
@@ -199,8 +200,7 @@ class Reader:
         Raises:
             BlockingIOError: when it does not.
             FileNotFoundError: when it is not there, also in the directory that stands at the path now.
-            ConflictError: when its directory became something else.
-            OSError, UnicodeError: when it cannot be read or stored.
+            OSError, UnicodeError: when it cannot be read or stored, or its directory became something else.
         """
         for attempt in range(ATTEMPTS):
             if attempt:

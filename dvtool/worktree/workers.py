@@ -39,18 +39,25 @@ class _Bug(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class Counter:
     """How much a worker has done so far: files and bytes, in memory shared with the parent."""
 
-    __slots__ = ("_base", "_cells", "files", "size")
+    __slots__ = ("_base", "_cells", "_parent", "files", "size")
 
-    def __init__(self, cells: memoryview, base: int) -> None:
-        """Use two cells of ``cells`` from ``base`` on."""
+    def __init__(self, cells: memoryview, base: int, parent: int = 0) -> None:
+        """Use two cells of ``cells`` from ``base`` on; of a child of ``parent``, which ends when that does."""
         self._cells = cells
         self._base = base
+        self._parent = parent
         self.files = 0
         self.size = 0
         """Bytes read; the worker adds to it and tells now and then."""
 
     def tell(self, files: int) -> None:
-        """Count ``files`` more, and let the parent see how far it has come."""
+        """Count ``files`` more, and let the parent see how far it has come.
+
+        A child whose parent was killed ends here: it still holds the worktree's lock, and could store and even append
+        to the log for hours after the command is no more.
+        """
+        if self._parent and os.getppid() != self._parent:
+            os._exit(1)
         self.files += files
         self._cells[self._base] = self.files
         self._cells[self._base + 1] = self.size
@@ -151,7 +158,7 @@ def run(
     order = []
     try:
         for i, part in enumerate(parts):
-            descriptor, child = _fork(part, work, Counter(shared, 2 * i))
+            descriptor, child = _fork(part, work, Counter(shared, 2 * i, os.getpid()))
             children[descriptor] = (child, bytearray())
             order.append(descriptor)
         failed = _gather(children, shared, progress, len(parts))

@@ -2,6 +2,9 @@
 
 import os
 import random
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -9,7 +12,7 @@ from dvtool import ids
 from dvtool.errors import ConflictError, StorageError
 from dvtool.formats import log, pack
 from dvtool.repo import Repo
-from dvtool.store import transaction
+from dvtool.store import checkpoints, transaction
 from dvtool.store.transaction import PUT_ASIDE
 from dvtool.worktree import ingest
 from tests.cli.collecting import NOTHING, at, content, gc, store_files
@@ -163,14 +166,206 @@ def test_workers_put_aside_as_well(data, monkeypatch):
 
 
 @pytest.mark.usefixtures("little")
-def test_what_a_command_has_put_aside_is_not_garbage_for_a_day(data):
+def test_what_a_command_has_put_aside_is_no_garbage_until_the_grace_is_over(data):
     write_long(data)
     stop_add(data, 20)
     packs = store_files(data, "packs")
-    for options in (("--retention", "0"), ()):
+    for options in (("--retention", "0"), (), ("--grace", "1h")):
         assert gc(data, *options)["condemned"] == NOTHING
     assert store_files(data, "packs") == packs
-    assert at(data, 3, retention=0).condemned.files == len(put_aside(opened(data))) * transaction.SPAN
+    assert at(data, 3, retention=0).condemned.files == len(put_aside(opened(data))) * transaction.SPAN  # a year on
+
+
+@pytest.mark.usefixtures("little")
+def test_what_an_add_took_is_garbage_like_all_else(data):
+    write_long(data)
+    stop_add(data, 20)
+    Repo.open(str(data.root)).add(["data"])
+    store = opened(data)
+    state = store.refresh()
+    names = [name for entry in put_aside(store) for action in entry.actions for name in action.packs]
+    assert len(names) > 15
+    assert not [name for name in names if state.aside(f"packs/{name.hex()}") is not None]
+    data("undo")
+    assert gc(data, "--retention", "0")["condemned"]["files"] >= len(names)
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_checkpoint_says_what_was_put_aside(data, checkpointed):
+    write_long(data)
+    stop_add(data, 20)
+    if checkpointed:
+        assert checkpoints.write(opened(data))
+        (data.root / ".dv/cache/head").unlink(missing_ok=True)
+    state = opened(data).refresh()
+    packs = [
+        f"packs/{name.hex()}" for entry in put_aside(opened(data)) for action in entry.actions for name in action.packs
+    ]
+    times = {state.aside(name) for name in packs}
+    assert None not in times
+    assert times == {entry.time for entry in put_aside(opened(data))}
+    assert opened(data).log.replay().aside(packs[0]) == state.aside(packs[0])
+    if checkpointed:
+        Repo.open(str(data.root)).add(["data"])
+        assert checkpoints.write(opened(data))
+        assert {opened(data).refresh().aside(name) for name in packs} == {None}
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("whole", [False, True])
+def test_content_that_was_only_put_aside_is_no_reason_to_overwrite_it(data, whole):
+    """Nothing leads to it, so no command could bring it back."""
+    content = random.Random(2).randbytes(10_000 if not whole else 1_000_000)
+    data.write("data/a.txt", content)
+    write_long(data, "data/b-long")
+    stop_add(data, 30 if whole else 15)
+    store = opened(data)
+    if not whole:
+        assert store.has(store.hasher.id(ids.CHUNK, content))
+    assert put_aside(store)
+    data("restore", "data/a.txt", code=12)
+    assert (data.root / "data/a.txt").read_bytes() == content
+    Repo.open(str(data.root)).add(["data"])
+    data.commit("taken")
+    data.write("data/a.txt", "another")
+    data.commit("another")
+    data("restore", "--source", "HEAD~1", "data/a.txt")
+    data("restore", "data/a.txt")  # what lay there can be brought back by now
+    assert data.read("data/a.txt") == "another"
+
+
+@pytest.mark.usefixtures("little")
+def test_what_another_command_moved_meanwhile_is_not_overwritten(data, monkeypatch):
+    """Putting aside reads on in the log, so what is known of refs is newer than what the command began with."""
+    write_long(data)
+    real = transaction.Transaction._put_aside
+    store = opened(data)
+    done: list[bytes | None] = []
+
+    def late(self):
+        real(self)
+        if not done:
+            done.append(store.refresh().ref("heads/main"))
+            other = store.log.entries()
+            moved = next(
+                move.old
+                for entry in other
+                for move in entry.actions
+                if isinstance(move, log.MoveRef) and move.name == "heads/main"
+            )
+            store.log.append("test", lambda _state: [log.MoveRef(name="heads/main", old=done[0], new=moved or done[0])])
+
+    data.write("data/more", "more")
+    data.commit("more")
+    write_long(data, seed=2)
+    monkeypatch.setattr(transaction.Transaction, "_put_aside", late)
+    with pytest.raises(ConflictError, match="moved by another command"):
+        Repo.open(str(data.root)).commit("late", everything=True)
+    assert done
+    assert opened(data).refresh().ref("heads/main") != done[0]
+
+
+@pytest.mark.usefixtures("little")
+def test_an_erasure_that_begins_in_the_middle_ends_the_command(data, monkeypatch):
+    write_long(data)
+    real = transaction.Transaction._put_aside
+    calls = []
+
+    def late(self):
+        calls.append(self)
+        if len(calls) == 2:
+            erasing = log.Erasure(erasure=b"e" * 16, phase=log.ERASING, planned=b"p" * 16)
+            opened(data).log.append("erase", lambda _state: [erasing])
+        real(self)
+
+    monkeypatch.setattr(transaction.Transaction, "_put_aside", late)
+    with pytest.raises(ConflictError, match="erasure"):
+        Repo.open(str(data.root)).add(["data"])
+    assert len(calls) == 2
+    assert len(put_aside(opened(data))) == 1
+
+
+@pytest.mark.usefixtures("little")
+def test_a_refused_span_is_not_mixed_up_with_the_next(data, monkeypatch):
+    store = opened(data)
+    chance = random.Random(7)
+    real = type(store.log).append
+    refused: list[str] = []
+
+    def append(self, operation, build, **options):
+        if operation == PUT_ASIDE and not refused:
+            refused.append(operation)
+            raise ConflictError("not now")
+        return real(self, operation, build, **options)
+
+    monkeypatch.setattr(type(store.log), "append", append)
+    chunks = []
+    with store.transaction() as work:
+        for _number in range(30):
+            chunks.append(chance.randbytes(100))
+            try:
+                work.put_chunk(chunks[-1])
+            except ConflictError:
+                chunks.clear()
+        work.commit("test", lambda _state: [])
+    assert refused
+    found = opened(data)
+    for chunk in chunks:
+        assert found.read_object(ids.CHUNK, store.hasher.id(ids.CHUNK, chunk)) == chunk
+
+
+@pytest.mark.usefixtures("little")
+def test_what_is_relied_on_takes_a_bit_for_each_frame(data):
+    chunks = [bytes([number]) * 100 for number in range(200)]
+    store = opened(data)
+    with store.transaction() as work:
+        for chunk in chunks:
+            work.put_chunk(chunk)
+        work.commit("first", lambda _state: [])
+    with store.transaction() as work:
+        for chunk in chunks * 5:
+            work.put_chunk(chunk)
+        assert sum(map(len, work.relied.values())) <= 200
+        assert sum(bits.bit_count() for held in work.relied.values() for bits in held) == 200
+
+
+def test_workers_end_when_their_parent_was_killed(tmp_path):
+    """They hold the worktree's lock, and could append to the log after the command is no more."""
+    script = (
+        "import os, sys, time\n"
+        "from dvtool.effects import Silence\n"
+        "from dvtool.worktree import workers\n"
+        "import msgspec\n"
+        "class Done(msgspec.Struct): pass\n"
+        "def work(part, counter):\n"
+        "    open(f'{sys.argv[1]}/{os.getpid()}', 'w').close()\n"
+        "    for _ in range(3000):\n"
+        "        time.sleep(0.01); counter.tell(0)\n"
+        "    return Done()\n"
+        "workers.run([1, 2], work, Done, Silence(), clean=lambda _process: None)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    wait_until(lambda: len(os.listdir(tmp_path)) == 2)
+    children = [int(name) for name in os.listdir(tmp_path)]
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(map(is_running, children)))
+
+
+def is_running(process):
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(true, seconds=20):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.usefixtures("little")

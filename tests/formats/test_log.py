@@ -8,6 +8,7 @@ from dvtool.errors import DvError, FormatError
 from dvtool.formats import codec, log
 
 ONE = bytes(31) + b"\1"
+OTHER = b"@" * 32
 HASH = bytes(range(32))
 SHORT = bytes(15) + b"\1"
 PACK = f"packs/{ONE.hex()}"
@@ -111,6 +112,27 @@ def test_an_entry_says_from_which_worktree_it_was_made():
     assert log.origin(read(entry(MOVE, sections=log.made_from("ab12")))) == "ab12"
     with pytest.raises(FormatError):
         log.origin(entry(MOVE, sections={log.ORIGIN: msgspec.Raw(codec.encode(7))}))
+
+
+def test_an_entry_says_whether_its_packs_are_put_aside():
+    assert not log.is_aside(read(entry(MOVE)))
+    assert log.is_aside(read(entry(MOVE, sections=log.putting_aside())))
+    assert not log.is_aside(read(entry(MOVE, sections={log.ASIDE: msgspec.Raw(codec.encode(False))})))
+
+
+def test_an_entry_says_which_packs_that_were_put_aside_it_takes():
+    assert log.takes(read(entry(MOVE))) == []
+    assert log.taking([]) == {}
+    assert log.takes(read(entry(MOVE, sections=log.taking([OTHER, ONE])))) == [ONE, OTHER]
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [("aside", 1), ("aside", None), ("aside", b""), ("takes", b"short"), ("takes", ONE + b"x"), ("takes", [ONE])],
+)
+def test_what_says_nothing_about_packs_that_were_put_aside_is_refused(section, said):
+    with pytest.raises(FormatError):
+        read(entry(MOVE, sections={section: msgspec.Raw(codec.encode(said))}))
 
 
 @pytest.mark.parametrize("said", [0, -1, 7, 8, 2**63, "6", None, [6], b"6"])

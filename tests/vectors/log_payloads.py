@@ -87,7 +87,26 @@ def entries() -> Iterator[Vector]:
             "Two snapshots are expired.",
             (log.Supersede(pairs=tuple((identity(name), log.to_expired(TIME)) for name in ("oldest", "older"))),),
         ),
+        (
+            "store",
+            "A pack is put aside: no ref leads to it yet.",
+            (
+                log.AddPacks(
+                    keys="keys/" + "ac" * 16, index="index/" + "ad" * 16, packs=(identity("aside"),), records=9
+                ),
+            ),
+        ),
+        (
+            "add-takes",
+            "A stage leads to two packs that were put aside.",
+            (log.MoveRef(name="stage/main", old=None, new=identity("stage")),),
+        ),
     ]
+    sections = {
+        "undo": {**log.made_from("main"), **log.taking_back(2)},
+        "store": log.putting_aside(),
+        "add-takes": log.taking([identity("aside"), identity("another")]),
+    }
     for number, (name, about, actions) in enumerate(cases, 1):
         value = log.Entry(
             version=1,
@@ -99,7 +118,7 @@ def entries() -> Iterator[Vector]:
             operation=name.split("-")[0],
             checkpoint=number if name == "checkpoint" else 0,
             actions=actions,
-            sections={**log.made_from("main"), **log.taking_back(2)} if name == "undo" else {},
+            sections=sections.get(name, {}),
         )
         data = log.encode(value)
         yield Vector(format="log", name=name, about=about, inputs={}, value=plain(value), data=data)

@@ -292,7 +292,8 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
                 check_value(value)
                 good = True
             case "packs":
-                good = len(key) == ids.ID_SIZE and len(value) in {0, TIME_SIZE}
+                is_time = len(value) == TIME_SIZE and int.from_bytes(value, "big") < codec.TIME_LIMIT
+                good = len(key) == ids.ID_SIZE and (not value or is_time)
             case "superseded":
                 good = len(key) == len(value) == ids.ID_SIZE
                 _check_expired(key, value)

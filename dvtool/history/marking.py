@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BATCH: Final = 262144
 """Chunks that are looked up together; as many again are remembered as met, to pass over them at once."""
 _ANY: Final = 0
-_SOUND, _DOOMED, _LOST = range(3)
+_SOUND, _ASIDE, _DOOMED, _LOST = range(4)
 _NO_FILES: Final = frozenset({*tree.LONG, DIRECTORY, tree.ERASED})
 _STEP: Final = ids.ID_SIZE
 
@@ -88,7 +88,13 @@ class Marks:
     def _ranked(self, number: int, segment: Segment) -> dict[int, int]:
         """Return how much copies in the packs at these places count, where they are not sound: less is better."""
         packs = segment.index.directory.packs
-        ranks = {at: _DOOMED for at, each in enumerate(packs) if self.state.is_doomed(pack.file_name(each.name))}
+        ranks = {}
+        for at, each in enumerate(packs):
+            name = pack.file_name(each.name)
+            if self.state.is_doomed(name):
+                ranks[at] = _DOOMED
+            elif self.state.aside(name) is not None:
+                ranks[at] = _ASIDE
         return ranks | dict.fromkeys(self._lost[number], _LOST)
 
     def _lost_packs(self, segment: Segment) -> frozenset[int]:
@@ -209,7 +215,7 @@ class Marks:
         if bits[at >> 3] & (1 << (at & 7)):
             return None
         bits[at >> 3] |= 1 << (at & 7)
-        self.unsafe += rank > _SOUND
+        self.unsafe += rank > _ASIDE
         return self.segments[number], location
 
     def _want(self, chunks: set[bytes]) -> None:
@@ -224,7 +230,7 @@ class Marks:
     def _look_up(self) -> None:
         """Mark the chunks that were noted: in sound packs if they are there, else in condemned ones."""
         left = self._wanted
-        for rank in (_SOUND, _DOOMED, _LOST):
+        for rank in (_SOUND, _ASIDE, _DOOMED, _LOST):
             for number in range(len(self.segments)):
                 if left and (rank == _SOUND or rank in self._ranks[number].values()):
                     left = left - self._sweep(number, left, rank)
@@ -253,7 +259,7 @@ class Marks:
             marked.add(identity)
             if not bits[at >> 3] & (1 << (at & 7)):
                 bits[at >> 3] |= 1 << (at & 7)
-                self.unsafe += rank > _SOUND
+                self.unsafe += rank > _ASIDE
         return marked
 
     def _miss(self, identity: bytes, kind: str) -> None:

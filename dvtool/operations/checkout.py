@@ -14,7 +14,7 @@ from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.treediff import TreeDiff, diff_trees
-from dvtool.worktree import apply, recording, room, staging, switching
+from dvtool.worktree import apply, recording, room, sparse, staging, switching
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def checkout(
             plan, kept = _forced(workspace, snapshot, switch, changes, damaged), set[str]()
         else:
             plan, kept = _careful(workspace, switch, local, changes)
-        confinement = _confinement(workspace, plan, snapshot, only, damaged) if only else apply.nothing()
+        confinement, left_out = _confinement(workspace, plan, snapshot, only, damaged)
         if force:
             apply.clear_the_way(session, plan)
             apply.clear_the_way(session, confinement, everywhere=True)
@@ -119,7 +119,7 @@ def checkout(
                 roots, stage = view.roots, view.value  # a merge under way included
             else:
                 roots, stage = _stage(workspace, transaction, snapshot, switch, local)
-            outcome = _switch(session, plan, only)
+            outcome = _switch(session, plan, left_out)
             _move(workspace, transaction, target, stage)
         apply.record(session, plan, outcome)
         if only:
@@ -224,14 +224,23 @@ def _careful(
     return plan, {*local.files, *changes.modified, *changes.removed} - switch.files.keys()
 
 
-def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: Sequence[str], damaged: Damage) -> Plan:
-    """Plan what confining the worktree to ``only`` takes, once the switch is done."""
+def _confinement(
+    workspace: Workspace, switch: Plan, snapshot: Snapshot, only: Sequence[str], damaged: Damage
+) -> tuple[Plan, list[str]]:
+    """Plan what confining the worktree to ``only`` takes, once the switch is done; nothing if it is empty.
+
+    Returns:
+        the plan, and the files that the switch need not write; it removes what is there of them.
+    """
     session = workspace.session
+    if not only:
+        return apply.nothing(), []
     wanted = tuple(path for path in only if path)
     for path in wanted:
         if session.trees.resolve(snapshot.root, path) is None:
             raise NotFoundError(f"{path!r} is not in the snapshot", next="run 'dv ls -r' to see what is")
     plan = apply.nothing()
+    left_out = []
     before = session.left_out()
     for path, entry in session.trees.walk(snapshot.root, damaged=damaged):
         inside = not wanted or paths.covered(path, wanted)
@@ -247,19 +256,20 @@ def _confinement(workspace: Workspace, switch: Plan, snapshot: Snapshot, only: S
         else:
             if switch.writes.pop(path, None) is not None:
                 switch.removals.add(path)  # with HEAD at the new snapshot, the old version would look like a change
+                left_out.append(path)
             plan.removals.add(path)
     apply.require_writable(session.root, (), plan.removals)
-    return plan
+    return plan, left_out
 
 
-def _switch(session: Session, plan: Plan, only: Sequence[str]) -> Outcome:
-    """Carry out a switch.
+def _switch(session: Session, plan: Plan, left_out: list[str]) -> Outcome:
+    """Carry out a switch, and record before HEAD moves what it removes because it is to be left out.
 
-    What it removes because it is to be left out is recorded before HEAD moves: it would look removed by the user else.
+    It would look removed by the user else, if this is stopped before the confinement is recorded.
     """
     outcome = apply.execute(session, plan)
-    if only and not session.worktree.is_sparse:
-        session.set_sparse(only=tuple(path for path in only if path), dropped=())
+    if left_out:
+        sparse.stays_away(session, left_out)
     return outcome
 
 

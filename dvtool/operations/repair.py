@@ -222,7 +222,8 @@ class _Repair:
                     head = [log.MoveRef(name=here, old=None, new=log.to_symbolic("heads/main"))]
                 return [*adopted, *head]
 
-            self._name(store, add)
+            # Nobody knows which of them refs led to: nothing is to be overwritten because it lies in one.
+            self._name(store, add, log.putting_aside() if adopted else {})
             self.unnamed = _snapshots_of(store, adopted)
         for name in lost:
             self.backend.replace(name, log.STUB)
@@ -285,14 +286,16 @@ class _Repair:
             self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk, instead=instead
         )
 
-    def _name(self, store: Store, more: Callable[[State], list[log.Action]]) -> None:
-        """Append a checkpoint that names the segments there are now, and does ``more``.
+    def _name(
+        self, store: Store, more: Callable[[State], list[log.Action]], sections: Mapping[str, msgspec.Raw] | None = None
+    ) -> None:
+        """Append a checkpoint that names the segments there are now, does ``more``, and says ``sections``.
 
         Raises:
             ConflictError: when an erasure is under way, or others write all the time.
         """
         for _attempt in range(ATTEMPTS):
-            if checkpoints.write(store, operation=mending.OPERATION, more=more, merge=False):
+            if checkpoints.write(store, operation=mending.OPERATION, more=more, merge=False, sections=sections):
                 return
         raise ConflictError("others write all the time", next="run it again when fewer are at work")
 
@@ -349,7 +352,7 @@ class _Repair:
         spent = frozenset(
             name
             for name in bad
-            if all(identity not in missing for _segment, identity, _location in store.segments.listed(name))
+            if all(identity not in missing for _name, _segment, identity, _at in store.segments.listed({name}))
         )
         if spent:
             with store.transaction() as transaction:

@@ -12,8 +12,10 @@ from dvtool.store import joining, keys, tables
 from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
+
+    import msgspec
 
     from dvtool.store.segments import Segment
     from dvtool.store.state import Overlay, State
@@ -36,6 +38,7 @@ def write(
     without: AbstractSet[bytes] = frozenset(),
     more: Callable[[State], list[log.Action]] = lambda _state: [],
     merge: bool = True,
+    sections: Mapping[str, msgspec.Raw] | None = None,
 ) -> bool:
     """Append a checkpoint of the store as it is now and return True; False when another writer was faster.
 
@@ -48,6 +51,7 @@ def write(
         without: packs (their names) that index and key files no longer list from here on.
         more: returns what else the entry does, after the checkpoint.
         merge: write index and key files anew where that is due; without it none of them is read.
+        sections: what else the entry says.
 
     Raises:
         ConflictError: whatever ``more`` raises, or because an erasure is under way.
@@ -85,7 +89,7 @@ def write(
             ]
 
         try:
-            store.log.append(operation, build, sections=state.sections)
+            store.log.append(operation, build, sections={**state.sections, **(sections or {})})
         except _OvertakenError:
             return False
     store.refresh()

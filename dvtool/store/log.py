@@ -22,7 +22,7 @@ from dvtool.errors import (
 )
 from dvtool.formats import log, sealed
 from dvtool.store import keys
-from dvtool.store.state import ChainError, State, TableReader, files_of, segment_of
+from dvtool.store.state import ChainError, State, TableReader, describe_ref, files_of, segment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -266,7 +266,8 @@ class Log:
                 entry, label = self._open(number, blob or b"")
             except DvError as error:
                 lost.append(number)
-                failed = error
+                if not isinstance(failed, KeyAccessError):
+                    failed = error
                 continue
             if not begun:
                 opened.append((entry, log.chain(blob or b""), label))
@@ -389,18 +390,23 @@ class Log:
                 # Lost the race, or an earlier try of ours arrived although its reply did not.
                 # The fold remembers recent write ids, because an erasure may have stubbed the entry since.
                 if any(known == write for _number, known in self.fold().writes):
+                    self._built_on(moved)
                     return entry
                 jitter = self._entropy.bytes(1)[0] / 255
                 time.sleep(min(0.2, 0.001 * 2 ** min(attempt, 8)) * jitter)
                 continue
             state.apply(entry, log.chain(blob), label)
-            self.base.update({move.name: move.new for move in moved if move.name in self.base})
+            self._built_on(moved)
             return entry
         raise StorageError(
             "the log is too busy",
             why=f"{ATTEMPTS} other writers were faster",
             next="run the command again when fewer are at work",
         )
+
+    def _built_on(self, moved: list[log.MoveRef]) -> None:
+        """Take refs for what an entry of this work has made of them."""
+        self.base.update({move.name: move.new for move in moved if move.name in self.base})
 
     def _refuse_moved(self, moved: list[log.MoveRef]) -> None:
         """Refuse to move a ref that is no longer what it was when this work began, however new what is known of it.
@@ -411,7 +417,8 @@ class Log:
         for move in moved:
             if move.name in self.base and self.base[move.name] != move.old:
                 raise ConflictError(
-                    f"{move.name} was moved by another command meanwhile",
+                    f"{describe_ref(move.name)} was moved by another command meanwhile",
+                    where=move.name,
                     next="run the command again; nothing was lost",
                 )
 

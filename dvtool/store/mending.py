@@ -195,7 +195,7 @@ def salvage(store: Store, transaction: Transaction, bad: AbstractSet[str]) -> tu
     copied: set[bytes] = set()
     lost: set[bytes] = set()
     for name in sorted(bad):
-        for segment, identity, location in store.segments.listed(name):
+        for _name, segment, identity, location in store.segments.listed({name}):
             if identity in copied or store.segments.is_held(identity, bad):
                 continue
             kind = location.flags & pack.KIND_MASK

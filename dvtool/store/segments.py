@@ -96,6 +96,7 @@ class Segment:
         packs = self.index.directory.packs
         if (
             location.pack >= len(packs)
+            or location.number >= min(packs[location.pack].frames, pack.FRAMES_LIMIT)
             or location.stored > pack.FRAME_LIMIT + 4096
             or location.raw > pack.FRAME_LIMIT
             or location.offset + location.stored > packs[location.pack].size
@@ -225,20 +226,20 @@ class Segments:
             for segment, location in self.copies(identity)
         )
 
-    def listed(self, name: str) -> Iterator[tuple[Segment, bytes, index.Location]]:
-        """Yield (segment, id, location) of all objects that index files place in a pack, whose file is ``name``.
+    def listed(self, names: AbstractSet[str]) -> Iterator[tuple[str, Segment, bytes, index.Location]]:
+        """Yield (name, segment, id, location) of all objects that index files place in packs, by their files' names.
 
         Index files that are damaged are passed over.
         """
-        wanted = bytes.fromhex(name.removeprefix("packs/"))
         for segment in self._live:
             try:
                 packs = segment.index.directory.packs
-                places = {position for position, entry in enumerate(packs) if entry.name == wanted}
+                files = [pack.file_name(entry.name) for entry in packs]
+                places = {position: name for position, name in enumerate(files) if name in names}
                 for record in segment.index.records() if places else ():
                     identity, location = index.unpack(record)
                     if location.pack in places:
-                        yield segment, identity, location
+                        yield places[location.pack], segment, identity, location
             except (IntegrityError, FormatError, KeyAccessError):
                 continue
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -129,17 +130,17 @@ class Store:
         return next(self._places(identity), None)
 
     def _places(self, identity: bytes) -> Iterator[tuple[str, int]]:
-        for segment in self.segments.live():
-            for _number, location in segment.index.all(identity):
-                if (name := self._sound_name(segment, location)) is not None:
-                    yield name, location.number
+        for segment, location in self.segments.copies(identity):
+            if (name := self._sound_name(segment, location)) is not None:
+                yield name, location.number
 
     def keeps(self, identity: bytes) -> bool:
         """Return whether ``identity`` is stored and not only put aside by a command that did not come to its end."""
         found = self.place(identity)
-        return found is not None and any(
-            self.state.aside(name) is None for name, _number in (found, *self._places(identity))
-        )
+        if found is None:
+            return False
+        places = itertools.chain([found], self._places(identity))
+        return any(self.state.aside(name) is None for name, _number in places)
 
     def _sound_name(self, segment: Segment, location: Location) -> str | None:
         """Return the name of the pack that holds a frame, if it can be relied on."""

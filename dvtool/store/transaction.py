@@ -18,11 +18,15 @@ from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
+
+    import msgspec
 
     from dvtool.digest import IdHasher
     from dvtool.store.claims import Claims
     from dvtool.store.packs import FinishedPack, PackWriter
+    from dvtool.store.segments import Segment
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
@@ -130,23 +134,53 @@ class Transaction:
         for name in sorted(self.aside):
             if state.is_doomed(name):
                 raise _condemned(name)
-        for name in sorted(self.relied):
-            if not state.is_doomed(name):
-                continue
-            self.store.refresh()
-            if not self._is_held_elsewhere(name, self.relied[name]):
+        doomed = {name for name in self.relied if state.is_doomed(name)}
+        if not doomed:
+            return
+        self.store.refresh()
+        left = {name: bytearray(self.relied[name]) for name in doomed}
+        for name, _segment, identity, location in self._relied_on(doomed):
+            if self.store.holder(identity) is not None:
+                left[name][location.number >> 3] &= ~(1 << (location.number & 7))
+        for name in sorted(doomed):
+            if any(left[name]):
                 raise _condemned(name)
 
-    def _is_held_elsewhere(self, name: str, frames: bytearray) -> bool:
-        """Return whether other packs hold what frames of a pack do, as far as an index file still lists it."""
-        left = sum(bits.bit_count() for bits in frames)
-        for _segment, identity, location in self.store.segments.listed(name):
-            number = location.number
+    def _relied_on(self, names: AbstractSet[str]) -> Iterator[tuple[str, Segment, bytes, index.Location]]:
+        """Yield the frames of packs that are relied on, as far as index files list them."""
+        for name, segment, identity, location in self.store.segments.listed(names):
+            frames, number = self.relied[name], location.number
             if number >> 3 < len(frames) and frames[number >> 3] & (1 << (number & 7)):
-                if self.store.holder(identity) is None:
-                    return False
-                left -= 1
-        return left <= 0
+                yield name, segment, identity, location
+
+    def _take(self) -> dict[str, msgspec.Raw]:
+        """Take the packs that were put aside and are needed whole; of others store once more what is needed.
+
+        What else lies in those is led to by nothing, and must not count as stored because a part of its pack is.
+
+        Returns:
+            the sections that say so in the entry.
+        """
+        state = self.store.state
+        aside = {name for name in self.relied if state.aside(name) is not None}
+        whole = {name for name in aside if self._is_whole(name)}
+        partly = aside - whole
+        for name, segment, identity, location in list(self._relied_on(partly)) if partly else ():
+            kind = location.flags & pack.KIND_MASK
+            self.copy(kind, identity, segment.read(kind, identity, location, self.store.hasher))
+            self.relied[name][location.number >> 3] &= ~(1 << (location.number & 7))
+        for name in partly:
+            if any(self.relied[name]):
+                raise _condemned(name)  # it was collected, and is listed no more
+            del self.relied[name]
+        return log.taking(bytes.fromhex(name.removeprefix("packs/")) for name in self.aside | whole)
+
+    def _is_whole(self, name: str) -> bool:
+        """Return whether every frame of a pack is relied on."""
+        found = sum(bits.bit_count() for bits in self.relied[name])
+        packs = (entry for segment in self.store.segments.live() for entry in segment.index.directory.packs)
+        wanted = bytes.fromhex(name.removeprefix("packs/"))
+        return next((entry.frames == found for entry in packs if entry.name == wanted), False)
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return an object, new or stored."""
@@ -199,15 +233,13 @@ class Transaction:
             ConflictError: when a ref moved meanwhile.
             StorageError: when the disk refuses; nothing has happened then.
         """
+        taking = self._take()
         added = self._write()
 
         def actions(state: State) -> list[log.Action]:
             self._refuse_condemned(state)
             return [*added, *build(state)]
 
-        state = self.store.state
-        aside = self.aside | {name for name in self.relied if state.aside(name) is not None}
-        taking = log.taking(bytes.fromhex(name.removeprefix("packs/")) for name in aside)
         entry = self.store.log.append(operation, actions, sections=taking)
         self.store.refresh()
         return entry

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import paths
-from dvtool.errors import MEND, ConflictError, DvError, IntegrityError, StorageError
+from dvtool.errors import MEND, ConflictError, DvError, FormatError, IntegrityError, StorageError
 from dvtool.formats import tree
 from dvtool.formats.tree import Entry
 from dvtool.formats.worktree_index import STAT_SIZE, UNKNOWN_STAT
@@ -417,9 +417,25 @@ def unstored(session: Session, plan: Plan) -> list[str]:
         if not paths.is_partial(paths.split(path)[1])
         and (
             (entry is None and not plan.obstacles.get(path))
-            or (entry is not None and entry.size and not session.store.keeps(entry.id))
+            or (entry is not None and entry.size and not _is_kept(session, path, entry))
         )
     ]
+
+
+def _is_kept(session: Session, path: str, entry: Entry) -> bool:
+    """Return whether content can be brought back: all of it is stored, and something leads to it or did.
+
+    What a command put aside that did not come to its end counts only where it is what the stage has at the path.
+    """
+    staged = same(entry, session.index().row(path))
+    holds = session.store.has if staged else session.store.keeps
+    try:
+        return holds(entry.id) and (
+            entry.kind not in tree.LONG
+            or all(holds(chunk) for chunk, _length in manifests.chunks_of(session.store, entry.id, entry.size))
+        )
+    except (FormatError, IntegrityError):
+        return False
 
 
 def refuse(conflicts: Iterable[str], *, what: str, advice: str) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dvtool.errors import ConflictError
+from dvtool.operations import checkout
 from dvtool.repo import Repo
 
 NAMES = [f"{top}/{middle}/{number}" for top in ("a", "b") for middle in ("x", "y") for number in range(4)]
@@ -251,3 +253,35 @@ def test_a_move_into_itself_says_what_to_do(data):
     error = data("mv", "data", "data/sub/data", "--json", code=2).error
     assert error["why"]
     assert error["next"]
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_confinement_whose_last_step_is_refused_leaves_nothing_that_looks_removed(data, monkeypatch, dropped):
+    data.write("data/sub/more", "one\n")
+    data.write("data/x", "one\n")
+    data.write("data/y", "one\n")
+    data.commit("one")
+    data("branch", "old")
+    data.write("data/sub/more", "two\n")
+    data.write("data/x", "two\n")
+    data.commit("two")
+    if dropped:
+        data("drop", "data/y")
+
+    def refuse(*_arguments):
+        raise ConflictError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkout, "_move", refuse)
+        with pytest.raises(ConflictError):
+            Repo.open(str(data.root)).checkout("old", only=["data/sub"])
+    found = data.status()
+    assert found["branch"] == "main"
+    assert found["unstaged"]["removed"] == []
+    assert "data/x" in found["sparse"]
+    data("checkout", "old", "--only", "data/sub")
+    assert data.read("data/sub/more") == "one\n"
+    assert data.status()["clean"]
+    data("checkout", "main", "--only", ".")
+    assert data.read("data/x") == "two\n"
+    assert data.read("data/y") == "one\n"

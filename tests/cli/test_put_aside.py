@@ -1,5 +1,6 @@
 """Very much data: packs are put aside on the way, so that memory stays flat and a stopped command is gone on with."""
 
+import contextlib
 import os
 import random
 import subprocess
@@ -233,6 +234,82 @@ def test_content_that_was_only_put_aside_is_no_reason_to_overwrite_it(data, whol
     data("restore", "--source", "HEAD~1", "data/a.txt")
     data("restore", "data/a.txt")  # what lay there can be brought back by now
     assert data.read("data/a.txt") == "another"
+
+
+@pytest.mark.usefixtures("little")
+def test_who_needs_a_part_of_a_pack_that_was_put_aside_does_not_vouch_for_the_rest(data, monkeypatch):
+    monkeypatch.setattr(pack, "DATA_TARGET", 50_000)
+    content = random.Random(2).randbytes(10_000)
+    data.write("data/a.txt", content)
+    data.write("data/aa", b"shared" * 1000)
+    write_long(data, "data/long")
+    stop_add(data, 25)
+    store = opened(data)
+    place = store.place(store.hasher.id(ids.CHUNK, content))
+    assert place is not None
+    assert store.state.aside(place[0]) is not None
+    with store.transaction() as work:
+        work.put_chunk(b"shared" * 1000)
+        assert place[0] in work.relied
+        work.commit("test", lambda _state: [])
+    data("add", "data/aa")
+    assert opened(data).refresh().aside(place[0]) is not None
+    data("restore", "data/a.txt", code=12)
+    data("rm", "data/a.txt", code=12)
+    assert (data.root / "data/a.txt").read_bytes() == content
+    data("commit", "-m", "a part")
+    assert gc(data, "--grace", "0", "--retention", "0")["deleted"]["files"]
+    assert data("cat", "HEAD:data/aa").text == "shared" * 1000
+    data("fsck")
+
+
+def test_a_long_file_is_stored_when_all_of_its_chunks_are(data):
+    """Its list of chunks may still be there, in a pack with others that are needed, when they are gone."""
+    repo = Repo.open(str(data.root))
+    write_long(data, "data/big", seed=1, length=1_000_000)
+    data.commit("first")
+    write_long(data, "data/big", seed=2, length=1_000_000)
+    write_long(data, "data/other", seed=3, length=1_000_000)
+    content = (data.root / "data/big").read_bytes()
+    with monkeypatched_target(1_000_000):
+        repo.add(["data"])
+    data("restore", "--staged", "data/big")
+    data("commit", "-m", "the other one")
+    gc(data, "--retention", "0", "--grace", "0")
+    data("restore", "data/big", code=12)
+    assert (data.root / "data/big").read_bytes() == content
+
+
+@contextlib.contextmanager
+def monkeypatched_target(size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack, "DATA_TARGET", size)
+        yield
+
+
+@pytest.mark.usefixtures("little")
+def test_what_counts_is_kept_rather_than_what_was_put_aside(data):
+    """Two commands stored the same, one of them came to its end: a collection keeps that one's pack."""
+    chunk = random.Random(9).randbytes(1000)
+    store = opened(data)
+    slow = opened(data)
+    with slow.transaction() as other:
+        other.put_chunk(chunk)
+        data.write("data/a.txt", chunk)
+        data.commit("done")
+        for number in range(8):
+            other.put_chunk(bytes([number]) * 500)
+    found = opened(data)
+    copies = [
+        f"packs/{segment.index.directory.packs[location.pack].name.hex()}"
+        for segment, location in found.segments.copies(store.hasher.id(ids.CHUNK, chunk))
+    ]
+    assert [found.refresh().aside(name) is not None for name in copies] == [True, False]
+    assert gc(data, "--retention", "0")["condemned"] == NOTHING
+    data.write("data/a.txt", "touched")
+    data("restore", "--force", "data/a.txt")
+    os.utime(data.root / "data/a.txt", (1, 1))
+    data("restore", "--source", "HEAD~1", "data/a.txt")
 
 
 @pytest.mark.usefixtures("little")

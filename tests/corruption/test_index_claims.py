@@ -95,6 +95,28 @@ def test_a_giant_pack_lets_no_giant_frame_in(sample, tmp_path):
     assert "outside" in outcome(sample, root).what
 
 
+@pytest.mark.parametrize("frames", [1, pack.FRAMES_LIMIT, 2**63])
+def test_a_giant_number_of_a_frame_is_refused_by_who_relies_on_it(sample, tmp_path, frames):
+    root = sample.copy(tmp_path)
+    for segment in segments_of(root):
+        forge(
+            root,
+            segment,
+            record=lambda location: location._replace(number=2**32 - 1),
+            entry=lambda entry: msgspec.structs.replace(entry, frames=frames),
+        )
+    store = Repo.open(root).workspace.session.store
+    with open(f"{root}/data/a.txt", "rb") as file:
+        content = file.read()
+    tracemalloc.start()
+    try:
+        with store.transaction() as transaction, pytest.raises(DvError, match="outside"):
+            transaction.put_chunk(content)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_record_that_lies_is_not_merged(sample, tmp_path):
     root = sample.copy(tmp_path)
     for segment in segments_of(root):

@@ -115,6 +115,7 @@ def test_under_another_key_no_entry_is_given_up(root, tmp_path):
     own = Repo.open(root).workspace.session.store
     os.unlink(f"{root}/.dv/store/{keys.REPOSITORY_KEY}")
     secret = Path(f"{stranger}/.dv/store/{keys.REPOSITORY_KEY}").read_bytes()
+    os.unlink(f"{root}/.dv/store/{log.file_name(1)}")
     entries = {name: Path(f"{root}/.dv/store/log/{name}").read_bytes() for name in os.listdir(f"{root}/.dv/store/log")}
     keys.create_secret(own.disk, f"{root}/.dv/store/{keys.REPOSITORY_KEY}", own.format.repository, own.entropy)
     assert Path(f"{root}/.dv/store/{keys.REPOSITORY_KEY}").read_bytes() != secret

@@ -120,6 +120,14 @@ def test_an_entry_says_whether_its_packs_are_put_aside():
     assert not log.is_aside(read(entry(MOVE, sections={log.ASIDE: msgspec.Raw(codec.encode(False))})))
 
 
+@pytest.mark.parametrize("time", [b"\0" * 7, b"\0" * 9, codec.TIME_LIMIT.to_bytes(8, "big"), b"\xff" * 8])
+def test_a_pack_was_put_aside_at_a_time(time):
+    log.check_row("packs", ONE, b"")
+    log.check_row("packs", ONE, (codec.TIME_LIMIT - 1).to_bytes(8, "big"))
+    with pytest.raises(FormatError):
+        log.check_row("packs", ONE, time)
+
+
 def test_an_entry_says_which_packs_that_were_put_aside_it_takes():
     assert log.takes(read(entry(MOVE))) == []
     assert log.taking([]) == {}

@@ -78,7 +78,7 @@ class Transaction:
         one id.  Few objects come twice, and they are small.
         """
         identity = self.store.hasher.id(kind, data)
-        if identity not in self._pending and not (self._is_stored(identity) and self._is_sound(kind, identity)):
+        if identity not in self._pending and not self._is_stored(identity, kind):
             self._writer(pack.METADATA).add(kind, identity, data)
             self._pending[identity] = data
         return identity
@@ -99,10 +99,10 @@ class Transaction:
                 self._chunks.add(identity)
         return identity
 
-    def _is_stored(self, identity: bytes) -> bool:
-        """Return whether the store holds ``identity``, and remember the pack that is relied on."""
+    def _is_stored(self, identity: bytes, kind: int = ids.CHUNK) -> bool:
+        """Return whether the store holds ``identity``, and remember the frame that is relied on; objects are read."""
         place = self.store.place(identity)
-        if place is None:
+        if place is None or (kind != ids.CHUNK and not self._is_sound(kind, identity)):
             return False
         name, number = place
         if name not in self.aside:
@@ -162,10 +162,12 @@ class Transaction:
             the sections that say so in the entry.
         """
         state = self.store.state
+        for name in self.aside:  # one worker found what another one had put aside
+            self.relied.pop(name, None)
         aside = {name for name in self.relied if state.aside(name) is not None}
         whole = {name for name in aside if self._is_whole(name)}
         partly = aside - whole
-        for name, segment, identity, location in list(self._relied_on(partly)) if partly else ():
+        for name, segment, identity, location in self._relied_on(partly):
             kind = location.flags & pack.KIND_MASK
             self.copy(kind, identity, segment.read(kind, identity, location, self.store.hasher))
             self.relied[name][location.number >> 3] &= ~(1 << (location.number & 7))

@@ -157,9 +157,14 @@ def test_workers_put_aside_as_well(data, monkeypatch):
     monkeypatch.setenv("DV_WORKERS", "2")
     for number in range(8):
         write_long(data, f"data/{number}", seed=number % 4, length=1_000_000)
-    Repo.open(str(data.root)).add(["data"])
+    with monkeypatch.context() as patch:
+        patch.setattr(transaction.Transaction, "copy", None)  # nothing is, from where another worker has put it
+        Repo.open(str(data.root)).add(["data"])
     assert len(put_aside(opened(data))) > 4
     data.commit("many")
+    store = opened(data)
+    state = store.refresh()
+    assert not [name for name in store_files(data, "packs") if state.aside(name) is not None]
     data("fsck")
     held = next(iter(content(data).values()))
     assert held

@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from dvtool.store.state import State
 
 WINDOW: Final = 4 * 1024 * 1024
-"""Bytes read ahead when frames are read in the order of their pack."""
+"""Bytes read ahead at most, when frames are read in the order of their pack."""
+FIRST_WINDOW: Final = 128 * 1024
+"""Bytes read where nothing was read just before it; each that goes on from there is four times as long."""
 WINDOWS: Final = 4
 """Packs read side by side: the files of a directory lie in those of the commits that changed them last."""
-_NO_WINDOW: Final = memoryview(b"")
+_NO_WINDOW: Final = (0, memoryview(b""), FIRST_WINDOW)
 
 
 class Store:
@@ -263,7 +265,8 @@ class FrameReader:
     def __init__(self, store: Store) -> None:
         """Start without windows."""
         self._store = store
-        self._windows: dict[str, tuple[int, memoryview]] = {}
+        self._windows: dict[str, tuple[int, memoryview, int]] = {}
+        """By pack: where its window begins, what is in it, and how many bytes it was meant to have."""
 
     def chunk(self, identity: bytes) -> bytes:
         """Return a chunk, verified, from any sound copy; raises as :meth:`Store.read_object`."""
@@ -278,14 +281,16 @@ class FrameReader:
     def _read(self, identity: bytes) -> bytes:
         segment, location = self._store.locate(ids.CHUNK, identity)
         reader = segment.pack(location.pack)
-        start, window = self._windows.get(reader.file, (0, _NO_WINDOW))
+        start, window, ahead = self._windows.get(reader.file, _NO_WINDOW)
         at = location.offset - start
         if at < 0 or at + location.stored > len(window):
             if reader.file not in self._windows and len(self._windows) >= WINDOWS:
                 del self._windows[next(iter(self._windows))]
-            wanted = max(WINDOW, location.stored)
-            window = memoryview(reader.sealed(location.offset, wanted))
-            self._windows[reader.file] = (location.offset, window)
+            # Of a directory that changed here and there a few frames of each pack are read, and nothing between them.
+            goes_on = len(window) > 0 and 0 <= at <= len(window) + ahead
+            ahead = min(4 * ahead, WINDOW) if goes_on else FIRST_WINDOW
+            window = memoryview(reader.sealed(location.offset, max(ahead, location.stored)))
+            self._windows[reader.file] = (location.offset, window, ahead)
             at = 0
         data = reader.open(identity, location, window[at : at + location.stored])
         if self._store.hasher.id(ids.CHUNK, data) != identity:

@@ -8,7 +8,7 @@ from dvtool.errors import DvError, FormatError, IntegrityError, KeyAccessError, 
 from dvtool.formats import log, pack, storeformat
 from dvtool.storage.memory import MemoryBackend
 from dvtool.store import checkpoints
-from dvtool.store.store import Store, create_local, first_entry, new_format, open_local
+from dvtool.store.store import FIRST_WINDOW, Store, create_local, first_entry, new_format, open_local
 from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.stores import make_store
 
@@ -46,6 +46,38 @@ def test_what_is_stored_is_read_by_another(store):
     assert other.frames().chunk(chunk) == b"chunk" * 1000
     assert other.has(thing)
     assert not other.has(bytes(32))
+
+
+def reads(store, chunks, monkeypatch):
+    """How often a pack is read for these chunks, and how many bytes of it."""
+    found = []
+    real = MemoryBackend.read
+
+    def read(self, name, offset=0, length=None):
+        data = real(self, name, offset, length)
+        if name.startswith("packs/") and offset:
+            found.append(len(data))
+        return data
+
+    frames = store.frames()
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryBackend, "read", read)
+        for chunk in chunks:
+            frames.chunk(chunk)
+    return len(found), sum(found)
+
+
+def test_reading_ahead_grows_where_one_frame_follows_the_other(store, monkeypatch):
+    size, count = 8192, 2000
+    chunks = keep(store, chunks=[SeededEntropy(f"frame {number}").bytes(size) for number in range(count)])
+    often, much = reads(store, chunks, monkeypatch)
+    assert often < 12
+    assert much < 1.1 * count * size
+    often, much = reads(store, chunks[::100], monkeypatch)
+    assert often == count // 100
+    assert much <= often * FIRST_WINDOW
+    _often, much = reads(store, chunks[::-1], monkeypatch)
+    assert much <= count * FIRST_WINDOW
 
 
 def test_an_object_is_asked_for_by_its_kind(store):

@@ -13,20 +13,17 @@ from typing import TYPE_CHECKING, Final, Self
 
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import ConflictError, FormatError, IntegrityError
+from dvtool.errors import FormatError, IntegrityError
 from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys
+from dvtool.store.relying import Relied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from collections.abc import Set as AbstractSet
-
-    import msgspec
+    from collections.abc import Callable
 
     from dvtool.digest import IdHasher
     from dvtool.store.claims import Claims
     from dvtool.store.packs import FinishedPack, PackWriter
-    from dvtool.store.segments import Segment
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
@@ -46,10 +43,7 @@ class Transaction:
         self.store = store
         self._claims = claims
         self.skipped: set[bytes] = set()
-        self.relied: dict[str, bytearray] = {}
-        """By pack, one bit for each frame: whether its content was not stored again because the pack holds it."""
-        self.aside: set[str] = set()
-        """The packs (their files) that this transaction put aside, and that what is committed leads to."""
+        self.relied = Relied(store)
         self._spans = 0
         self._pending: dict[bytes, bytes] = {}
         self._chunks: set[bytes] = set()
@@ -104,12 +98,7 @@ class Transaction:
         place = self.store.place(identity)
         if place is None or (kind != ids.CHUNK and not self._is_sound(kind, identity)):
             return False
-        name, number = place
-        if name not in self.aside:
-            bits = self.relied.setdefault(name, bytearray())
-            if len(bits) <= number >> 3:
-                bits.extend(bytes((number >> 3) + 1 - len(bits)))
-            bits[number >> 3] |= 1 << (number & 7)
+        self.relied.note(*place)
         return True
 
     def _is_sound(self, kind: int, identity: bytes) -> bool:
@@ -118,71 +107,6 @@ class Transaction:
         except (IntegrityError, FormatError):
             return False
         return True
-
-    def rely(self, name: str, frames: bytes) -> None:
-        """Note what another process relied on: frames of the pack ``name``, as in :attr:`relied`."""
-        known = self.relied.setdefault(name, bytearray())
-        known.extend(bytes(max(0, len(frames) - len(known))))
-        for at, bits in enumerate(frames):
-            known[at] |= bits
-
-    def _refuse_condemned(self, state: State) -> None:
-        """Refuse to rely on a pack that was condemned since (rule 3 of the protocol), unless another holds the same.
-
-        A collector that writes packs anew condemns the old ones in the same entry.
-        """
-        for name in sorted(self.aside):
-            if state.is_doomed(name):
-                raise _condemned(name)
-        doomed = {name for name in self.relied if state.is_doomed(name)}
-        if not doomed:
-            return
-        self.store.refresh()
-        left = {name: bytearray(self.relied[name]) for name in doomed}
-        for name, _segment, identity, location in self._relied_on(doomed):
-            if self.store.holder(identity) is not None:
-                left[name][location.number >> 3] &= ~(1 << (location.number & 7))
-        for name in sorted(doomed):
-            if any(left[name]):
-                raise _condemned(name)
-
-    def _relied_on(self, names: AbstractSet[str]) -> Iterator[tuple[str, Segment, bytes, index.Location]]:
-        """Yield the frames of packs that are relied on, as far as index files list them."""
-        for name, segment, identity, location in self.store.segments.listed(names):
-            frames, number = self.relied[name], location.number
-            if number >> 3 < len(frames) and frames[number >> 3] & (1 << (number & 7)):
-                yield name, segment, identity, location
-
-    def _take(self) -> dict[str, msgspec.Raw]:
-        """Take the packs that were put aside and are needed whole; of others store once more what is needed.
-
-        What else lies in those is led to by nothing, and must not count as stored because a part of its pack is.
-
-        Returns:
-            the sections that say so in the entry.
-        """
-        state = self.store.state
-        for name in self.aside:  # one worker found what another one had put aside
-            self.relied.pop(name, None)
-        aside = {name for name in self.relied if state.aside(name) is not None}
-        whole = {name for name in aside if self._is_whole(name)}
-        partly = aside - whole
-        for name, segment, identity, location in self._relied_on(partly):
-            kind = location.flags & pack.KIND_MASK
-            self.copy(kind, identity, segment.read(kind, identity, location, self.store.hasher))
-            self.relied[name][location.number >> 3] &= ~(1 << (location.number & 7))
-        for name in partly:
-            if any(self.relied[name]):
-                raise _condemned(name)  # it was collected, and is listed no more
-            del self.relied[name]
-        return log.taking(bytes.fromhex(name.removeprefix("packs/")) for name in self.aside | whole)
-
-    def _is_whole(self, name: str) -> bool:
-        """Return whether every frame of a pack is relied on."""
-        found = sum(bits.bit_count() for bits in self.relied[name])
-        packs = (entry for segment in self.store.segments.live() for entry in segment.index.directory.packs)
-        wanted = bytes.fromhex(name.removeprefix("packs/"))
-        return next((entry.frames == found for entry in packs if entry.name == wanted), False)
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return an object, new or stored."""
@@ -235,11 +159,11 @@ class Transaction:
             ConflictError: when a ref moved meanwhile.
             StorageError: when the disk refuses; nothing has happened then.
         """
-        taking = self._take()
+        taking = self.relied.take(self.copy)
         added = self._write()
 
         def actions(state: State) -> list[log.Action]:
-            self._refuse_condemned(state)
+            self.relied.refuse_condemned(state)
             return [*added, *build(state)]
 
         entry = self.store.log.append(operation, actions, sections=taking)
@@ -285,7 +209,7 @@ class Transaction:
         self._settle()
         added = self._add_packs()
         self.store.log.append(PUT_ASIDE, lambda _state: [added], sections=log.putting_aside())
-        self.aside.update(pack.file_name(name) for name in added.packs)
+        self.relied.aside.update(pack.file_name(name) for name in added.packs)
         self._unlisted.clear()
         self._spans += 1
         self.store.refresh()
@@ -310,14 +234,6 @@ class Transaction:
         action = write_segment(self.store, packs, records, pack_keys)
         self.store.backend.flush()
         return action
-
-
-def _condemned(name: str) -> ConflictError:
-    return ConflictError(
-        "what this command built on was condemned as garbage meanwhile",
-        where=name,
-        next="run it again; nothing was lost",
-    )
 
 
 def write_segment(

@@ -225,8 +225,8 @@ class _Crew:
                 share = self._read(self._reader(own, counter), given)
                 share.packs = own.finish_packs()
                 share.skipped = sorted(own.skipped)
-                share.relied = [(name, bytes(held)) for name, held in sorted(own.relied.items())]
-                share.aside = sorted(own.aside)
+                share.relied = [(name, bytes(held)) for name, held in sorted(own.relied.frames.items())]
+                share.aside = sorted(own.relied.aside)
             return share
 
         def clean(process: int) -> None:
@@ -241,9 +241,9 @@ class _Crew:
         for share in shares:
             transaction.adopt(share.packs)
             for name, held in share.relied:
-                transaction.rely(name, held)
-            transaction.aside.update(share.aside)
-        if transaction.aside:
+                transaction.relied.add(name, held)
+            transaction.relied.aside.update(share.aside)
+        if transaction.relied.aside:
             store.refresh()
         for at, share in enumerate(shares):
             # Two ids that share eight bytes look alike to the claims; such a chunk nobody stored is read again.

@@ -62,7 +62,7 @@ def test_an_add_beside_a_collection_that_writes_packs_anew_goes_through(data):
     collect = Repo.open(str(data.root))
     with store.transaction() as transaction:
         transaction.put_chunk(b"3" * 100)
-        assert transaction.relied
+        assert transaction.relied.frames
         assert collect.gc().rewritten.files
         move = log.MoveRef(name="stage/" + "0" * 32, old=None, new=bytes(32))
         transaction.commit("add", lambda _state: [move])

@@ -255,7 +255,7 @@ def test_who_needs_a_part_of_a_pack_that_was_put_aside_does_not_vouch_for_the_re
     assert store.state.aside(place[0]) is not None
     with store.transaction() as work:
         work.put_chunk(b"shared" * 1000)
-        assert place[0] in work.relied
+        assert place[0] in work.relied.frames
         work.commit("test", lambda _state: [])
     data("add", "data/aa")
     assert opened(data).refresh().aside(place[0]) is not None
@@ -408,8 +408,8 @@ def test_what_is_relied_on_takes_a_bit_for_each_frame(data):
     with store.transaction() as work:
         for chunk in chunks * 5:
             work.put_chunk(chunk)
-        assert sum(map(len, work.relied.values())) <= 200
-        assert sum(bits.bit_count() for held in work.relied.values() for bits in held) == 200
+        assert sum(map(len, work.relied.frames.values())) <= 200
+        assert sum(bits.bit_count() for held in work.relied.frames.values() for bits in held) == 200
 
 
 def test_workers_end_when_their_parent_was_killed(tmp_path):

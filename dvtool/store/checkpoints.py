@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import ConflictError
+from dvtool.errors import ConflictError, IntegrityError, NotFoundError
 from dvtool.formats import index, keyfile, log
 from dvtool.storage import pieces
 from dvtool.store import joining, keys, tables
@@ -29,6 +29,11 @@ def is_due(state: State, *, soon: bool = False) -> bool:
 
 class _OvertakenError(ConflictError):
     """Another writer appended an entry while the checkpoint was made."""
+
+
+def _refuse_overtaken(current: State, number: int) -> None:
+    if current.number != number:
+        raise _OvertakenError("another writer was faster")
 
 
 def write(
@@ -57,41 +62,44 @@ def write(
         ConflictError: whatever ``more`` raises, or because an erasure is under way.
         StorageError: when the disk refuses; the store is as it was.
     """
-    state = store.refresh()  # the segments below must be those of the same entry
+    state = store.refresh()
+    segments = list(store.segments.live())[::-1]  # of this very state
     number = state.number
-    with Transaction(store) as transaction:
 
-        def table(overlay: Overlay) -> log.Table:
-            if not overlay.changes and overlay.table.root:
-                return overlay.table
-            return tables.build(overlay.items(), store.secrets.split, transaction)
+    def table(overlay: Overlay, transaction: Transaction) -> log.Table:
+        if not overlay.changes and overlay.table.root:
+            return overlay.table
+        return tables.build(overlay.items(), store.secrets.split, transaction)
 
-        checkpoint = {name: table(getattr(state, name)) for name in log.TABLES}
-        segments = list(store.segments.live())[::-1]
-        kept, condemned = [segment.description for segment in segments], list[str]()
-        if merge:
-            kept, condemned = _merge(store, segments, without)
-        new = transaction.write_only()
+    try:
+        with Transaction(store) as transaction:
+            checkpoint = {name: table(getattr(state, name), transaction) for name in log.TABLES}
+            kept, condemned = [segment.description for segment in segments], list[str]()
+            if merge:
+                kept, condemned = _merge(store, segments, without)
+            new = transaction.write_only()
 
-        def build(current: State) -> list[log.Action]:
-            if current.number != number:
-                raise _OvertakenError("another writer was faster")
-            return [
-                log.Checkpoint(
-                    segments=tuple(kept),
-                    lock=current.lock,
-                    writes=tuple(current.writes),
-                    condemn=tuple(sorted(condemned)),
-                    **checkpoint,
-                ),
-                *new,  # after the checkpoint, which would else forget the packs of its own tables
-                *more(current),
-            ]
+            def build(current: State) -> list[log.Action]:
+                _refuse_overtaken(current, number)
+                return [
+                    log.Checkpoint(
+                        segments=tuple(kept),
+                        lock=current.lock,
+                        writes=tuple(current.writes),
+                        condemn=tuple(sorted(condemned)),
+                        **checkpoint,
+                    ),
+                    *new,  # after the checkpoint, which would else forget the packs of its own tables
+                    *more(current),
+                ]
 
-        try:
             store.log.append(operation, build, sections={**state.sections, **(sections or {})})
-        except _OvertakenError:
-            return False
+    except _OvertakenError:
+        return False
+    except (IntegrityError, NotFoundError):
+        if store.refresh().number == number:
+            raise
+        return False  # a collection that waits for no grace was faster, and has deleted what was being read
     store.refresh()
     return True
 

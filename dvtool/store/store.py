@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dvtool import digest, ids
 from dvtool.errors import (
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from dvtool.store.claims import Claims
     from dvtool.store.segments import Segment
     from dvtool.store.state import State
+
+T = TypeVar("T")
 
 WINDOW: Final = 4 * 1024 * 1024
 """Bytes read ahead at most, when frames are read in the order of their pack."""
@@ -120,6 +122,12 @@ class Store:
         This is what deduplication relies on, so a pack that is missing, has another size than recorded, or is
         condemned or dropped (rule 3 of the protocol) does not count; the content is then stored anew.
         """
+        try:
+            return self._place(identity)
+        except IntegrityError:
+            return self.try_again(lambda: self._place(identity))
+
+    def _place(self, identity: bytes) -> tuple[str, int] | None:
         state = self.state
         if self._sound_at != state.number:
             self._sound.clear()
@@ -182,7 +190,7 @@ class Store:
         """
         return self.try_again(lambda: self.segments.read(kind, identity, self.hasher))
 
-    def try_again(self, read: Callable[[], bytes]) -> bytes:
+    def try_again(self, read: Callable[[], T]) -> T:
         """Return what ``read`` does; where it finds damage, again as long as the log has grown meanwhile.
 
         A collection that waits for no grace may have moved what it looks for since these segments were the live ones.

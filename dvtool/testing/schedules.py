@@ -16,6 +16,8 @@ from dvtool.storage.memory import MemoryBackend
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+LONGEST_STALL: Final = 400
+"""Turns of others for which a writer stands still at most: about as many as a collection takes."""
 STUCK_SECONDS: Final = 60.0
 """A writer that does not come back to its backend for so long has found a deadlock."""
 
@@ -27,17 +29,20 @@ class Crashed(BaseException):
 class Schedule:
     """Runs writers in an order that a seed decides."""
 
-    def __init__(self, seed: int, *, crash: float = 0.0, lose: float = 0.0) -> None:
+    def __init__(self, seed: int, *, crash: float = 0.0, lose: float = 0.0, stall: float = 0.0) -> None:
         """Decide with the random numbers that belong to ``seed``.
 
         Args:
             seed: the same seed gives the same run.
             crash: the chance, at each call, that the writer ends before it.
             lose: the chance, at each exclusive creation, that the reply is lost although it succeeded.
+            stall: the chance, at each call, that the writer then stands still while others go on.
         """
         self.random = random.Random(seed)  # noqa: S311 - a schedule, wanted again exactly as it was
         self.crash = crash
         self.lose = lose
+        self.stall = stall
+        self._stalled: dict[int, int] = {}
         self.trace: list[tuple[int, str, str]] = []
         self._turn = threading.Condition()
         self._waiting: set[int] = set()
@@ -93,6 +98,8 @@ class Schedule:
             self._waiting.discard(number)
             self.trace.append((number, action, name))
             ends_here = action != "begin" and self.random.random() < self.crash
+            if self.stall and self.random.random() < self.stall:
+                self._stalled[number] = self.random.randrange(LONGEST_STALL)
         if ends_here:
             raise Crashed(f"writer {number} before {action} {name}")
 
@@ -106,7 +113,9 @@ class Schedule:
     def _choose(self) -> None:
         """Give the baton to one of the writers, once every one that still runs waits for it."""
         if self._chosen < 0 and self._running and self._waiting >= self._running:
-            self._chosen = self.random.choice(sorted(self._running))
+            self._stalled = {number: left - 1 for number, left in self._stalled.items() if left}
+            awake = self._running - self._stalled.keys() or self._running
+            self._chosen = self.random.choice(sorted(awake))
             self._turn.notify_all()
 
 

@@ -21,9 +21,9 @@ from dvtool.formats.tree import FILE, Entry
 from dvtool.operations import gc
 from dvtool.store import checkpoints
 from dvtool.store.editing import Editor
+from dvtool.store.relying import Relied
 from dvtool.store.state import State
 from dvtool.store.store import Store, first_entry
-from dvtool.store.transaction import Transaction
 from dvtool.testing.audit import audit, files
 from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
@@ -102,12 +102,13 @@ class Run:
         skewed=False,
         checkpoint=False,
         hasty=False,
+        stall=0.0,
     ):
         self.seed = seed
         self.skewed = skewed
         self.checkpoint = checkpoint
         self.hasty = hasty
-        self.schedule = Schedule(seed, crash=crash, lose=lose)
+        self.schedule = Schedule(seed, crash=crash, lose=lose, stall=stall)
         kind = ClockedBackend if skewed else ScheduledBackend
         self.backend = make_store(kind(self.schedule), SeededEntropy(f"make {seed}"))
         first_entry(attach(self.backend, f"{seed} first"), {})
@@ -269,16 +270,16 @@ found_out = functools.partial(test_log.found_out, run=Run)
 
 def test_without_looking_at_what_it_relies_on_a_writer_loses_its_content(monkeypatch):
     # Rule 3.  The writer's entry has to come between a collector's marking and its drop, which is rare.
-    assert not found_out(40, collectors=2)
-    monkeypatch.setattr(Transaction, "_refuse_condemned", lambda _self, _state: None)
-    assert found_out(500, collectors=2)
+    assert not found_out(40, collectors=2, stall=0.01)
+    monkeypatch.setattr(Relied, "refuse_condemned", lambda _self, _state: None)
+    assert found_out(40, collectors=2, stall=0.01)
 
 
 def test_without_looking_at_what_it_adds_a_writer_loses_its_packs(monkeypatch):
-    # Rule 2.
-    assert not found_out(80, collectors=2)
+    # Rule 2.  A whole collection has to come between a writer's packs and its entry.
+    assert not found_out(40, collectors=2, stall=0.01)
     monkeypatch.setattr(State, "check_addable", lambda _self, _action: None)
-    assert found_out(80, collectors=2)
+    assert found_out(40, collectors=2, stall=0.01)
 
 
 def test_without_copying_out_what_was_relied_on_before_it_is_lost(monkeypatch):

@@ -6,7 +6,7 @@ it leads to (ADR 14).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dvtool.errors import ConflictError
 from dvtool.formats import log, pack
@@ -17,16 +17,36 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from dvtool.digest import IdHasher
     from dvtool.formats import index
-    from dvtool.store.segments import Segment
+    from dvtool.store.segments import Segment, Segments
     from dvtool.store.state import State
-    from dvtool.store.store import Store
+
+
+class Holder(Protocol):
+    """What holds the packs: a store."""
+
+    segments: Segments
+    hasher: IdHasher
+
+    @property
+    def state(self) -> State:
+        """The state as last folded."""
+        ...
+
+    def refresh(self) -> State:
+        """Fold what is new in the log."""
+        ...
+
+    def holder(self, identity: bytes) -> str | None:
+        """Return the pack that holds ``identity`` for good."""
+        ...
 
 
 class Relied:
     """The frames of packs that a transaction relies on, and the packs that it put aside itself."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Holder) -> None:
         """Start with none."""
         self._store = store
         self.frames: dict[str, bytearray] = {}

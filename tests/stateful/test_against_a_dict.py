@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dvtool.errors import ChecksFailedError, ConflictError, DvError, ExistsError, NotFoundError
+from dvtool.errors import ChecksFailedError, ConflictError, DvError, ErasedError, ExistsError, NotFoundError
 from dvtool.operations import gc
 from dvtool.repo import Repo
 from dvtool.store import checkpoints
@@ -232,6 +232,9 @@ class Machine(RuleBasedStateMachine):
         try:
             number = self.repo.undo(redo=redo).undone.number
         except NotFoundError:
+            return
+        except ErasedError:
+            assert self.gone
             return
         earlier = [each for each in self.states if each < number]
         if not earlier:  # what came before the model began

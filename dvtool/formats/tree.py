@@ -167,6 +167,15 @@ class Columns(msgspec.Struct, kw_only=True):
             for name, kind, length, at in zip(self.names, self.kinds, self.sizes, starts, strict=True)
         }
 
+    def chosen(self, positions: Sequence[int]) -> Columns:
+        """Return the columns of the files at some positions, in that order."""
+        return Columns(
+            names=[self.names[at] for at in positions],
+            kinds=bytes(self.kinds[at] for at in positions),
+            sizes=[self.sizes[at] for at in positions],
+            ids=b"".join(self.ids[at * ids.ID_SIZE : (at + 1) * ids.ID_SIZE] for at in positions),
+        )
+
 
 def encode_files(columns: Columns, start: int, end: int) -> tuple[bytes, Totals]:
     """Return the bytes and totals of the leaf that files ``start`` to ``end`` make, as :func:`encode_leaf` would."""

@@ -184,7 +184,7 @@ class _Repair:
             try:
                 _names, live = check.surface()
             except KeyAccessError:
-                damaged = {"format"} if scrub.look(self.backend, "format") is not None else set()
+                damaged = {"format"} if scrub.look(self.backend, "format")[1] is not None else set()
                 if self.restorer.restore({*damaged, keys.REPOSITORY_KEY}):
                     continue
                 raise

@@ -144,7 +144,7 @@ class Log:
         beyond = self._backend.exists(log.file_name(last + 2)) and not self._backend.exists(log.file_name(last + 1))
         if thorough and not beyond:
             # Others may append while the names are read: an entry that is there now was no gap.
-            beyond = self.newest_name() > last and self._read(last + 1) is None
+            beyond = newest_name(self._backend) > last and self._read(last + 1) is None
         if beyond:
             raise IntegrityError(
                 "a log entry is missing",
@@ -152,10 +152,6 @@ class Log:
                 why="there are later ones",
                 next=MEND,
             )
-
-    def newest_name(self) -> int:
-        """Return the highest number that a file has by its name, whatever is in it; 0 where there is none."""
-        return max(filter(None, map(log.number_of, self._backend.names("log"))), default=0)
 
     def is_forked(self, number: int, head: bytes) -> bool:
         """Return whether entry ``number`` is another than the one with this chain hash; a stub tells nothing."""
@@ -253,7 +249,7 @@ class Log:
             IntegrityError: when entries that follow each other do not hang together.
             KeyAccessError: when no entry opens with the key that is here.
         """
-        last = self.newest_name()
+        last = newest_name(self._backend)
         lost: list[int] = []
         opened: list[tuple[log.Entry, bytes, bytes]] = []
         begun = False
@@ -538,6 +534,11 @@ class Log:
         if self.reader is None:
             raise RuntimeError("the log was opened without a reader for its tables")
         return self.reader
+
+
+def newest_name(backend: Backend) -> int:
+    """Return the highest number that a file of a log has by its name, whatever is in it; 0 where there is none."""
+    return max(filter(None, map(log.number_of, backend.names("log"))), default=0)
 
 
 def _added_again(entry: log.Entry, doomed: set[str]) -> list[str]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from dvtool import ids
-from dvtool.crypto import KEY_SIZE
 from dvtool.errors import DvError
 from dvtool.formats import index, keyfile, log, pack
 from dvtool.store import keys, scrub
 from dvtool.store.packs import FinishedPack, PackReader
 from dvtool.store.segments import Segment
+from dvtool.store.state import segment_of
+from dvtool.store.transaction import write_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,10 +93,7 @@ class Rebuilt:
         return {name: self._known[name] for name in packs if name in self._known}
 
     def _write(self, description: log.Segment, own: keyfile.KeyFile) -> None:
-        """Write an index file of those packs that can be read, and a key file of all, for who brings one back.
-
-        The index file gets a new key: its pages are numbered, and a number serves once under one key.
-        """
+        """Write an index file of those packs that can be read, and a key file of all, for who brings one back."""
         entries: list[index.PackEntry] = []
         records: list[bytes] = []
         for name in sorted(own.packs):
@@ -107,17 +103,12 @@ class Rebuilt:
                 entries.append(found.entry())
         if not entries:
             return
-        entropy = self._entropy
-        key = entropy.bytes(KEY_SIZE)
-        key_name, index_name = f"keys/{entropy.bytes(16).hex()}", f"index/{entropy.bytes(16).hex()}"
-        file = msgspec.structs.replace(own, index=key)
-        keys.write_key_file(self._backend, self._store, self._wrap, key_name, file, entropy)
-        self._backend.put(index_name, index.encode(self._store, key, entropy.bytes(32), entries, records))
+        added = write_segment(
+            self._backend, self._store, self._wrap, self._entropy, packs=entries, records=records, held=own
+        )
         self._backend.flush()
         self.left += [description.keys, description.index]
-        self.instead[description.index] = log.Segment(
-            keys=key_name, index=index_name, records=len(records), packs=len(entries)
-        )
+        self.instead[description.index] = segment_of(added)
 
     def _footer(self, name: bytes, key: bytes) -> FinishedPack | None:
         """Return what a pack says of itself, or None when its header or footer cannot be read."""

@@ -13,7 +13,7 @@ from dvtool.errors import DvError
 from dvtool.formats import log, repokey, sealed, storeformat
 from dvtool.storage import pieces
 from dvtool.store import keys, scrub
-from dvtool.store.log import Log
+from dvtool.store.log import Log, newest_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -77,7 +77,7 @@ class Spare:
 
     def offers(self, name: str) -> bool:
         """Return whether there is a file of this name that is sound by itself and was not taken before."""
-        return name not in self.taken and self.backend.exists(name) and scrub.look(self.backend, name) is None
+        return name not in self.taken and self.backend.exists(name) and scrub.look(self.backend, name)[1] is None
 
 
 class Restorer:
@@ -111,7 +111,7 @@ class Restorer:
 
         Only for a store of which it is known that its log went further.
         """
-        last = number = max(filter(None, map(log.number_of, self._backend.names("log"))), default=0)
+        last = number = newest_name(self._backend)
         while self.restore([log.file_name(number + 1)]):
             number += 1
         return number > last

@@ -57,30 +57,19 @@ class Scrubbed(msgspec.Struct, kw_only=True, array_like=True):
 
 def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
     """Read every file of a store but its packs, without any key, and yield (bytes read, what is wrong with it)."""
-    yield _format(backend)
-    numbers = []
-    for name in sorted(backend.names("log")):
-        number = log.number_of(name)
-        if number is None:
-            yield 0, Damage(file=f"log/{name}", what=STRANGER)
-            continue
-        numbers.append(number)
-        yield _blob(backend, f"log/{name}", sealed.LOG_ENTRY)
-    for before, after in itertools.pairwise([0, *sorted(numbers)]):
+    yield look(backend, "format")
+    for directory in ("log", "keys", "index"):
+        for last in sorted(backend.names(directory)):
+            name = f"{directory}/{last}"
+            if not is_name(name):
+                yield 0, Damage(file=name, what=STRANGER)
+            elif name != keys.REPOSITORY_KEY:
+                yield look(backend, name)
+    numbers = sorted(filter(None, map(log.number_of, backend.names("log"))))
+    for before, after in itertools.pairwise([0, *numbers]):
         if after > before + 1:
             why = f"{after - before - 1:,} before entry {after:,}, which is there"
             yield 0, Damage(file=log.file_name(before + 1), what="log entries are missing", why=why)
-    for name in sorted(backend.names("keys")):
-        if not _KEY.fullmatch(name):
-            yield 0, Damage(file=f"keys/{name}", what=STRANGER)
-        elif name != "repo":
-            kind = sealed.LOG_KEY if name.startswith("log-") else sealed.KEY_FILE
-            yield _blob(backend, f"keys/{name}", kind)
-    for name in sorted(backend.names("index")):
-        if not _RANDOM.fullmatch(name):
-            yield 0, Damage(file=f"index/{name}", what=STRANGER)
-        else:
-            yield _index(backend, f"index/{name}")
 
 
 def is_name(name: str) -> bool:
@@ -90,20 +79,20 @@ def is_name(name: str) -> bool:
     return name == "format" or (directory in forms and forms[directory].fullmatch(last) is not None)
 
 
-def look(backend: Backend, name: str) -> Damage | None:
-    """Read one file of a store and return what is wrong with it, as far as it tells without a key."""
+def look(backend: Backend, name: str) -> tuple[int, Damage | None]:
+    """Read one file of a store; return (bytes read, what is wrong with it), as far as it tells without a key."""
     directory, _, last = name.partition("/")
     if name == "format":
-        return _format(backend)[1]
+        return _format(backend)
     if directory == "packs":
-        return pack_file(backend, bytes.fromhex(last))[1]
+        return pack_file(backend, bytes.fromhex(last))
     if directory == "index":
-        return _index(backend, name)[1]
-    if last == "repo":
-        return None
+        return _index(backend, name)
+    if name == keys.REPOSITORY_KEY:
+        return 0, None
     if directory == "log":
-        return _blob(backend, name, sealed.LOG_ENTRY)[1]
-    return _blob(backend, name, sealed.LOG_KEY if last.startswith("log-") else sealed.KEY_FILE)[1]
+        return _blob(backend, name, sealed.LOG_ENTRY)
+    return _blob(backend, name, sealed.LOG_KEY if last.startswith("log-") else sealed.KEY_FILE)
 
 
 def log_keys(store: Store) -> Iterator[Damage]:

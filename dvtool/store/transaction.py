@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+import msgspec
+
 from dvtool import ids
 from dvtool.crypto import KEY_SIZE
 from dvtool.errors import FormatError, IntegrityError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dvtool.digest import IdHasher
+    from dvtool.effects import Entropy
+    from dvtool.storage.backend import Backend
     from dvtool.store.claims import Claims
     from dvtool.store.packs import FinishedPack, PackWriter
     from dvtool.store.state import State
@@ -231,22 +235,47 @@ class Transaction:
             self._finished.pop(0)
             packs.append(finished.entry())
             pack_keys[finished.name] = finished.key
-        action = write_segment(self.store, packs, records, pack_keys)
+        store = self.store
+        held = keyfile.KeyFile(packs=pack_keys, index=b"")
+        action = write_segment(
+            store.backend,
+            store.format.store,
+            store.secrets.wrap,
+            store.entropy,
+            packs=packs,
+            records=records,
+            held=held,
+        )
         self.store.backend.flush()
         return action
 
 
 def write_segment(
-    store: Store, packs: list[index.PackEntry], records: list[bytes], pack_keys: dict[bytes, bytes]
+    backend: Backend,
+    store: bytes,
+    wrap: bytes,
+    entropy: Entropy,
+    *,
+    packs: list[index.PackEntry],
+    records: list[bytes],
+    held: keyfile.KeyFile,
 ) -> log.AddPacks:
-    """Put a key file and an index file for ``packs``, not yet durable, and return the action that adds them."""
-    entropy = store.entropy
+    """Put a key file and an index file for packs, not yet durable, and return the action that adds them.
+
+    Args:
+        backend: the place of the store.
+        store: its id.
+        wrap: the key under which key files are sealed.
+        entropy: makes names, and the key of the index file: its pages are numbered, and a number serves once under one.
+        packs: what the index file says of each.
+        records: where their frames lie.
+        held: the keys of the packs, and what else the key file is to say.
+    """
     key = entropy.bytes(KEY_SIZE)
     key_name = f"keys/{entropy.bytes(16).hex()}"
     index_name = f"index/{entropy.bytes(16).hex()}"
-    key_file = keyfile.KeyFile(packs=pack_keys, index=key)
-    keys.write_key_file(store.backend, store.format.store, store.secrets.wrap, key_name, key_file, entropy)
-    store.backend.put(index_name, index.encode(store.format.store, key, entropy.bytes(32), packs, records))
+    keys.write_key_file(backend, store, wrap, key_name, msgspec.structs.replace(held, index=key), entropy)
+    backend.put(index_name, index.encode(store, key, entropy.bytes(32), packs, records))
     return log.AddPacks(
         keys=key_name, index=index_name, packs=tuple(entry.name for entry in packs), records=len(records)
     )

@@ -50,12 +50,8 @@ def find(store: Store, wanted: Wanted, place: str, near: AbstractSet[str], progr
             read += len(names)
             progress.advance(files=read, size=0)
             kept = [at for at, kind in enumerate(columns.kinds) if kind]
-            found[directory] = tree.Columns(
-                names=[names[at] for at in kept],
-                kinds=bytes(columns.kinds[at] for at in kept),
-                sizes=[columns.sizes[at] for at in kept],
-                ids=b"".join(bytes(columns.ids[at * ids.ID_SIZE : (at + 1) * ids.ID_SIZE]) for at in kept),
-            )
+            whole = tree.Columns(names=names, kinds=bytes(columns.kinds), sizes=columns.sizes, ids=bytes(columns.ids))
+            found[directory] = whole.chosen(kept)
     finally:
         progress.finish()
     return found
@@ -96,12 +92,7 @@ def _below(directory: str, files: tree.Columns, roots: Sequence[str]) -> tree.Co
     kept = [at for at, name in enumerate(files.names) if paths.join(directory, name) in roots]
     if not kept:
         return None
-    return tree.Columns(
-        names=[files.names[at] for at in kept],
-        kinds=bytes(files.kinds[at] for at in kept),
-        sizes=[files.sizes[at] for at in kept],
-        ids=b"".join(files.ids[at * ids.ID_SIZE : (at + 1) * ids.ID_SIZE] for at in kept),
-    )
+    return files.chosen(kept)
 
 
 def _directories(place: str) -> Iterator[tuple[str, list[str]]]:

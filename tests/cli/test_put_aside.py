@@ -1,6 +1,5 @@
 """Very much data: packs are put aside on the way, so that memory stays flat and a stopped command is gone on with."""
 
-import contextlib
 import os
 import random
 import subprocess
@@ -268,7 +267,7 @@ def test_who_needs_a_part_of_a_pack_that_was_put_aside_does_not_vouch_for_the_re
     data("fsck")
 
 
-def test_a_long_file_is_stored_when_all_of_its_chunks_are(data):
+def test_a_long_file_is_stored_when_all_of_its_chunks_are(data, monkeypatch):
     """Its list of chunks may still be there, in a pack with others that are needed, when they are gone."""
     repo = Repo.open(str(data.root))
     write_long(data, "data/big", seed=1, length=1_000_000)
@@ -276,20 +275,14 @@ def test_a_long_file_is_stored_when_all_of_its_chunks_are(data):
     write_long(data, "data/big", seed=2, length=1_000_000)
     write_long(data, "data/other", seed=3, length=1_000_000)
     content = (data.root / "data/big").read_bytes()
-    with monkeypatched_target(1_000_000):
+    with monkeypatch.context() as patch:
+        patch.setattr(pack, "DATA_TARGET", 1_000_000)
         repo.add(["data"])
     data("restore", "--staged", "data/big")
     data("commit", "-m", "the other one")
     gc(data, "--retention", "0", "--grace", "0")
     data("restore", "data/big", code=12)
     assert (data.root / "data/big").read_bytes() == content
-
-
-@contextlib.contextmanager
-def monkeypatched_target(size):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pack, "DATA_TARGET", size)
-        yield
 
 
 @pytest.mark.usefixtures("little")

@@ -416,7 +416,7 @@ def test_a_source_that_somebody_forged_gives_nothing_that_is_believed(sample, tm
     path = sample.kinds["index file"][0]
     forged_index(f"{other}/{path}")
     backend = LocalBackend(f"{other}/.dv/store", f"{other}/.dv/tmp", entropy=SystemEntropy())
-    assert scrub.look(backend, path.removeprefix(".dv/store/")) is None, "the forgery shows without a key"
+    assert scrub.look(backend, path.removeprefix(".dv/store/"))[1] is None, "the forgery shows without a key"
     root = sample.copy(tmp_path)
     damage.delete(f"{root}/{path}")
     found = mend(root, other)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dvtool import checking
-from dvtool.errors import DvError
+from dvtool.errors import DvError, UsageError
 from dvtool.formats import log, pack
 from dvtool.operations.repair import repair
 from dvtool.repo import Repo
@@ -36,23 +36,13 @@ def mend(root, source=None, **options):
     return repair(root, Context(), source=source, **options)
 
 
-def segments(root):
-    """The live segments of a store, oldest first, with the files of their packs."""
-    found = Repo.open(root).workspace.session.store.segments.live()[::-1]
+def segments(root, *, data=False):
+    """The live segments of a store, oldest first, with the files of their packs; all, or those that hold data."""
     return [
         (segment.description, [pack.file_name(entry.name) for entry in segment.index.directory.packs])
-        for segment in found
+        for segment in Repo.open(root).workspace.session.store.segments.live()[::-1]
+        if not data or any(entry.content == pack.DATA for entry in segment.index.directory.packs)
     ]
-
-
-def segment_of_data(root, which):
-    """The ``which``-th segment that holds a data pack."""
-    store = Repo.open(root).workspace.session.store
-    return [
-        (segment.description, [pack.file_name(entry.name) for entry in segment.index.directory.packs])
-        for segment in store.segments.live()[::-1]
-        if any(entry.content == pack.DATA for entry in segment.index.directory.packs)
-    ][which]
 
 
 def flip_middle(path):
@@ -60,8 +50,8 @@ def flip_middle(path):
 
 
 def test_an_index_file_beyond_repair_keeps_no_other_from_being_written_anew(root):
-    lost, packs = segment_of_data(root, 1)
-    other, _packs = segment_of_data(root, 3)
+    lost, packs = segments(root, data=True)[1]
+    other, _packs = segments(root, data=True)[3]
     for name in packs:
         os.unlink(f"{root}/.dv/store/{name}")
     for each in (lost, other):
@@ -72,7 +62,7 @@ def test_an_index_file_beyond_repair_keeps_no_other_from_being_written_anew(root
 
 
 def test_chunks_behind_an_index_file_beyond_repair_are_looked_for(root):
-    lost, packs = segment_of_data(root, 1)
+    lost, packs = segments(root, data=True)[1]
     for name in packs:
         os.unlink(f"{root}/.dv/store/{name}")
     flip_middle(f"{root}/.dv/store/{lost.index}")
@@ -84,8 +74,8 @@ def test_chunks_behind_an_index_file_beyond_repair_are_looked_for(root):
 
 
 def test_a_damaged_pack_beside_an_index_file_beyond_repair_ends_in_a_report(root):
-    lost, packs = segment_of_data(root, 1)
-    _other, others = segment_of_data(root, 3)
+    lost, packs = segments(root, data=True)[1]
+    _other, others = segments(root, data=True)[3]
     for name in packs:
         os.unlink(f"{root}/.dv/store/{name}")
     flip_middle(f"{root}/.dv/store/{lost.index}")
@@ -108,18 +98,12 @@ def test_an_entry_that_is_whole_and_another_ends_no_repair(root, tmp_path):
     assert look(root) == healthy
 
 
-def test_under_another_key_no_entry_is_given_up(root, tmp_path):
-    stranger = f"{tmp_path}/stranger"
-    os.makedirs(stranger)
-    other = Repo.init(stranger).workspace.session.store
+def test_under_another_key_no_entry_is_given_up(root):
     own = Repo.open(root).workspace.session.store
     os.unlink(f"{root}/.dv/store/{keys.REPOSITORY_KEY}")
-    secret = Path(f"{stranger}/.dv/store/{keys.REPOSITORY_KEY}").read_bytes()
     os.unlink(f"{root}/.dv/store/{log.file_name(1)}")
     entries = {name: Path(f"{root}/.dv/store/log/{name}").read_bytes() for name in os.listdir(f"{root}/.dv/store/log")}
     keys.create_secret(own.disk, f"{root}/.dv/store/{keys.REPOSITORY_KEY}", own.format.repository, own.entropy)
-    assert Path(f"{root}/.dv/store/{keys.REPOSITORY_KEY}").read_bytes() != secret
-    assert other.format.repository != own.format.repository
     with pytest.raises(DvError):
         mend(root, give_up_entries=True)
     assert entries == {
@@ -164,6 +148,14 @@ def test_a_backup_may_be_named_by_any_of_its_directories(root, tmp_path, source)
     shutil.rmtree(f"{root}/.dv/store/packs")
     assert mend(root, f"{backup}/{source}").clean
     assert look(root) == healthy
+
+
+@pytest.mark.parametrize("source", ["", ".dv", ".dv/store"])
+def test_no_directory_of_the_store_itself_is_a_source(root, tmp_path, source):
+    os.symlink(root, f"{tmp_path}/link")
+    for place in (root, f"{tmp_path}/link"):
+        with pytest.raises(UsageError, match="from itself"):
+            mend(root, f"{place}/{source}")
 
 
 def test_the_keys_of_packs_that_come_back_later_are_kept(root, tmp_path):

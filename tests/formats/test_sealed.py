@@ -128,7 +128,7 @@ def test_a_blob_is_not_taken_for_one_of_another_kind(kind):
 @pytest.mark.parametrize(
     ("at", "new", "words"),
     [
-        (0, b"XXXX", "something else"),
+        (0, b"else", "something else"),
         (5, b"\x02", "version 2"),
         (5, b"\x00", "version 0"),
         (5, b"\xff", "version 255"),

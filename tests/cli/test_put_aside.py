@@ -19,6 +19,8 @@ from tests.cli.collecting import NOTHING, at, content, gc, store_files
 
 CHUNK = 300_000
 """More than a chunk of these files has."""
+SHORTEST = 16 * 1024
+"""No chunk is shorter but the last one of a file; where these are cut depends on the repository's secret."""
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_a_stopped_add_is_gone_on_with(data):
     assert kept >= 15
     before = set(store_files(data, "packs"))
     size = sum((data.root / ".dv/store" / name).stat().st_size for name in before)
-    assert size > 1_000_000
+    assert size > kept * SHORTEST
     Repo.open(str(data.root)).add(["data"])
     again = sum((data.root / ".dv/store" / name).stat().st_size for name in set(store_files(data, "packs")) - before)
     assert again < 3_000_000 - size + 2 * CHUNK

@@ -359,8 +359,8 @@ def _decode_directory(plain: bytes) -> Directory:
     return directory
 
 
-_PAGES_KEPT = 4096
-"""Opened pages kept together: 54 MB at most, a million ids."""
+_PAGES_KEPT = 2048
+"""Opened pages kept together: 27 MB at most, half a million ids."""
 
 
 def record(identity: bytes, location: Location) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -10,11 +12,50 @@ if TYPE_CHECKING:
     from dvtool.effects import View
 
 
+class Abilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a place can do.
+
+    ``exclusive``: of several who create one name, one wins and the others are told.  ``versions``: what was deleted or
+    written over may still be kept.  ``ranges``: a part of a file is read without the rest.  ``writing``: it is not
+    there to be read only.
+    """
+
+    exclusive: bool = True
+    versions: bool = False
+    ranges: bool = True
+    writing: bool = True
+
+
+class Listed(NamedTuple):
+    """A file of a place: the last part of its name, its length in bytes, and when it was written (microseconds)."""
+
+    name: str
+    size: int
+    modified: int
+
+
+class Purged(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a purge: how many versions went, and what could not be done and why, and until when.
+
+    ``left`` is empty when nothing at all is left; ``until`` is in microseconds since 1970, None where nobody knows.
+    """
+
+    versions: int
+    left: tuple[str, ...] = ()
+    until: int | None = None
+
+
 class Backend(Protocol):
     """Bytes by name.  Names are relative, with ``/``; what is at a name appears whole or not at all.
 
-    ``put`` and ``adopt`` become durable at the next ``flush``; ``create`` and ``replace`` are durable when they return.
+    ``put``, ``send`` and ``adopt`` become durable at the next ``flush``; ``create`` and ``replace`` are durable when
+    they return.  Several threads may use one backend, but for ``flush``, which waits for what all of them began.
     """
+
+    @property
+    def abilities(self) -> Abilities:
+        """What this place can do, as far as it says of itself."""
+        ...
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``; fewer than ``length`` when it ends before.
@@ -50,6 +91,16 @@ class Backend(Protocol):
         """Yield the names right below ``directory``, in no order."""
         ...
 
+    def listed(self, directory: str, *, after: str = "", most: int = 0) -> Iterator[Listed]:
+        """Yield the files right below ``directory`` in the order of their names.
+
+        Args:
+            directory: where to look.
+            after: only those whose last part sorts after this.
+            most: how many at most; 0 for all.
+        """
+        ...
+
     def create(self, name: str, data: bytes) -> None:
         """Write ``data`` at ``name`` if nothing is there, else change nothing.
 
@@ -60,6 +111,13 @@ class Backend(Protocol):
 
     def put(self, name: str, data: bytes) -> None:
         """Write ``data`` at a random or content-derived ``name`` that nothing refers to yet."""
+        ...
+
+    def send(self, view: View, name: str) -> None:
+        """Write what ``view`` holds at a ``name`` that nothing refers to yet, in pieces where the place can do that.
+
+        It may still be under way when this returns; a failure is then raised by ``flush``.
+        """
         ...
 
     def replace(self, name: str, data: bytes) -> None:
@@ -80,4 +138,14 @@ class Backend(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove ``name``; nothing happens when it is not there."""
+        ...
+
+    def purge(self, name: str) -> Purged:
+        """Remove ``name`` so that it cannot come back: every version of it, and what was uploaded in part.
+
+        It reads back, and says what it could not do; nothing happens when there is nothing.
+
+        Raises:
+            StorageError: when the place cannot be asked.
+        """
         ...

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import IntegrityError, NotFoundError
+from dvtool.errors import IntegrityError, NotFoundError, StorageError
+from dvtool.storage.backend import Abilities, Listed, Purged
 from dvtool.storage.disk import Disk, attempt, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dvtool.effects import Entropy
+    from dvtool.effects import Entropy, View
 
 
 READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """How files are opened; without the last, a pipe under the name of a file would keep dv waiting for ever."""
+PIECE: Final = 8 * 1024 * 1024
+"""Bytes of a view that are copied at once."""
 WHOLE_LIMIT: Final = 2**30
 """No file is read whole that has more bytes: a key file with the keys of a petabyte of packs still fits."""
 
@@ -73,6 +76,7 @@ class LocalBackend:
 
     def __init__(self, root: str, scratch: str, *, entropy: Entropy, disk: Disk | None = None) -> None:
         """Name the two directories; neither is touched before it is needed."""
+        self.abilities = Abilities()
         self.root = root
         self.scratch = scratch
         self.disk = disk or Disk()
@@ -126,6 +130,22 @@ class LocalBackend:
         except NotFoundError:
             return
 
+    def listed(self, directory: str, *, after: str = "", most: int = 0) -> Iterator[Listed]:
+        """Yield the files right below ``directory``; see :class:`~dvtool.storage.backend.Backend`."""
+        count = 0
+        for name in sorted(self.names(directory)):
+            if name <= after:
+                continue
+            path = self.path(f"{directory}/{name}")
+            try:
+                found = attempt(path, lambda path=path: os.stat(path))  # type: ignore[misc]
+            except NotFoundError:
+                continue  # it went meanwhile
+            yield Listed(name, found.st_size, found.st_mtime_ns // 1000)
+            count += 1
+            if count == most:
+                return
+
     def create(self, name: str, data: bytes) -> None:
         """Write ``data`` at ``name`` if nothing is there: a durable temporary file, then a link."""
         temporary = self._temporary()
@@ -143,6 +163,21 @@ class LocalBackend:
         temporary = self._temporary()
         try:
             self.disk.write(temporary, data)
+            self._place(temporary, name)
+        except BaseException:
+            self.disk.unlink(temporary)
+            raise
+
+    def send(self, view: View, name: str) -> None:
+        """Write what ``view`` holds at ``name``, piece by piece; durable after :meth:`flush`."""
+        temporary = self._temporary()
+        descriptor = self.disk.open_new(temporary)
+        try:
+            try:
+                for at in range(0, len(view), PIECE):
+                    self.disk.append(descriptor, temporary, view[at : at + PIECE])
+            finally:
+                os.close(descriptor)
             self._place(temporary, name)
         except BaseException:
             self.disk.unlink(temporary)
@@ -198,6 +233,15 @@ class LocalBackend:
                 next="put a directory in its place",
             )
         self.disk.unlink(self.path(name))
+
+    def purge(self, name: str) -> Purged:
+        """Remove ``name``; a file system keeps no versions that could be asked for."""
+        there = self.exists(name)
+        self.delete(name)
+        if self.exists(name):
+            raise StorageError("a file of the store is there again", where=self.path(name), next="try again")
+        self.disk.sync_directory(os.path.dirname(self.path(name)))
+        return Purged(versions=int(there))
 
     def _place(self, temporary: str, name: str) -> None:
         path = self.path(name)

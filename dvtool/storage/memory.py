@@ -7,9 +7,12 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from dvtool.errors import ExistsError, NotFoundError
+from dvtool.storage.backend import Abilities, Listed, Purged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dvtool.effects import View
 
 
 class MemoryBackend:
@@ -17,6 +20,7 @@ class MemoryBackend:
 
     def __init__(self) -> None:
         """Start empty."""
+        self.abilities = Abilities()
         self.blobs: dict[str, bytes] = {}
         self._scratch: str | None = None
 
@@ -47,6 +51,12 @@ class MemoryBackend:
         prefix = directory + "/"
         yield from sorted({name[len(prefix) :].split("/")[0] for name in self.blobs if name.startswith(prefix)})
 
+    def listed(self, directory: str, *, after: str = "", most: int = 0) -> Iterator[Listed]:
+        """Yield the files right below ``directory``, in order of name."""
+        found = [name for name in self.names(directory) if name > after]
+        for name in found[:most] if most else found:
+            yield Listed(name, self.size(f"{directory}/{name}"), self.modified(f"{directory}/{name}"))
+
     def create(self, name: str, data: bytes) -> None:
         """Write ``data`` at ``name`` if nothing is there."""
         if name in self.blobs:
@@ -56,6 +66,10 @@ class MemoryBackend:
     def put(self, name: str, data: bytes) -> None:
         """Write ``data`` at ``name``."""
         self.blobs[name] = bytes(data)
+
+    def send(self, view: View, name: str) -> None:
+        """Write what ``view`` holds at ``name``."""
+        self.put(name, bytes(view[: len(view)]))
 
     def replace(self, name: str, data: bytes) -> None:
         """Write ``data`` over ``name``."""
@@ -78,6 +92,12 @@ class MemoryBackend:
     def delete(self, name: str) -> None:
         """Remove ``name``."""
         self.blobs.pop(name, None)
+
+    def purge(self, name: str) -> Purged:
+        """Remove ``name``."""
+        there = self.exists(name)
+        self.delete(name)
+        return Purged(versions=int(there))
 
     def __del__(self) -> None:
         """Remove the directory for unfinished files."""

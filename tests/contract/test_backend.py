@@ -183,3 +183,32 @@ def test_flushing_nothing_is_nothing(backend):
     backend.flush()
     backend.flush()
     assert backend.read("packs/a") == b"a"
+
+
+def test_files_are_listed_in_order_with_their_sizes(backend):
+    for name in ("c", "a", "b"):
+        backend.put(f"packs/{name}", name.encode() * (ord(name) - 96))
+    backend.flush()
+    assert [(each.name, each.size) for each in backend.listed("packs")] == [("a", 1), ("b", 2), ("c", 3)]
+    assert [each.name for each in backend.listed("packs", after="a")] == ["b", "c"]
+    assert [each.name for each in backend.listed("packs", after="a", most=1)] == ["b"]
+    assert list(backend.listed("packs", after="c")) == []
+    assert list(backend.listed("nowhere")) == []
+
+
+def test_what_is_sent_is_there_after_a_flush(backend):
+    data = bytes(range(256)) * 40000
+    backend.send(memoryview(data), "packs/a")
+    backend.send(b"", "packs/b")
+    backend.flush()
+    assert backend.read("packs/a") == data
+    assert backend.size("packs/b") == 0
+
+
+def test_what_is_purged_is_gone(backend):
+    backend.put("packs/a", b"x")
+    backend.put("packs/ab", b"y")
+    backend.flush()
+    assert backend.purge("packs/a").left == ()
+    assert list(backend.names("packs")) == ["ab"]
+    assert backend.purge("packs/a").versions == 0

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import os
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,24 +23,29 @@ from dvtool.worktree.session import Context
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from dvtool.checking import Report
+    from dvtool.formats.tree import Entry
     from dvtool.history.describe import SnapshotItem
     from dvtool.history.oplog import OperationItem
     from dvtool.operations.add import AddResult
     from dvtool.operations.archive import ArchiveResult
     from dvtool.operations.checkout import CheckoutResult
+    from dvtool.operations.clone import CloneResult
     from dvtool.operations.config import Setting
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
     from dvtool.operations.expire import ExpireResult
+    from dvtool.operations.fetch import PullResult
     from dvtool.operations.gc import GcResult
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
     from dvtool.operations.prune import PruneResult
+    from dvtool.operations.push import PushResult
     from dvtool.operations.refs import RefItem
+    from dvtool.operations.remotes import RemoteItem
     from dvtool.operations.remove import RemoveResult
     from dvtool.operations.restore import RestoreResult
     from dvtool.operations.show import Shown
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from dvtool.operations.undo import UndoResult
     from dvtool.operations.upgrade import UpgradeResult
     from dvtool.operations.worktrees import WorktreeItem
+    from dvtool.sharing.fetching import FetchResult
     from dvtool.worktree.recording import CommitResult
 
 
@@ -72,8 +78,16 @@ class Repo:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        """Wrap an opened worktree; use :meth:`open` or :meth:`init`."""
+        """Wrap an opened worktree; use :meth:`open`, :meth:`init` or :meth:`clone`."""
         self._workspace = workspace
+        workspace.session.bring = self._bring
+
+    def _bring(self, entries: Iterable[Entry]) -> None:
+        """Bring content that a lazy clone has left at its remote."""
+        if self._workspace.session.lazy is not None:
+            from dvtool.sharing import lazily
+
+            lazily.bring(self._workspace, entries)
 
     @classmethod
     def open(cls, path: str = ".", context: Context | None = None) -> Repo:
@@ -277,6 +291,88 @@ class Repo:
         from dvtool.operations import refs
 
         return refs.delete_branch(self._workspace, name, force=force)
+
+    @classmethod
+    def clone(
+        cls,
+        url: str,
+        path: str,
+        context: Context | None = None,
+        *,
+        lazy: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> CloneResult:
+        """Make a repository out of a remote; see :func:`dvtool.operations.clone.clone`."""
+        from dvtool.operations import clone
+
+        return clone.clone(url, path, context or Context(), lazy=lazy, options=options)
+
+    @classmethod
+    def open_or_found(cls, path: str = ".", context: Context | None = None) -> Repo:
+        """Open the repository that holds ``path``, or make it where a ``dv.toml`` names its remote.
+
+        See :func:`dvtool.operations.clone.found_here`.
+        """
+        from dvtool.operations import clone
+
+        return cls(clone.found_here(path, context or Context()))
+
+    def fetch(self, remote: str | None = None) -> FetchResult:
+        """Bring a remote's branches and tags here; see :func:`dvtool.operations.fetch.fetch`."""
+        from dvtool.operations import fetch
+
+        return fetch.fetch(self._workspace, remote)
+
+    def pull(self, remote: str | None = None) -> PullResult:
+        """Fetch, and follow the remote's branch; see :func:`dvtool.operations.fetch.pull`."""
+        from dvtool.operations import fetch
+
+        return fetch.pull(self._workspace, remote)
+
+    def push(
+        self,
+        remote: str | None = None,
+        refs: Sequence[str] = (),
+        *,
+        delete: bool = False,
+        force_with_lease: bool = False,
+    ) -> PushResult:
+        """Send branches and tags to a remote; see :func:`dvtool.operations.push.push`."""
+        from dvtool.operations import push
+        from dvtool.sharing import reaching
+
+        reached = reaching.reach(self._workspace, remote)
+        return push.push(self._workspace, reached, _several(refs), delete=delete, lease=force_with_lease)
+
+    def remotes(self) -> list[RemoteItem]:
+        """Return the remotes; see :func:`dvtool.operations.remotes.list_remotes`."""
+        from dvtool.operations import remotes
+
+        return remotes.list_remotes(self._workspace)
+
+    def add_remote(self, name: str, url: str, *, options: Mapping[str, Any] | None = None) -> RemoteItem:
+        """Write a remote into ``dv.toml``; see :func:`dvtool.operations.remotes.add`."""
+        from dvtool.operations import remotes
+
+        return remotes.add(self._workspace, name, url, options=options)
+
+    def remove_remote(self, name: str) -> RemoteItem:
+        """Take a remote out of ``dv.toml``; see :func:`dvtool.operations.remotes.remove`."""
+        from dvtool.operations import remotes
+
+        return remotes.remove(self._workspace, name)
+
+    def rename_remote(self, old: str, new: str) -> RemoteItem:
+        """Give a remote another name; see :func:`dvtool.operations.remotes.rename`."""
+        from dvtool.operations import remotes
+
+        return remotes.rename(self._workspace, old, new)
+
+    def set_remote_url(self, name: str, url: str) -> RemoteItem:
+        """Give a remote another URL; see :func:`dvtool.operations.remotes.set_url`."""
+        from dvtool.operations import remotes
+
+        return remotes.set_url(self._workspace, name, url)
 
     def rename_branch(self, old: str, new: str) -> RefItem:
         """Rename a branch; see :func:`dvtool.operations.refs.rename_branch`."""

@@ -52,3 +52,14 @@ def open_repo(settings: Settings) -> Repo:
     from dvtool.repo import Repo
 
     return Repo.open(settings.directory, context(settings))
+
+
+def open_or_found(settings: Settings) -> Repo:
+    """Open the repository, or make it from the remote that a ``dv.toml`` above names, as after ``git clone``.
+
+    Raises:
+        NotFoundError: when there is neither.
+    """
+    from dvtool.repo import Repo
+
+    return Repo.open_or_found(settings.directory, context(settings))

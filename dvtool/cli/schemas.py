@@ -22,16 +22,20 @@ from dvtool.history.describe import SnapshotItem
 from dvtool.history.oplog import OperationItem
 from dvtool.operations.add import AddResult
 from dvtool.operations.checkout import CheckoutResult
+from dvtool.operations.clone import CloneResult
 from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
 from dvtool.operations.expire import ExpireResult
+from dvtool.operations.fetch import PullResult
 from dvtool.operations.gc import GcResult
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
 from dvtool.operations.prune import PruneResult
+from dvtool.operations.push import PushResult
 from dvtool.operations.refs import RefItem
+from dvtool.operations.remotes import RemoteItem
 from dvtool.operations.remove import RemoveResult
 from dvtool.operations.restore import RestoreResult
 from dvtool.operations.show import Shown
@@ -40,6 +44,7 @@ from dvtool.operations.status import Status
 from dvtool.operations.undo import UndoResult
 from dvtool.operations.upgrade import UpgradeResult
 from dvtool.operations.worktrees import WorktreeItem
+from dvtool.sharing.fetching import FetchResult
 from dvtool.worktree.recording import CommitResult
 
 DIRECTORY: Final = os.path.join("docs", "json")
@@ -64,6 +69,15 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "branch": list[RefItem] | RefItem,
     "tag": list[RefItem] | RefItem,
     "merge": MergeResult,
+    "remote add": RemoteItem,
+    "remote list": list[RemoteItem],
+    "remote remove": RemoteItem,
+    "remote rename": RemoteItem,
+    "remote set-url": RemoteItem,
+    "push": PushResult,
+    "fetch": FetchResult,
+    "pull": PullResult,
+    "clone": CloneResult,
     "undo": UndoResult,
     "oplog": list[OperationItem],
     "worktree add": WorktreeItem,

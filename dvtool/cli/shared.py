@@ -67,3 +67,18 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.C
         epilog=example(*examples),
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
+    """Return what ``KEY=VALUE`` words of an option say.
+
+    Raises:
+        UsageError: of click's, when one holds no ``=``.
+    """
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{option} takes KEY=VALUE, not {word!r}")
+        found[key] = value
+    return found

@@ -134,6 +134,52 @@ def is_ancestor(
     return False
 
 
+def beyond(
+    tips: Iterable[bytes],
+    known: Iterable[bytes],
+    read: Callable[[bytes], Snapshot],
+    current: Callable[[bytes], bytes | None],
+) -> dict[bytes, Snapshot]:
+    """Return the snapshots that ``tips`` lead to and ``known`` do not, by id.
+
+    The walk goes newest first from both, and ends when everything left to read is reached from ``known``.  Dates only
+    say in which order to read: under a clock that jumped, the result may hold some that ``known`` lead to as well.
+
+    Args:
+        tips: where to start.
+        known: snapshots that can be read, and what they lead to.
+        read: returns a snapshot.
+        current: as for :func:`walk`.
+    """
+    new, old = 1, 2
+    reached: dict[bytes, int] = {}
+    heap: list[tuple[int, bytes]] = []
+    snapshots: dict[bytes, Snapshot] = {}
+
+    def reach(identity: bytes, marks: int) -> None:
+        before = reached.get(identity, 0)
+        if before | marks == before:
+            return
+        if identity not in snapshots:
+            snapshots[identity] = read(identity)
+        reached[identity] = before | marks
+        heapq.heappush(heap, (-snapshots[identity].time, identity))
+
+    for starts, mark in ((known, old), (tips, new)):
+        for identity in standing(starts, current):
+            reach(identity, mark)
+    passed: set[tuple[bytes, int]] = set()
+    while heap and any(reached[identity] == new for _time, identity in heap):
+        identity = heapq.heappop(heap)[1]
+        marks = reached[identity]
+        if (identity, marks) in passed:
+            continue
+        passed.add((identity, marks))
+        for parent in standing(snapshots[identity].parents, current):
+            reach(parent, marks)
+    return {identity: snapshots[identity] for identity, marks in reached.items() if marks == new}
+
+
 def merge_bases(
     ours: bytes, theirs: bytes, read: Callable[[bytes], Snapshot], current: Callable[[bytes], bytes | None]
 ) -> list[bytes]:

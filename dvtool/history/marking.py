@@ -7,6 +7,7 @@ id is held in memory for longer than it takes to look it up.  Chunks lead nowher
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,7 +19,8 @@ from dvtool.formats.tree import DIRECTORY, Leaf
 from dvtool.history import graph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Progress
     from dvtool.formats.index import Location
@@ -30,8 +32,13 @@ BATCH: Final = 262144
 """Chunks that are looked up together; as many again are remembered as met, to pass over them at once."""
 _ANY: Final = 0
 _SOUND, _ASIDE, _DOOMED, _LOST = range(4)
+RELIABLE: Final = (_SOUND, _ASIDE)
+"""Ranks of packs that an entry may rely on."""
 _NO_FILES: Final = frozenset({*tree.LONG, DIRECTORY, tree.ERASED})
 _STEP: Final = ids.ID_SIZE
+_SPARSE: Final = 64
+"""Where fewer than one record in so many is marked, pages are opened for those alone."""
+_NOT_ZERO: Final = re.compile(rb"[^\0]", re.DOTALL)
 
 
 class PackUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +86,20 @@ class Marks:
         self._ranks = [self._ranked(at, segment) for at, segment in enumerate(self.segments)]
         self._wanted: set[bytes] = set()
         self._recent: set[bytes] = set()
+        self._passed: list[bytearray] = []
+        self._counted_bits: dict[int, bytearray] = {}
         self._strict = True
+        self._shallow = False
+        self._chunks = True
+        self.only: AbstractSet[bytes] | None = None
+        """The snapshots that are followed; of others all that they lead to is known to be where it is wanted."""
+        self.standing = self.state.standing
+        """Returns the snapshot that stands for another now, or None when it was expired."""
+        self.ranks: tuple[int, ...] = (_SOUND, _ASIDE, _DOOMED, _LOST)
+        self.elsewhere: Callable[[set[bytes]], set[bytes]] | None = None
+        """Returns those of some objects that are where they are wanted, and so do not count; they are followed."""
+        self.lacking: Callable[[set[bytes]], None] | None = None
+        """Takes the chunks that are not here, instead of an error."""
         self.snapshots = 0
         self.objects = 0
         self.unsafe = 0
@@ -141,6 +161,51 @@ class Marks:
         finally:
             self._progress.finish()
 
+    def pass_over(self, roots: Iterable[bytes]) -> None:
+        """Read the trees of snapshots whose contents do not count, so that they are not read with others again.
+
+        Args:
+            roots: their ids; what is not here is passed over as well.
+
+        Raises:
+            IntegrityError, FormatError: as :meth:`follow`.
+        """
+        self._shallow, self._chunks = True, False
+        try:
+            self.follow(roots, strict=False)
+        finally:
+            self._shallow, self._chunks = False, True
+        self._passed = [bytearray(bits) for bits in self._bits]
+        self.snapshots = self.objects = 0
+
+    def rely_on_sound_packs(self) -> None:
+        """Take what lies in condemned packs, or in those that are missing or cut short, as not there."""
+        self.ranks = RELIABLE
+
+    def hold(self, wanted: set[bytes]) -> set[bytes]:
+        """Mark those of some objects that sound packs hold, put aside or not, whatever kind they are; return them."""
+        found: set[bytes] = set()
+        for rank in RELIABLE:
+            for number in range(len(self.segments)):
+                if len(found) < len(wanted) and (rank == _SOUND or rank in self._ranks[number].values()):
+                    found |= self._sweep(number, wanted - found, rank, kind=_ANY)
+        return found
+
+    def want(self, chunks: set[bytes]) -> None:
+        """Mark chunks.
+
+        Raises:
+            IntegrityError: when one of them is in no pack.
+        """
+        self._want(chunks)
+        self._look_up()
+
+    def _pass(self, number: int, at: int) -> None:
+        """Note that what is marked does not count."""
+        if not self._passed:
+            self._passed = [bytearray(len(bits)) for bits in self._bits]
+        self._passed[number][at >> 3] |= 1 << (at & 7)
+
     def _leads_to(self, kind: int, identity: bytes, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (kind, id) of what an object names, except chunks, which are noted to be looked up."""
         if kind == ids.TREE:
@@ -155,7 +220,10 @@ class Marks:
             recorded = snapshot.decode(data)
             self.snapshots += 1
             yield ids.TREE, recorded.root
-            yield from zip(itertools.repeat(ids.SNAPSHOT), graph.standing(recorded.parents, self.state.standing))
+            if self._shallow:
+                return
+            parents = graph.standing(recorded.parents, self.standing)
+            yield from ((ids.SNAPSHOT, parent) for parent in parents if self.only is None or parent in self.only)
             self._want({content for _name, content, size in recorded.settings if size})
         elif kind == ids.TABLE:
             rows = table.decode(data)
@@ -163,7 +231,7 @@ class Marks:
         elif kind == ids.STAGE:
             staged = stage.decode(data)
             yield ids.TREE, staged.tree
-            yield from zip(itertools.repeat(ids.SNAPSHOT), graph.standing(staged.merging, self.state.standing))
+            yield from zip(itertools.repeat(ids.SNAPSHOT), graph.standing(staged.merging, self.standing))
         elif kind not in {ids.ERASURE, ids.CLONE}:
             raise FormatError(
                 f"a ref names a {ids.KIND_NAMES[kind]}",
@@ -201,7 +269,7 @@ class Marks:
                     home, rank = (number, at, location), each
             if rank == _SOUND:
                 break
-        if home is None:
+        if home is None or rank not in self.ranks:
             self._miss(identity, ids.KIND_NAMES.get(kind, "object"))
             return None
         number, at, location = home
@@ -216,10 +284,14 @@ class Marks:
             return None
         bits[at >> 3] |= 1 << (at & 7)
         self.unsafe += rank > _ASIDE
+        if self.elsewhere is not None and not self._shallow and self.elsewhere({identity}):
+            self._pass(number, at)
         return self.segments[number], location
 
     def _want(self, chunks: set[bytes]) -> None:
         """Note chunks; most of a directory that changed a little were met with its earlier versions."""
+        if not self._chunks:
+            return
         fresh = chunks - self._recent
         self._wanted |= fresh
         if len(self._recent) > BATCH:
@@ -230,16 +302,21 @@ class Marks:
     def _look_up(self) -> None:
         """Mark the chunks that were noted: in sound packs if they are there, else in condemned ones."""
         left = self._wanted
-        for rank in (_SOUND, _ASIDE, _DOOMED, _LOST):
+        if self.elsewhere is not None:
+            left = left - self.elsewhere(left)
+        for rank in self.ranks:
             for number in range(len(self.segments)):
                 if left and (rank == _SOUND or rank in self._ranks[number].values()):
                     left = left - self._sweep(number, left, rank)
-        for identity in sorted(left)[:1]:
-            self._miss(identity, ids.KIND_NAMES[ids.CHUNK])
+        if self.lacking is not None:
+            self.lacking(left)
+        else:
+            for identity in sorted(left)[:1]:
+                self._miss(identity, ids.KIND_NAMES[ids.CHUNK])
         self._wanted = set()
 
-    def _sweep(self, number: int, wanted: set[bytes], rank: int) -> set[bytes]:
-        """Mark the chunks that one index file lists in packs of this rank, and return their ids."""
+    def _sweep(self, number: int, wanted: set[bytes], rank: int, *, kind: int = ids.CHUNK) -> set[bytes]:
+        """Mark the objects of a kind that one index file lists in packs of this rank, and return their ids."""
         reader = self.segments[number].index
         marked: set[bytes] = set()
         found: Iterator[tuple[bytes, int, Location]]
@@ -252,7 +329,7 @@ class Marks:
         for identity, at, location in found:
             if ranks.get(location.pack, _SOUND) != rank or identity in marked:
                 continue
-            if location.flags & pack.KIND_MASK != ids.CHUNK:
+            if kind not in {_ANY, location.flags & pack.KIND_MASK}:
                 raise IntegrityError(
                     f"object {identity.hex()[:16]} is not the chunk it should be", where=identity.hex(), next=MEND
                 )
@@ -277,12 +354,13 @@ class Marks:
             IntegrityError: when something that is marked lies in no pack but one that is missing or cut short.
         """
         found = []
+        self._counted_bits.clear()
         for number in range(len(self.segments) - 1, -1, -1):
             reader = self.segments[number].index
             entries = reader.directory.packs
             live = [0] * len(entries)
             kept = [0] * len(entries)
-            for location in self._marked(number):
+            for _identity, location in self._marked(number):
                 live[location.pack] += 1
                 kept[location.pack] += location.stored
             for position in sorted(self._lost[number]):
@@ -313,32 +391,81 @@ class Marks:
         since = self._condemned.get(file.encode())
         return int.from_bytes(since, "big") if since is not None else None
 
-    def _marked(self, number: int) -> Iterator[Location]:
-        """Yield the locations of what is marked in one index file.
+    def _marked(self, number: int) -> Iterator[tuple[bytes, Location]]:
+        """Yield (id, location) of what is marked in one index file and counts, in order of id.
 
         Raises:
             IntegrityError: when a record points outside the packs of its index file.
         """
         segment = self.segments[number]
+        reader = segment.index
+        bits = self._counted(number)
+        count = len(reader.directory.packs)
+        marked = int.from_bytes(bits, "little").bit_count()
+        found = _some(reader, bits) if marked * _SPARSE < len(reader) else _many(reader, bits)
+        for identity, location in found:
+            if location.pack >= count:
+                raise IntegrityError(
+                    "an index file points outside its packs", where=segment.description.index, next=MEND
+                )
+            yield identity, location
+
+    def _counted(self, number: int) -> bytearray:
+        """Return the bits of what is marked in one index file and counts."""
         bits = self._bits[number]
-        count = len(segment.index.directory.packs)
-        at = 0
-        for page in segment.index.pages():
-            for record in index.split(page):
-                if bits[at >> 3] & (1 << (at & 7)):
-                    location = index.unpack(record)[1]
-                    if location.pack >= count:
-                        raise IntegrityError(
-                            "an index file points outside its packs", where=segment.description.index, next=MEND
-                        )
-                    yield location
-                at += 1
+        if not self._passed:
+            return bits
+        known = self._counted_bits.get(number)
+        if known is None:
+            both = int.from_bytes(bits, "little") & ~int.from_bytes(self._passed[number], "little")
+            known = self._counted_bits[number] = bytearray(both.to_bytes(len(bits), "little"))
+        return known
+
+    def frames(self, files: AbstractSet[str]) -> dict[str, list[tuple[bytes, Location]]]:
+        """Return what is marked in some packs and counts: by pack, (id, location) in the order of the pack.
+
+        Args:
+            files: the packs.
+
+        Raises:
+            IntegrityError: when an index file is damaged.
+        """
+        found: dict[str, list[tuple[bytes, Location]]] = {file: [] for file in files}
+        for number, segment in enumerate(self.segments):
+            packs = [pack.file_name(entry.name) for entry in segment.index.directory.packs]
+            if files.isdisjoint(packs):
+                continue
+            for identity, location in self._marked(number):
+                if packs[location.pack] in found:
+                    found[packs[location.pack]].append((identity, location))
+        for listed in found.values():
+            listed.sort(key=lambda each: each[1].offset)
+        return found
 
     def is_marked(self, use: PackUse, identity: bytes) -> bool:
         """Return whether the copy of an object in this pack is the one that is marked."""
-        bits = self._bits[use.segment]
+        bits = self._counted(use.segment)
         found = self.segments[use.segment].index.all(identity)
         return any(location.pack == use.position and bits[at >> 3] & (1 << (at & 7)) for at, location in found)
+
+
+def _some(reader: index.Reader, bits: bytearray) -> Iterator[tuple[bytes, Location]]:
+    """Yield (id, location) of the few records whose bits are set, reading the pages that they lie in."""
+    for match in _NOT_ZERO.finditer(bits):
+        at = match.start() * 8
+        for bit in range(8):
+            if bits[at >> 3] & (1 << bit):
+                yield reader.identity(at + bit), reader.location(at + bit)
+
+
+def _many(reader: index.Reader, bits: bytearray) -> Iterator[tuple[bytes, Location]]:
+    """Yield (id, location) of the records whose bits are set, page after page."""
+    at = 0
+    for page in reader.pages():
+        for record in index.split(page):
+            if bits[at >> 3] & (1 << (at & 7)):
+                yield index.unpack(record)
+            at += 1
 
 
 def roots(state: State) -> list[bytes]:

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 
 from dvtool import paths
 from dvtool.errors import ConflictError, ExistsError, UsageError
-from dvtool.formats import log
 from dvtool.git import beside
 from dvtool.storage.disk import sweep_directory, temporary_name
-from dvtool.store import store as stores
-from dvtool.worktree import layout
-from dvtool.worktree.session import DEFAULT_BRANCH
+from dvtool.worktree import founding, layout
 
 if TYPE_CHECKING:
     from dvtool.worktree.session import Context
@@ -51,7 +48,7 @@ def init(path: str, context: Context) -> str:
     try:
         context.disk.make_directory(fresh)
         os.chmod(fresh, 0o700)
-        make_control(fresh, context)
+        founding.make_control(fresh, context)
         context.disk.rename(fresh, f"{root}/{layout.DIRECTORY}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -59,12 +56,3 @@ def init(path: str, context: Context) -> str:
     context.disk.sync_directory(root)
     beside.ignore_roots(root, [], context.disk)
     return root
-
-
-def make_control(directory: str, context: Context) -> None:
-    """Fill a new control directory: store, first log entry, worktree file."""
-    store = stores.create_local(f"{directory}/store", clock=context.clock, entropy=context.entropy, disk=context.disk)
-    worktree = layout.WorktreeFile(version=layout.VERSION, id=context.entropy.bytes(16).hex())
-    stores.first_entry(store, {f"worktrees/{worktree.id}": log.to_symbolic(f"heads/{DEFAULT_BRANCH}")})
-    layout.hide_from_git(directory, context.disk)
-    layout.write_file(f"{directory}/worktree", worktree.encode(), context.disk)

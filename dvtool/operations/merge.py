@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool import paths
+from dvtool import advancing, paths
 from dvtool.errors import ConflictError, ExistsError, NotFoundError, UsageError
 from dvtool.formats import log, tree
 from dvtool.history import graph, merging
@@ -89,7 +89,9 @@ def merge(
         if bases == [theirs]:
             return _result("up-to-date", ours, session.snapshot(ours))
         if bases == [ours] and not manual:
-            return _fast_forward(workspace, theirs)
+            outcome = advancing.fast_forward(workspace, theirs, operation="merge")
+            snapshot = session.snapshot(theirs)
+            return _result("fast-forward", theirs, snapshot, written=outcome.files, removed=outcome.removed)
         return _Merging(workspace, revision, ours, theirs, bases).run(
             prefer=prefer, only=only, manual=manual, message=message, author=author
         )
@@ -257,28 +259,6 @@ class _Merging:
     def _message(self) -> str:
         branch = self.session.head().branch
         return f"merge {self.revision}" + (f" into {branch}" if branch else "")
-
-
-def _fast_forward(workspace: Workspace, theirs: bytes) -> MergeResult:
-    """Move the branch, and the worktree with it, to a snapshot that descends from HEAD's."""
-    session = workspace.session
-    before = session.head()
-    other = workspace.sound_snapshot(theirs)
-    plan = switching.plan_of(diff_trees(session.trees, session.trees, session.head_tree(), other.root))
-    switching.refuse_conflicts(session, plan)
-    apply.require_stored(session, plan)
-    outcome = apply.execute(session, plan)
-    moves = recording.moves(session, theirs)
-    session.store.log.append("merge", lambda _state: moves)
-    session.store.refresh()
-    apply.record(session, plan, outcome)
-    if not workspace.in_git():
-        previous = session.snapshot(before.snapshot) if before.snapshot is not None else None
-        recording.bring_settings(session, other, previous)
-    workspace.update_git_ignore(other.roots)
-    workspace.after_change(moved=True)
-    apply.raise_damage(outcome.damaged, done="HEAD has moved, and every other file has been written")
-    return _result("fast-forward", theirs, other, written=outcome.files, removed=outcome.removed)
 
 
 def _head(workspace: Workspace) -> bytes:

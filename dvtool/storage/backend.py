@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dvtool.effects import View
 
@@ -55,6 +55,10 @@ class Backend(Protocol):
     @property
     def abilities(self) -> Abilities:
         """What this place can do, as far as it says of itself."""
+        ...
+
+    def prepare(self, directories: Iterable[str]) -> None:
+        """Make what files need before they can be written: directories, where the place has such; durable."""
         ...
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:

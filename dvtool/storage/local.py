@@ -10,7 +10,7 @@ from dvtool.storage.backend import Abilities, Listed, Purged
 from dvtool.storage.disk import Disk, attempt, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dvtool.effects import Entropy, View
 
@@ -87,6 +87,13 @@ class LocalBackend:
     def path(self, name: str) -> str:
         """Return the absolute path of ``name``."""
         return f"{self.root}/{name}"
+
+    def prepare(self, directories: Iterable[str]) -> None:
+        """Make the directories of a store, durably."""
+        for name in directories:
+            self.disk.make_directory(self.path(name))
+            self.disk.sync_directory(self.path(name))
+        self.disk.sync_directory(self.root)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``; see :class:`~dvtool.storage.backend.Backend`."""

@@ -10,7 +10,7 @@ from dvtool.errors import ExistsError, NotFoundError
 from dvtool.storage.backend import Abilities, Listed, Purged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dvtool.effects import View
 
@@ -23,6 +23,9 @@ class MemoryBackend:
         self.abilities = Abilities()
         self.blobs: dict[str, bytes] = {}
         self._scratch: str | None = None
+
+    def prepare(self, directories: Iterable[str]) -> None:
+        """Do nothing: memory has no directories."""
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``."""

@@ -31,6 +31,13 @@ class Secrets:
         # pyfastcdc takes the seed as a signed 64-bit number, hence 63 bits; 0 would mean "no seed".
         self.seed = (int.from_bytes(digest.derive(secret, b"gear seed")[:8], "little") & (2**63 - 1)) or 1
 
+    def with_wrap(self, wrap: bytes) -> Secrets:
+        """Return the secrets of another store of the same repository, whose wrapping key is ``wrap`` (32 bytes)."""
+        found = object.__new__(Secrets)
+        found.id_key, found.split, found.cache, found.seed = self.id_key, self.split, self.cache, self.seed
+        found.wrap = wrap
+        return found
+
 
 def load_secrets(backend: Backend, repository: bytes) -> Secrets:
     """Return the secrets of a store.
@@ -38,6 +45,11 @@ def load_secrets(backend: Backend, repository: bytes) -> Secrets:
     Raises:
         KeyAccessError: when ``keys/repo`` is missing, unreadable, damaged or of another repository.
     """
+    return Secrets(read_secret(backend, repository))
+
+
+def read_secret(backend: Backend, repository: bytes) -> bytes:
+    """Return the repository secret that a store keeps; raises as :func:`load_secrets`."""
     advice = "restore keys/repo from your backup of the key; without it nothing in this store can be read"
     try:
         data = backend.read(REPOSITORY_KEY)
@@ -50,12 +62,12 @@ def load_secrets(backend: Backend, repository: bytes) -> Secrets:
             why=error.why,
             next="check its permissions (0600, yours)",
         ) from None
-    return Secrets(repokey.decode(data, repository))
+    return repokey.decode(data, repository)
 
 
-def create_secret(disk: Disk, path: str, repository: bytes, entropy: Entropy) -> None:
-    """Write a new repository secret to ``path``, readable by its owner only, durably."""
-    disk.write(path, repokey.encode(repository, entropy.bytes(repokey.SECRET_SIZE)), mode=0o600)
+def create_secret(disk: Disk, path: str, repository: bytes, entropy: Entropy, secret: bytes | None = None) -> None:
+    """Write a repository secret, a new one unless it is given, to ``path``, readable by its owner only, durably."""
+    disk.write(path, repokey.encode(repository, secret or entropy.bytes(repokey.SECRET_SIZE)), mode=0o600)
     disk.sync(path)
 
 

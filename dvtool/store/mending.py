@@ -5,7 +5,6 @@ Nothing is taken unverified: whatever is stored again has the id of what was los
 
 from __future__ import annotations
 
-from array import array
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
@@ -115,22 +114,10 @@ class Rebuilt:
         file = pack.file_name(name)
         try:
             content = pack.decode_header(self._backend.read(file, 0, pack.HEADER_SIZE)).content
-            size = self._backend.size(file)
-            entry = index.PackEntry(name=name, content=content, size=size, frames=0, raw=0)
-            footer = PackReader(self._backend, entry, key, self._store).footer()
+            entry = index.PackEntry(name=name, content=content, size=0, frames=0, raw=0)
+            return PackReader(self._backend, entry, key).described()
         except DvError:
             return None
-        return FinishedPack(
-            path="",
-            name=name,
-            key=key,
-            content=content,
-            size=size,
-            ids=footer.ids,
-            flags=footer.flags,
-            stored=array("I", footer.stored).tobytes(),
-            raw=array("I", footer.raw).tobytes(),
-        )
 
 
 def adoptable(store: Store) -> list[log.AddPacks]:

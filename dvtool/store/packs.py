@@ -39,6 +39,8 @@ DIRECT_FROM: Final = 1024 * 1024
 class FinishedPack(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A pack that is whole in the workspace and not yet part of the store.
 
+    One that came from another store of the repository lies in this one's place already; its ``path`` is empty.
+
     ``ids`` has 32 bytes for each frame; ``stored`` and ``raw``, its sealed length and that of its content, have four
     as this machine orders them: lists of numbers would take nine times as much.
     """
@@ -270,24 +272,28 @@ def missing(file: str) -> IntegrityError:
 class PackReader:
     """Reads frames of one pack, by location."""
 
-    def __init__(self, backend: Backend, entry: index.PackEntry, key: bytes, store: bytes) -> None:
+    def __init__(self, backend: Backend, entry: index.PackEntry, key: bytes) -> None:
         """Read and check the header.
 
+        It names the store for which the pack was written first. That need not be this one: packs move between the
+        stores of a repository as they are. What vouches for them is their key, which authenticates the header.
+
         Raises:
-            IntegrityError: when it is damaged or belongs to another store.
+            IntegrityError: when it is damaged.
             NotFoundError: when the pack is missing.
         """
         self._backend = backend
         self.file = pack.file_name(entry.name)
         self._entry = entry
+        self._key = key
         self._sealer = Sealer(key)
         self._header = backend.read(self.file, 0, pack.HEADER_SIZE)
         try:
             header = pack.decode_header(self._header)
         except FormatError as error:
             raise self._damaged(error.what, b"") from None
-        if header.store != store or header.content != entry.content:
-            raise self._damaged("it belongs to another store, or holds another kind of content", b"")
+        if header.content != entry.content:
+            raise self._damaged("it holds another kind of content", b"")
 
     def read(self, identity: bytes, location: index.Location) -> bytes:
         """Return the content of one frame; its id is for the caller to check.
@@ -343,6 +349,25 @@ class PackReader:
             return pack.decode_footer(plain)
         except DvError as error:
             raise self._damaged(error.what, b"") from None
+
+    def described(self) -> FinishedPack:
+        """Return what the pack says of itself, as its writer had it; it has no path, since it is where it belongs.
+
+        Raises:
+            IntegrityError: when its footer is damaged.
+        """
+        footer = self.footer()
+        return FinishedPack(
+            path="",
+            name=self._entry.name,
+            key=self._key,
+            content=self._entry.content,
+            size=self._backend.size(self.file),
+            ids=footer.ids,
+            flags=footer.flags,
+            stored=array("I", footer.stored).tobytes(),
+            raw=array("I", footer.raw).tobytes(),
+        )
 
     def _damaged(self, why: str, identity: bytes) -> IntegrityError:
         return IntegrityError(

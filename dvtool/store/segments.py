@@ -131,7 +131,7 @@ class Segment:
             if key is None:
                 raise IntegrityError(f"there is no key for pack {entry.name.hex()[:16]}", where=self.description.keys)
             try:
-                reader = PackReader(self._backend, entry, key, self._store)
+                reader = PackReader(self._backend, entry, key)
             except NotFoundError:
                 raise missing(pack.file_name(entry.name)) from None
             self._packs[position] = reader

@@ -7,6 +7,8 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
+
 from dvtool import digest, ids
 from dvtool.errors import (
     MEND,
@@ -50,6 +52,13 @@ WINDOWS: Final = 4
 _NO_WINDOW: Final = (0, memoryview(b""), FIRST_WINDOW)
 
 
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be known of a store before anything of it can be read: its format, and its keys."""
+
+    format: storeformat.StoreFormat
+    secrets: keys.Secrets
+
+
 class Store:
     """Packs, indexes, keys and log at one place."""
 
@@ -61,8 +70,17 @@ class Store:
         entropy: Entropy,
         disk: Disk | None = None,
         instead: Mapping[str, log.Segment] | None = None,
+        known: Known | None = None,
     ) -> None:
-        """Open the store that ``backend`` holds; ``instead`` of segments that are lost, others are read.
+        """Open the store that ``backend`` holds.
+
+        Args:
+            backend: its place.
+            clock: the machine's clock.
+            entropy: the source of keys and names.
+            disk: the local disk.
+            instead: by index file, what is read instead of segments that are lost.
+            known: what was read of the store before, which is then not read again.
 
         Raises:
             NotFoundError: when there is none.
@@ -75,8 +93,11 @@ class Store:
         self.entropy = entropy
         self.disk = disk or Disk()
         self._instead = instead or {}
-        self.format = storeformat.decode(backend.read("format"))
-        self.secrets = keys.load_secrets(backend, self.format.repository)
+        if known is None:
+            self.format = storeformat.decode(backend.read("format"))
+            self.secrets = keys.load_secrets(backend, self.format.repository)
+        else:
+            self.format, self.secrets = known.format, known.secrets
         self.hasher = digest.IdHasher(self.secrets.id_key)
         self.log = Log(backend, self.format.store, self.secrets.wrap, clock=clock, entropy=entropy)
         self.log.reader = Tables(SegmentObjects(self._new_segments(), self.hasher))
@@ -344,16 +365,32 @@ def new_format(entropy: Entropy) -> storeformat.StoreFormat:
     )
 
 
-def create_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> Store:
+def create_local(
+    directory: str,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    disk: Disk | None = None,
+    described: storeformat.StoreFormat | None = None,
+    secret: bytes | None = None,
+) -> Store:
     """Make a new store in ``directory`` (which must not exist) and return it.
 
     The caller makes the directory visible as a whole, so a crash leaves no half-made store behind.
+
+    Args:
+        directory: where.
+        clock: the machine's clock.
+        entropy: the source of keys, ids and names.
+        disk: the local disk.
+        described: the repository that it is to be a store of, with an id of its own; a new one by default.
+        secret: that repository's secret (32 bytes).
     """
     disk = disk or Disk()
     for name in storeformat.DIRECTORIES:
         disk.make_directory(f"{directory}/{name}")
-    value = new_format(entropy)
-    keys.create_secret(disk, f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy)
+    value = described or new_format(entropy)
+    keys.create_secret(disk, f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy, secret)
     disk.write(f"{directory}/format", storeformat.encode(value))
     disk.sync(f"{directory}/format")
     for name in (*storeformat.DIRECTORIES, ""):

@@ -148,7 +148,10 @@ class Transaction:
             self._chunks.update(found[at : at + size] for at in range(0, len(found), size))
 
     def adopt(self, packs: list[FinishedPack]) -> None:
-        """Take packs that other processes finished in the store's workspace."""
+        """Take packs that others finished in the store's workspace, or that came from another store of the repository.
+
+        Those without a path lie where they belong already.
+        """
         self._finished += packs
         self._unlisted += [finished for finished in packs if finished.content == pack.DATA]
 
@@ -178,6 +181,19 @@ class Transaction:
         """Store an object or chunk once more, in a pack of this transaction, although the store holds it."""
         self._writer(pack.DATA if kind == ids.CHUNK else pack.METADATA).add(kind, identity, data)
 
+    def put_aside(self) -> None:
+        """Make what was written so far part of the store by an entry that moves no ref.
+
+        Who is stopped after that, and runs again, finds it there.
+
+        Raises:
+            ConflictError: when an erasure is under way.
+            StorageError: when the place refuses.
+        """
+        self._finished = self.finish_packs()
+        if self._finished:
+            self._put_aside()
+
     def write_only(self) -> list[log.Action]:
         """Write everything but the entry, and return the action that would make it part of the store."""
         return self._write()
@@ -188,7 +204,8 @@ class Transaction:
             writer.abandon()
         self._writers.clear()
         for finished in self._finished:
-            self.store.disk.unlink(finished.path)
+            if finished.path:
+                self.store.disk.unlink(finished.path)
         self._finished.clear()
 
     def _writer(self, content: int) -> PackWriter:
@@ -231,7 +248,8 @@ class Transaction:
         while self._finished:
             finished = self._finished[0]
             records += finished.records(len(packs))
-            self.store.backend.adopt(finished.path, pack.file_name(finished.name))
+            if finished.path:
+                self.store.backend.adopt(finished.path, pack.file_name(finished.name))
             self._finished.pop(0)
             packs.append(finished.entry())
             pack_keys[finished.name] = finished.key

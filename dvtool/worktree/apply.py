@@ -148,6 +148,7 @@ def execute(session: Session, plan: Plan, *, everywhere: bool = False) -> Outcom
         for path, entry in plan.writes.items()
         if entry.kind != tree.ERASED and (left_out is None or not left_out(path))
     )
+    session.bring(plan.writes[path] for path in files)
     _require_room(session, plan, files)
     require_writable(root, files, plan.removals | plan.obstacles.keys())
     removed = 0

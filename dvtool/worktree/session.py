@@ -23,6 +23,7 @@ from dvtool.worktree import index as indexes
 from dvtool.worktree import layout, locking
 
 if TYPE_CHECKING:
+    from dvtool.formats.tree import Entry
     from dvtool.store.state import State
     from dvtool.store.store import Store
     from dvtool.store.trees import Damage
@@ -101,6 +102,8 @@ class Session:
         self._index: indexes.WorktreeIndex | None = None
         self._ignore: ignoring.Ignore | None = None
         self._check_not_rolled_back()
+        self.bring: Callable[[Iterable[Entry]], None] = lambda _entries: None
+        """Brings the content of files that is about to be read, where the store is a lazy clone's."""
         self.held_by_git: Callable[[Iterable[str]], set[str]] = lambda _files: set()
 
     @classmethod
@@ -134,6 +137,20 @@ class Session:
         if self._ignore is None:
             self._ignore = ignoring.load(self.root)
         return self._ignore
+
+    @property
+    def lazy(self) -> str | None:
+        """The remote that has the data which the store lacks, because it was cloned without; None for any other."""
+        try:
+            with open(self.lazy_note, "rb") as file:
+                return file.read(1024).decode().strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    @property
+    def lazy_note(self) -> str:
+        """The file beside the store that names this remote."""
+        return f"{os.path.dirname(self.layout.store())}/lazy"
 
     def lock(self) -> locking.WorktreeLock:
         """Return the worktree's lock, to be held by commands that change it."""

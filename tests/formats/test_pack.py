@@ -38,12 +38,12 @@ def locations(footer):
     return found
 
 
-def opened(data, content=pack.DATA, store=STORE, key=KEY):
+def opened(data, content=pack.DATA, key=KEY):
     """A reader of a pack that is handed over as bytes."""
     backend = MemoryBackend()
     entry = index.PackEntry(name=ONE, content=content, size=len(data), frames=0, raw=0)
     backend.put(pack.file_name(ONE), data)
-    return PackReader(backend, entry, key, store)
+    return PackReader(backend, entry, key)
 
 
 def read(data, **opening):
@@ -72,7 +72,7 @@ def test_golden_bytes_say_what_they_said(vector, plain):
     )
     assert digest.sealed_name(vector.data).hex() == kept["name"]
     assert digest.accident(vector.data[: -pack.TRAILER_SIZE]) == vector.data[-pack.TRAILER_SIZE :]
-    footer, contents = read(vector.data, content=kept["content"], store=vector.input("store"), key=vector.input("key"))
+    footer, contents = read(vector.data, content=kept["content"], key=vector.input("key"))
     assert plain(footer) == kept["footer"]
     assert [content.hex() for content in contents] == kept["frames"]
 
@@ -129,7 +129,7 @@ def test_no_part_of_a_pack_is_a_pack(golden):
     good = golden("pack", "data")
     for length in range(len(good.data)):
         with pytest.raises(DvError):
-            read(good.data[:length], store=good.input("store"), key=good.input("key"))
+            read(good.data[:length], key=good.input("key"))
 
 
 def test_a_pack_of_another_store_or_sort_or_key_does_not_open(golden):
@@ -143,7 +143,7 @@ def test_a_pack_of_another_store_or_sort_or_key_does_not_open(golden):
 
 def test_a_frame_does_not_open_under_another_number(golden):
     good = golden("pack", "data")
-    reader = opened(good.data, store=good.input("store"), key=good.input("key"))
+    reader = opened(good.data, key=good.input("key"))
     first, second = locations(reader.footer())
     with pytest.raises(IntegrityError):
         reader.read(ONE, first._replace(number=1))
@@ -263,7 +263,7 @@ def test_a_wrong_length_of_the_footer_is_refused(length, golden):
     good = golden("pack", "data")
     bad = good.data[: -pack.TAIL_SIZE] + length.to_bytes(4, "little") + good.data[-pack.TRAILER_SIZE :]
     with pytest.raises(IntegrityError):
-        opened(bad, store=good.input("store"), key=good.input("key")).footer()
+        opened(bad, key=good.input("key")).footer()
 
 
 def test_the_tail_is_the_length_and_the_trailer(golden):

@@ -1,0 +1,104 @@
+"""``dv remote``: which stores elsewhere there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dvtool.cli import opening, output, shared
+
+if TYPE_CHECKING:
+    from dvtool.cli.opening import Settings
+
+
+@click.group(
+    "remote",
+    epilog=shared.example("dv remote add origin s3://bucket/data", "dv remote list", "dv remote check origin"),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+def remote_command() -> None:
+    """Look after remotes: stores elsewhere, to which data is pushed and from which it is fetched."""
+
+
+@remote_command.command(
+    "add",
+    epilog=shared.example(
+        "dv remote add origin s3://bucket/data",
+        "dv remote add backup /mnt/backup/data",
+        "dv remote add origin s3://bucket/data --option endpoint_url=http://127.0.0.1:9000",
+    ),
+)
+@click.argument("name")
+@click.argument("url")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option for the file system (endpoint_url, region, profile); never a credential. May be repeated.",
+)
+@shared.json_option
+@click.pass_obj
+def add_subcommand(settings: Settings, *, name: str, url: str, options: tuple[str, ...], json: bool) -> None:
+    """Write a remote into dv.toml; the first push makes a store there."""
+    pairs = shared.pairs(options, "--option")
+    item = opening.open_repo(settings).add_remote(name, url, options=pairs)
+    if json:
+        output.as_json(item)
+    else:
+        output.say(f"added remote {item.name}: {item.url}")
+
+
+@remote_command.command("list", epilog=shared.example("dv remote list", "dv remote list --json"))
+@shared.json_option
+@click.pass_obj
+def list_subcommand(settings: Settings, *, json: bool) -> None:
+    """List the remotes of dv.toml."""
+    items = opening.open_repo(settings).remotes()
+    if json:
+        output.as_json(items)
+        return
+    for item in items:
+        output.say(f"{item.name}  {item.url}" + ("" if item.seen else "  (not reached yet)"))
+
+
+@remote_command.command("remove", epilog=shared.example("dv remote remove backup"))
+@click.argument("name")
+@shared.json_option
+@click.pass_obj
+def remove_subcommand(settings: Settings, *, name: str, json: bool) -> None:
+    """Take a remote out of dv.toml; what lies there stays."""
+    item = opening.open_repo(settings).remove_remote(name)
+    if json:
+        output.as_json(item)
+    else:
+        output.say(f"removed remote {item.name}; what lies at {item.url} is untouched")
+
+
+@remote_command.command("rename", epilog=shared.example("dv remote rename origin old"))
+@click.argument("old")
+@click.argument("new")
+@shared.json_option
+@click.pass_obj
+def rename_subcommand(settings: Settings, *, old: str, new: str, json: bool) -> None:
+    """Give a remote another name, here alone."""
+    item = opening.open_repo(settings).rename_remote(old, new)
+    if json:
+        output.as_json(item)
+    else:
+        output.say(f"renamed remote {old} to {item.name}")
+
+
+@remote_command.command("set-url", epilog=shared.example("dv remote set-url origin s3://other-bucket/data"))
+@click.argument("name")
+@click.argument("url")
+@shared.json_option
+@click.pass_obj
+def set_url_subcommand(settings: Settings, *, name: str, url: str, json: bool) -> None:
+    """Give a remote another URL, and forget what was seen at the old one."""
+    item = opening.open_repo(settings).set_remote_url(name, url)
+    if json:
+        output.as_json(item)
+    else:
+        output.say(f"remote {item.name} is at {item.url} now")

@@ -1,0 +1,332 @@
+"""``dv push``: brings branches and tags to a remote, with everything that they lead to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids
+from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from dvtool.formats import log, pack, snapshot
+from dvtool.history import graph
+from dvtool.history.marking import Marks
+from dvtool.sharing import moving
+from dvtool.sharing.fetching import RefChange
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.formats.snapshot import Snapshot
+    from dvtool.sharing.reaching import Remote
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+    from dvtool.store.transaction import Transaction
+    from dvtool.workspace import Workspace
+
+ATTEMPTS: Final = 20
+"""Times that a push is planned anew because refs of the remote moved, or packs there were collected, meanwhile."""
+OPERATION: Final = "push"
+
+
+class PushResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a push came to: refs that moved at the remote, and how many packs, objects and bytes were sent.
+
+    ``verified`` counts the packs that are there, looked at one by one, of those that the remote's log names.
+    """
+
+    remote: str
+    created: bool
+    refs: tuple[RefChange, ...]
+    packs: int
+    objects: int
+    bytes: int
+    verified: int
+
+
+class _AgainError(ConflictError):
+    """The remote changed in a way for which the plan has to be made anew."""
+
+
+def push(
+    workspace: Workspace,
+    remote: Remote,
+    names: Sequence[str] = (),
+    *,
+    delete: bool = False,
+    lease: bool = False,
+) -> PushResult:
+    """Send refs to a remote; they move there all together or not at all.
+
+    Args:
+        workspace: the worktree.
+        remote: which remote.
+        names: branches and tags; the current branch with the tags on its history when there are none.
+        delete: remove these refs from the remote instead.
+        lease: move a branch of the remote back or aside as well, if it is still where it was when last fetched.
+
+    Raises:
+        NotFoundError: when there is no such branch or tag.
+        ConflictError: when the remote has something that is not here, or a ref there moved.
+        IntegrityError: when something that is to be sent is damaged or missing here.
+        StorageError: when the remote refuses.
+    """
+    created = False
+    try:
+        there = remote.open()
+    except NotFoundError:
+        if delete or not remote.may_create():
+            raise
+        there, created = remote.create(), True
+    pushing = _Pushing(workspace, remote, there, delete=delete, lease=lease)
+    wanted = pushing.wanted(names)
+    for attempt in range(ATTEMPTS):
+        try:
+            pushing.run(wanted)
+            break
+        except _AgainError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            there.refresh()
+    there.maintain()
+    verified = pushing.verify()
+    pushing.track(wanted)
+    remote.remember()
+    return PushResult(
+        remote=remote.name,
+        created=created,
+        refs=tuple(pushing.changes),
+        packs=pushing.packs,
+        objects=pushing.objects,
+        bytes=pushing.size,
+        verified=verified,
+    )
+
+
+class _Pushing:
+    """One push, planned anew as often as it has to be."""
+
+    def __init__(self, workspace: Workspace, remote: Remote, there: Store, *, delete: bool, lease: bool) -> None:
+        self.workspace = workspace
+        self.session = workspace.session
+        self.here = workspace.session.store
+        self.remote = remote
+        self.there = there
+        self.delete = delete
+        self.lease = lease
+        self.expired: dict[bytes, bytes] = {}
+        """Snapshots that were expired here, that what is sent descends from, and that the remote does not have."""
+        self.changes: list[RefChange] = []
+        self.packs = 0
+        self.objects = 0
+        self.size = 0
+
+    def wanted(self, names: Sequence[str]) -> dict[str, bytes | None]:
+        """Return what refs the remote is to have: by their names there, the snapshots; None for those that are to go.
+
+        Raises:
+            NotFoundError: when there is no branch or tag of a name, here or, to be removed, there.
+            UsageError: when there is no branch to push.
+        """
+        state = self.session.state
+        if self.delete:
+            if not names:
+                raise UsageError("nothing is named that could be removed", next="dv push REMOTE BRANCH --delete")
+            return dict.fromkeys(self._named(name, self.there.state, "at the remote")[0] for name in names)
+        if names:
+            return dict(self._named(name, state, "here") for name in names)
+        head = self.session.head()
+        if head.branch is None or head.snapshot is None:
+            why = "HEAD is detached" if head.branch is None else "there is no snapshot yet"
+            raise UsageError("there is no branch to push", why=why, next="name one: dv push REMOTE BRANCH")
+        found: dict[str, bytes | None] = {f"heads/{head.branch}": head.snapshot}
+        for name, value in state.ref_names("tags/"):
+            if self.there.state.ref(name) is None and state.expiry(value) is None:
+                current = state.standing(value)
+                if current is not None and graph.is_ancestor(current, head.snapshot, self._snapshot, state.standing):
+                    found[name] = value
+        return found
+
+    def _named(self, name: str, state: State, place: str) -> tuple[str, bytes]:
+        for ref in (f"heads/{name}", f"tags/{name}"):
+            value = state.ref(ref)
+            if value is not None:
+                return ref, value
+        raise NotFoundError(f"there is no branch or tag {name!r} {place}", next="run 'dv branch' and 'dv tag'")
+
+    def run(self, wanted: dict[str, bytes | None]) -> None:
+        """Send what the remote lacks, then move its refs by one entry.
+
+        Raises:
+            _AgainError: when the remote changed meanwhile.
+            ConflictError: when a ref cannot move as wanted.
+        """
+        state = self.there.state
+        moves = [
+            log.MoveRef(name=name, old=state.ref(name), new=new)
+            for name, new in sorted(wanted.items())
+            if state.ref(name) != new
+        ]
+        if not moves:
+            return
+        for move in moves:
+            self._require_forward(move)
+        base = dict(self._base(state))
+        with self.there.transaction() as transaction:
+            tips = [move.new for move in moves if move.new is not None]
+            marks, relied = self._needed(tips, list(base.values()))
+            shipment = moving.Shipment(marks, self.there)
+            self._send(shipment, transaction)
+            aside = [name for name in relied if self.there.state.aside(name) is not None]
+            transaction.relied.aside.update(aside)
+
+            def build(current: State) -> list[log.Action]:
+                if any(current.ref(name) != value for name, value in base.items()):
+                    raise _AgainError("refs of the remote moved meanwhile", next="run it again")
+                if any(current.is_doomed(name) for name in relied):
+                    raise _AgainError("packs of the remote were collected meanwhile", next="run it again")
+                pairs = tuple(
+                    (old, new) for old, new in sorted(self.expired.items()) if current.superseded.get(old) is None
+                )
+                return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves]
+
+            transaction.commit(OPERATION, build)
+        self.changes = [_change(move) for move in moves]
+
+    def _base(self, state: State) -> list[tuple[str, bytes]]:
+        """Return the refs of the remote whose snapshots are here as well, so that what they lead to is in both."""
+        return [
+            (name, value)
+            for name, value in state.ref_names("")
+            if name.startswith(("heads/", "tags/")) and self.here.has(value)
+        ]
+
+    def _needed(self, tips: list[bytes], base: list[bytes]) -> tuple[Marks, set[str]]:
+        """Mark here what the remote lacks; return the marks, and the packs of the remote that have the rest."""
+        progress = self.session.context.progress
+        standing = self._standing
+        fresh = graph.beyond(tips, base, self._snapshot, standing)
+        there = Marks(self.there, progress)
+        here = Marks(self.here, progress)
+        here.standing = standing
+        border = {parent for each in fresh.values() for parent in graph.standing(each.parents, standing)}
+        here.pass_over(sorted(border - fresh.keys()))
+        here.only = fresh.keys()
+        here.elsewhere = there.hold
+        here.lacking = self._refuse_lacking
+        here.follow(sorted(fresh))
+        return here, {use.file for use in there.packs() if use.live}
+
+    def _refuse_lacking(self, chunks: set[bytes]) -> None:
+        if chunks:
+            raise IntegrityError(
+                f"{len(chunks):,} chunks of data are neither here nor at the remote",
+                where=min(chunks).hex()[:16],
+                next="bring them here first with 'dv get', or run 'dv fsck' to see what is damaged",
+            )
+
+    def _standing(self, identity: bytes) -> bytes | None:
+        state = self.here.state
+        found = state.standing(identity)
+        if found is None and not self.there.has(identity):
+            value = state.superseded.get(identity)
+            if value is not None and log.expired(value) is not None:
+                self.expired[identity] = value
+        return found
+
+    def _send(self, shipment: moving.Shipment, transaction: Transaction) -> None:
+        meter = moving.Meter(self.session.context.progress, "sending", files=shipment.files, size=shipment.size)
+        try:
+            moving.send(self.here, self.there, shipment, transaction, meter)
+        finally:
+            meter.finish()
+        self.packs += shipment.files
+        self.objects += shipment.objects
+        self.size += shipment.size
+
+    def _require_forward(self, move: log.MoveRef) -> None:
+        """Refuse to move a ref of the remote otherwise than forward.
+
+        Raises:
+            ConflictError: when it would.
+        """
+        if move.old is None:
+            return
+        what = move.name.partition("/")[2]
+        if self.lease:
+            known = self.session.state.ref(self.remote.prefix + what)
+            if move.name.startswith("heads/") and known != move.old:
+                raise ConflictError(
+                    f"{what!r} of the remote moved since it was last fetched",
+                    where=self.remote.name,
+                    next="run 'dv fetch' and look at what came",
+                )
+            return
+        if move.name.startswith("tags/"):
+            raise ConflictError(
+                f"tag {what!r} is another at the remote",
+                where=self.remote.name,
+                next="choose another name, or replace it with --force-with-lease",
+            )
+        if move.new is None:
+            return
+        standing = self.here.state.standing
+        if not self.here.has(move.old) or not graph.is_ancestor(move.old, move.new, self._snapshot, standing):
+            raise ConflictError(
+                f"{what!r} of the remote has snapshots that are not in what you push",
+                where=self.remote.name,
+                why="somebody pushed meanwhile, or history was rewritten here",
+                next=f"run 'dv pull', or 'dv fetch' and 'dv merge {self.remote.name}/{what}'; then push again",
+            )
+
+    def verify(self) -> int:
+        """Check that every pack which the remote's log names is there, whole; return how many there are.
+
+        Raises:
+            IntegrityError: when one is missing or has another size.
+        """
+        sizes = {each.name: each.size for each in self.there.backend.listed("packs")}
+        state = self.there.state
+        count = 0
+        for segment in self.there.segments.live():
+            for entry in segment.index.directory.packs:
+                name = pack.file_name(entry.name)
+                if state.is_doomed(name):
+                    continue
+                count += 1
+                if sizes.get(entry.name.hex()) != entry.size:
+                    raise IntegrityError(
+                        "a pack that the remote should have is missing there, or cut short",
+                        where=name,
+                        next=f"run 'dv fsck --remote {self.remote.name} --repair', which sends a good copy again",
+                    )
+        return count
+
+    def track(self, wanted: dict[str, bytes | None]) -> None:
+        """Note here where the remote's branches are now."""
+        moved = {
+            self.remote.prefix + name.removeprefix("heads/"): new for name, new in wanted.items() if "heads/" in name
+        }
+
+        def build(state: State) -> list[log.Action]:
+            return [
+                log.MoveRef(name=name, old=state.ref(name), new=new)
+                for name, new in sorted(moved.items())
+                if state.ref(name) != new
+            ]
+
+        if build(self.here.refresh()):
+            self.here.log.append(OPERATION, build)
+            self.here.refresh()
+
+    def _snapshot(self, identity: bytes) -> Snapshot:
+        return snapshot.decode(self.here.read_object(ids.SNAPSHOT, identity))
+
+
+def _change(move: log.MoveRef) -> RefChange:
+    top, _, rest = move.name.partition("/")
+    return RefChange(
+        name=rest if top == "heads" else f"tag {rest}",
+        before=move.old.hex() if move.old is not None else None,
+        after=move.new.hex() if move.new is not None else None,
+    )

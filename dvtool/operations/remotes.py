@@ -1,0 +1,145 @@
+"""``dv remote``: which stores elsewhere a repository knows."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dvtool.errors import UsageError
+from dvtool.formats import log, project
+from dvtool.history.revisions import check_name
+from dvtool.sharing import configuring, memory, reaching
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dvtool.store.state import State
+    from dvtool.workspace import Workspace
+
+
+class RemoteItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A remote: its name and URL, where its key is kept if not with it, and whether it was ever reached from here."""
+
+    name: str
+    url: str
+    keys: str | None
+    seen: bool
+
+
+def list_remotes(workspace: Workspace) -> list[RemoteItem]:
+    """Return the remotes of ``dv.toml``, sorted by name; raises as :func:`dvtool.sharing.configuring.read`."""
+    known = set(memory.known(workspace.session))
+    return [_item(name, each, seen=name in known) for name, each in sorted(configuring.remotes(workspace).items())]
+
+
+def add(
+    workspace: Workspace,
+    name: str,
+    url: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    keys_url: str | None = None,
+) -> RemoteItem:
+    """Write a remote into ``dv.toml``; nothing is asked of it yet.
+
+    Raises:
+        ExistsError: when there is one of this name.
+        UsageError: when the name or URL cannot be used.
+    """
+    check_name(name, what="remote")
+    settings = project.Remote(url=_place(workspace, url), options=dict(options or {}), keys=keys_url)
+    reaching.Remote(workspace, name, settings)  # which refuses a URL that names no place
+    with workspace.changing():
+        configuring.add(workspace.session.root, name, settings, workspace.session.context.disk)
+        memory.forget(workspace.session, name)
+    return _item(name, settings, seen=False)
+
+
+def remove(workspace: Workspace, name: str) -> RemoteItem:
+    """Take a remote out of ``dv.toml``, with what is known here of its branches; nothing happens at the remote.
+
+    Raises:
+        NotFoundError: when there is none of this name.
+    """
+    name, settings = configuring.find(workspace, name)
+    with workspace.changing():
+        _move_refs(workspace, name, None)
+        configuring.remove(workspace.session.root, name, workspace.session.context.disk)
+        memory.forget(workspace.session, name)
+        workspace.after_change()
+    return _item(name, settings, seen=False)
+
+
+def rename(workspace: Workspace, old: str, new: str) -> RemoteItem:
+    """Give a remote another name, here alone.
+
+    Raises:
+        NotFoundError: when there is none of the old name.
+        ExistsError: when there is one of the new name.
+    """
+    old, settings = configuring.find(workspace, old)
+    check_name(new, what="remote")
+    session = workspace.session
+    with workspace.changing():
+        seen = memory.recall(session, old)
+        configuring.rename(session.root, old, new, session.context.disk)
+        _move_refs(workspace, old, new)
+        if seen is not None:
+            memory.remember(session, new, seen)
+        memory.forget(session, old)
+        workspace.after_change()
+    return _item(new, settings, seen=seen is not None)
+
+
+def set_url(workspace: Workspace, name: str, url: str) -> RemoteItem:
+    """Give a remote another URL, and forget what was seen at the old one.
+
+    Raises:
+        NotFoundError: when there is none of this name.
+        UsageError: when the URL cannot be used.
+    """
+    name, settings = configuring.find(workspace, name)
+    settings = msgspec.structs.replace(settings, url=_place(workspace, url))
+    reaching.Remote(workspace, name, settings)
+    session = workspace.session
+    with workspace.changing():
+        configuring.set_url(session.root, name, settings.url, session.context.disk)
+        memory.forget(session, name)
+    return _item(name, settings, seen=False)
+
+
+def _place(workspace: Workspace, url: str) -> str:
+    """Return a URL that means the same from every directory.
+
+    Raises:
+        UsageError: when it is empty.
+    """
+    if not url.strip() or "\0" in url:
+        raise UsageError("an empty URL names no place", next="write a directory, or a URL such as s3://bucket/prefix")
+    if "://" in url:
+        return url
+    return os.path.normpath(os.path.join(workspace.session.context.cwd or os.getcwd(), url))
+
+
+def _move_refs(workspace: Workspace, old: str, new: str | None) -> None:
+    """Give what is known of a remote's branches other names, or forget it."""
+    store = workspace.session.store
+    before = f"remotes/{old}/"
+
+    def build(state: State) -> list[log.Action]:
+        known = state.ref_names(before)
+        moves: list[log.Action] = [log.MoveRef(name=name, old=value, new=None) for name, value in known]
+        if new is not None:
+            after = f"remotes/{new}/"
+            moves += [log.MoveRef(name=after + name.removeprefix(before), old=None, new=value) for name, value in known]
+        return moves
+
+    if build(store.refresh()):
+        store.log.append("remote", build)
+        store.refresh()
+
+
+def _item(name: str, settings: project.Remote, *, seen: bool) -> RemoteItem:
+    return RemoteItem(name=name, url=settings.url, keys=settings.keys, seen=seen)

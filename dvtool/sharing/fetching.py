@@ -1,0 +1,273 @@
+"""Brings what a remote has into the store here: history first, then the data that it needs.
+
+Nothing counts before all of it is there: refs move by one entry at the end, and each of them leads only to what lies in
+sound packs here (or, in a lazy clone, to data that the remote has).  What came in before that is put aside, so a fetch
+that is stopped and run again goes on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids
+from dvtool.errors import ConflictError
+from dvtool.formats import index, log, pack, snapshot
+from dvtool.history import graph
+from dvtool.history.marking import Marks
+from dvtool.sharing import moving
+
+if TYPE_CHECKING:
+    from dvtool.formats.snapshot import Snapshot
+    from dvtool.sharing.reaching import Remote
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+    from dvtool.store.transaction import Transaction
+
+ATTEMPTS: Final = 5
+"""Times that a fetch begins again because packs that it built on were collected meanwhile."""
+OPERATION: Final = "fetch"
+
+
+class RefChange(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "from", "after": "to"}):
+    """A ref that moved: its name as people say it, and the snapshots before and after (None: it was not there)."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class FetchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What came from a remote: refs that moved here, and how many packs, objects and bytes were received."""
+
+    remote: str
+    refs: tuple[RefChange, ...]
+    packs: int
+    objects: int
+    bytes: int
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """How much has been received."""
+
+    packs: int = 0
+    objects: int = 0
+    size: int = 0
+
+    def add(self, shipment: moving.Shipment) -> None:
+        """Count a shipment."""
+        self.packs += shipment.files
+        self.objects += shipment.objects
+        self.size += shipment.size
+
+
+class _AgainError(ConflictError):
+    """What a fetch built on was collected meanwhile."""
+
+
+def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
+    """Bring the remote's branches and tags here, with everything that they lead to.
+
+    Args:
+        remote: which one.
+        with_data: whether the content of files comes along; in a lazy clone it does not.
+
+    Raises:
+        NotFoundError: when there is no store at the remote.
+        IntegrityError: when the remote was rolled back, or something it has is damaged or missing.
+        KeyAccessError: when its key cannot be opened.
+        StorageError: when the remote or the disk refuses.
+    """
+    tally = Tally()
+    if not remote.has_news() and not _moves(remote, _remembered_refs(remote)):
+        return FetchResult(remote=remote.name, refs=(), packs=0, objects=0, bytes=0)
+    store = remote.open()
+    wanted = dict(store.state.ref_names("heads/")) | dict(store.state.ref_names("tags/"))
+    changes: tuple[RefChange, ...] = ()
+    for attempt in range(ATTEMPTS):
+        moves = _moves(remote, wanted)
+        if not moves:
+            break
+        try:
+            _Fetch(remote, store, moves, with_data=with_data, tally=tally).run()
+        except _AgainError:
+            if attempt == ATTEMPTS - 1:
+                raise
+            continue
+        changes = tuple(_change(move) for move in moves)
+        break
+    remote.remember()
+    return FetchResult(remote=remote.name, refs=changes, packs=tally.packs, objects=tally.objects, bytes=tally.size)
+
+
+def _remembered_refs(remote: Remote) -> dict[str, bytes]:
+    """Return the branches that the remote had when it was last looked at, under their names there."""
+    state = remote.session.state
+    return {"heads/" + name.removeprefix(remote.prefix): value for name, value in state.ref_names(remote.prefix)}
+
+
+def _moves(remote: Remote, wanted: dict[str, bytes]) -> list[log.MoveRef]:
+    """Return how refs here have to move to be as the remote's: its branches under its name, tags that are not here."""
+    state = remote.session.store.refresh()
+    tell = remote.session.context.tell
+    moves: list[log.MoveRef] = []
+    tracked = dict(state.ref_names(remote.prefix))
+    there = {
+        remote.prefix + name.removeprefix("heads/"): value
+        for name, value in wanted.items()
+        if name.startswith("heads/") and log.symbolic(value) is None
+    }
+    for name in sorted(tracked.keys() | there.keys()):
+        old, new = tracked.get(name), there.get(name)
+        if new is not None and state.expiry(new) is not None:
+            tell(f"warning: {name.removeprefix('remotes/')} names a snapshot that was expired here, and stays as it is")
+            continue
+        if old != new:
+            moves.append(log.MoveRef(name=name, old=old, new=new))
+    for name, value in sorted(wanted.items()):
+        if not name.startswith("tags/"):
+            continue
+        here = state.ref(name)
+        if here is None and state.expiry(value) is None:
+            moves.append(log.MoveRef(name=name, old=None, new=value))
+        elif here is not None and here != value:
+            tell(f"warning: tag {name.removeprefix('tags/')!r} is another here than at {remote.name!r}, and stays")
+    return moves
+
+
+def _change(move: log.MoveRef) -> RefChange:
+    top, _, rest = move.name.partition("/")
+    return RefChange(
+        name=rest if top == "remotes" else f"tag {rest}",
+        before=move.old.hex() if move.old is not None else None,
+        after=move.new.hex() if move.new is not None else None,
+    )
+
+
+class _Fetch:
+    """One fetch of refs that are known to have moved."""
+
+    def __init__(
+        self, remote: Remote, store: Store, moves: list[log.MoveRef], *, with_data: bool, tally: Tally
+    ) -> None:
+        self.session = remote.session
+        self.here = remote.session.store
+        self.there = store
+        self.moves = moves
+        self.with_data = with_data
+        self.tally = tally
+        self.expired: dict[bytes, bytes] = {}
+        """Snapshots that the remote has expired and nobody has here, with what its log says of them."""
+
+    def run(self) -> None:
+        """Bring everything, then move the refs.
+
+        Raises:
+            _AgainError: when packs here that this built on were collected meanwhile.
+        """
+        with self.here.transaction() as transaction:
+            self._metadata(transaction)
+            relied = self._follow(transaction)
+            aside = [name for name in relied if self.here.state.aside(name) is not None]
+            transaction.relied.aside.update(aside)
+
+            def build(state: State) -> list[log.Action]:
+                if any(state.is_doomed(name) for name in relied):
+                    raise _AgainError("packs were collected while they were being built on", next="run it again")
+                pairs = tuple(
+                    (old, new) for old, new in sorted(self.expired.items()) if state.superseded.get(old) is None
+                )
+                return [*([log.Supersede(pairs=pairs)] if pairs else []), *self.moves]
+
+            transaction.commit(OPERATION, build)
+
+    def _metadata(self, transaction: Transaction) -> None:
+        """Bring the objects that are not here: all that the remote's metadata packs hold, but for its own tables.
+
+        What a history is made of is small beside the data, and reading it here is faster than asking for each object.
+        """
+        marks = Marks(self.there, self.session.context.progress)
+        marks.rely_on_sound_packs()
+        here = Marks(self.here, self.session.context.progress)
+        for segment in marks.segments:
+            packs = segment.index.directory.packs
+            wanted = {
+                at
+                for at, entry in enumerate(packs)
+                if entry.content == pack.METADATA and not self._has_pack(entry.name)
+            }
+            if not wanted:
+                continue
+            found: set[bytes] = set()
+            for page in segment.index.pages():
+                found |= _objects_in(page, wanted)
+            marks.hold(found - here.hold(found))
+        shipment = moving.Shipment(marks, self.here)
+        if not shipment.files:
+            return
+        self._receive(shipment, transaction, "receiving history")
+        transaction.put_aside()
+
+    def _has_pack(self, name: bytes) -> bool:
+        """Return whether a pack is here already, whole, and will stay."""
+        file = pack.file_name(name)
+        state = self.here.state
+        return state.packs.get(name) is not None and not state.is_doomed(file) and self.here.backend.exists(file)
+
+    def _follow(self, transaction: Transaction) -> set[str]:
+        """Find what the refs lead to that is not here, and bring it; return the packs here that were built on."""
+        tips = [move.new for move in self.moves if move.new is not None]
+        known = [
+            value
+            for name, value in self.here.state.ref_names("")
+            if name.startswith(("heads/", "tags/", "remotes/")) and log.symbolic(value) is None
+        ]
+        fresh = graph.beyond(tips, known, self._snapshot, self._standing)
+        here = Marks(self.here, self.session.context.progress)
+        here.rely_on_sound_packs()
+        here.standing = self._standing
+        border = {parent for each in fresh.values() for parent in graph.standing(each.parents, self._standing)}
+        here.pass_over(sorted(border - fresh.keys()))
+        here.only = fresh.keys()
+        there = Marks(self.there, self.session.context.progress)
+        there.rely_on_sound_packs()
+        there.lacking = moving.refuse_lacking
+        here.lacking = there.want if self.with_data else lambda _chunks: None
+        here.follow(sorted(fresh))
+        shipment = moving.Shipment(there, self.here)
+        if shipment.files:
+            self._receive(shipment, transaction, "receiving data")
+        return {use.file for use in here.packs() if use.live}
+
+    def _receive(self, shipment: moving.Shipment, transaction: Transaction, label: str) -> None:
+        meter = moving.Meter(self.session.context.progress, label, files=shipment.files, size=shipment.size)
+        try:
+            moving.receive(self.there, self.here, shipment, transaction, meter)
+        finally:
+            meter.finish()
+        self.tally.add(shipment)
+
+    def _snapshot(self, identity: bytes) -> Snapshot:
+        return snapshot.decode(self.here.read_object(ids.SNAPSHOT, identity))
+
+    def _standing(self, identity: bytes) -> bytes | None:
+        """Return what stands for a snapshot here; None also for what the remote has expired and nobody has here."""
+        found = self.here.state.standing(identity)
+        if found is None or self.here.has(found):
+            return found
+        value = self.there.state.superseded.get(found)
+        if value is not None and log.expired(value) is not None:
+            self.expired[found] = value
+            return None
+        return found
+
+
+def _objects_in(page: bytes, wanted: set[int]) -> set[bytes]:
+    """Return the ids of the records of a page that lie in these packs, and are no nodes of a table."""
+    found = set()
+    for record in index.split(page):
+        identity, location = index.unpack(record)
+        if location.pack in wanted and location.flags & pack.KIND_MASK != ids.TABLE:
+            found.add(identity)
+    return found

@@ -1,0 +1,99 @@
+"""Clones without data: bringing the content of files at the moment when it is wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dvtool.errors import NotFoundError
+from dvtool.formats import log, tree
+from dvtool.history.marking import Marks
+from dvtool.sharing import moving, reaching
+from dvtool.store import manifests
+from dvtool.worktree.layout import write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dvtool.formats.tree import Entry
+    from dvtool.store.state import State
+    from dvtool.workspace import Workspace
+
+OPERATION: Final = "get"
+BATCH: Final = 262144
+"""Chunks that are looked up together."""
+
+
+def note(workspace: Workspace, name: str) -> None:
+    """Note that data which is not in the store here lies at the remote ``name``, durably."""
+    session = workspace.session
+    write_file(session.lazy_note, name.encode() + b"\n", session.context.disk)
+
+
+def bring(workspace: Workspace, entries: Iterable[Entry]) -> moving.Shipment | None:
+    """Bring the content of files that is not in the store here, and store it; None when there is nothing to bring.
+
+    Raises:
+        NotFoundError: when the remote that had the data is no longer configured.
+        IntegrityError: when the remote lacks some of it, or it is damaged there.
+        StorageError: when the remote cannot be reached.
+    """
+    session = workspace.session
+    name = session.lazy
+    if name is None:
+        return None
+    here = Marks(session.store, session.context.progress)
+    here.rely_on_sound_packs()
+    lacking: set[bytes] = set()
+    here.lacking = lacking.update
+    for chunks in _batches(workspace, entries):
+        here.want(chunks)
+    if not lacking:
+        return None
+    try:
+        remote = reaching.reach(workspace, name)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"{len(lacking):,} chunks of data are not here, and the remote {name!r} that has them is not configured",
+            next=f"add it again: dv remote add {name} URL",
+        ) from error
+    return bring_chunks(remote, lacking)
+
+
+def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment:
+    """Bring chunks from a remote into the store here; raises as :func:`bring`."""
+    session = remote.session
+    there = Marks(remote.open(), session.context.progress)
+    there.rely_on_sound_packs()
+    there.lacking = moving.refuse_lacking
+    there.want(chunks)
+    shipment = moving.Shipment(there, session.store)
+    meter = moving.Meter(session.context.progress, "receiving data", files=shipment.files, size=shipment.size)
+    with session.store.transaction() as transaction:
+        try:
+            moving.receive(remote.open(), session.store, shipment, transaction, meter)
+        finally:
+            meter.finish()
+
+        def nothing_else(_state: State) -> list[log.Action]:
+            return []
+
+        transaction.commit(OPERATION, nothing_else)
+    remote.remember()
+    return shipment
+
+
+def _batches(workspace: Workspace, entries: Iterable[Entry]) -> Iterable[set[bytes]]:
+    """Yield the chunks of files, many at a time."""
+    found: set[bytes] = set()
+    for entry in entries:
+        if entry.kind in tree.LONG:
+            found.update(
+                identity for identity, _length in manifests.chunks_of(workspace.session.store, entry.id, entry.size)
+            )
+        elif entry.size and entry.kind not in {tree.DIRECTORY, tree.ERASED}:
+            found.add(entry.id)
+        if len(found) >= BATCH:
+            yield found
+            found = set()
+    if found:
+        yield found

@@ -1,0 +1,99 @@
+"""What a clone remembers of each remote, so that one that was rolled back or replaced is noticed.
+
+It lies beside the store, sealed, and is no cache: without it the next look at the remote believes what it sees.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import DvError
+from dvtool.formats import codec, sealed
+from dvtool.worktree.layout import write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.worktree.session import Session
+
+DIRECTORY: Final = "remotes"
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What was seen of a remote: its ``format`` file, its wrapping key, and how far its log went.
+
+    ``number`` and ``head`` are those of the last entry, ``checkpoint`` that of its newest checkpoint.
+    """
+
+    url: str
+    format: bytes
+    wrap: bytes
+    number: int
+    head: bytes
+    checkpoint: int
+
+
+def recall(session: Session, name: str) -> Memory | None:
+    """Return what is remembered of a remote, or None."""
+    try:
+        with open(_path(session, name), "rb") as file:
+            blob = file.read()
+        context = _context(session, name)
+        payload = sealed.open_blob(sealed.CACHE, session.store.secrets.cache, context, blob, what="memory of a remote")
+        return codec.decode(Memory, payload, what="memory of a remote")
+    except (OSError, DvError):
+        return None
+
+
+def remember(session: Session, name: str, memory: Memory) -> None:
+    """Write what was seen of a remote, durably.
+
+    Raises:
+        StorageError: when the disk refuses.
+    """
+    if recall(session, name) == memory:
+        return
+    context = session.context
+    blob = sealed.seal(
+        sealed.CACHE,
+        session.store.secrets.cache,
+        bytes(sealed.LABEL_SIZE),
+        context.entropy.bytes(sealed.SALT_SIZE),
+        _context(session, name),
+        codec.encode(memory),
+    )
+    path = _path(session, name)
+    if not os.path.isdir(os.path.dirname(path)):
+        context.disk.make_directory(os.path.dirname(path))
+    write_file(path, blob, context.disk)
+
+
+def forget(session: Session, name: str) -> None:
+    """Forget what was seen of a remote."""
+    session.context.disk.unlink(_path(session, name))
+
+
+def known(session: Session) -> Iterator[str]:
+    """Yield the names of the remotes of which something is remembered."""
+    try:
+        names = sorted(os.listdir(os.path.dirname(_path(session, "x"))))
+    except OSError:
+        return
+    yield from (name for name in names if not paths.is_partial(name))
+
+
+def mirror(session: Session, name: str) -> str:
+    """Return the directory of copies of a remote's small files."""
+    return f"{os.path.dirname(session.layout.store())}/cache/remotes/{name}"
+
+
+def _path(session: Session, name: str) -> str:
+    return f"{os.path.dirname(session.layout.store())}/{DIRECTORY}/{name}"
+
+
+def _context(session: Session, name: str) -> bytes:
+    return session.store.format.store + b"remote" + name.encode()

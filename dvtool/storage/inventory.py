@@ -1,0 +1,127 @@
+"""Knows from one listing which files a place has, where each question would be a request.
+
+A store asks of every pack whether it is there and whole.  What another process changes meanwhile is met when a file is
+read, as everywhere, and by the next listing.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from dvtool.errors import NotFoundError
+from dvtool.storage.backend import Listed
+from dvtool.storage.wrapping import Wrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.effects import View
+    from dvtool.storage.backend import Backend, Purged
+
+COUNTED: Final = frozenset({"packs", "index", "keys"})
+"""Directories of files that are written once.  The log is not among them: others append to it all the time."""
+
+
+class Inventory(Wrapper):
+    """A place that is listed once, directory by directory, when it is first asked about a file there."""
+
+    def __init__(self, below: Backend) -> None:
+        """Wrap ``below``; nothing is listed yet."""
+        super().__init__(below)
+        self._known: dict[str, dict[str, Listed]] = {}
+
+    def size(self, name: str) -> int:
+        """Return the length of ``name`` in bytes."""
+        return self._file(name).size if _is_counted(name) else self.below.size(name)
+
+    def modified(self, name: str) -> int:
+        """Return when ``name`` was written, in microseconds since 1970."""
+        return self._file(name).modified if _is_counted(name) else self.below.modified(name)
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is something at ``name``."""
+        if not _is_counted(name):
+            return self.below.exists(name)
+        directory, _, last = name.rpartition("/")
+        return last in self._of(directory)
+
+    def names(self, directory: str) -> Iterator[str]:
+        """Yield the names right below ``directory``, listed anew."""
+        if directory not in COUNTED:
+            yield from self.below.names(directory)
+            return
+        self._known.pop(directory, None)
+        yield from list(self._of(directory))
+
+    def listed(self, directory: str, *, after: str = "", most: int = 0) -> Iterator[Listed]:
+        """Yield the files right below ``directory``, listed anew."""
+        if directory not in COUNTED or after or most:
+            yield from self.below.listed(directory, after=after, most=most)
+            return
+        self._known.pop(directory, None)
+        yield from list(self._of(directory).values())
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name``."""
+        self.below.put(name, data)
+        self._note(name, len(data))
+
+    def send(self, view: View, name: str) -> None:
+        """Write what ``view`` holds at ``name``."""
+        self.below.send(view, name)
+        self._note(name, len(view))
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write ``data`` over ``name``."""
+        self.below.replace(name, data)
+        self._note(name, len(data))
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name`` if nothing is there."""
+        self.below.create(name, data)
+        self._note(name, len(data))
+
+    def adopt(self, path: str, name: str) -> None:
+        """Take the finished file at ``path`` as ``name``."""
+        size = os.stat(path).st_size
+        self.below.adopt(path, name)
+        self._note(name, size)
+
+    def delete(self, name: str) -> None:
+        """Remove ``name``."""
+        self.below.delete(name)
+        self._forget(name)
+
+    def purge(self, name: str) -> Purged:
+        """Remove ``name`` so that it cannot come back."""
+        found = self.below.purge(name)
+        self._forget(name)
+        return found
+
+    def _of(self, directory: str) -> dict[str, Listed]:
+        known = self._known.get(directory)
+        if known is None:
+            known = self._known[directory] = {each.name: each for each in self.below.listed(directory)}
+        return known
+
+    def _file(self, name: str) -> Listed:
+        directory, _, last = name.rpartition("/")
+        found = self._of(directory).get(last)
+        if found is None:
+            raise NotFoundError("a file of the store is missing", where=name)
+        return found
+
+    def _note(self, name: str, size: int) -> None:
+        directory, _, last = name.rpartition("/")
+        if directory in self._known:
+            self._known[directory][last] = Listed(last, size, 0)
+
+    def _forget(self, name: str) -> None:
+        directory, _, last = name.rpartition("/")
+        if directory in self._known:
+            self._known[directory].pop(last, None)
+
+
+def _is_counted(name: str) -> bool:
+    return name.partition("/")[0] in COUNTED

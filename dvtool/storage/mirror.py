@@ -1,0 +1,141 @@
+"""Keeps copies of small files of a distant place on the local disk: sealed, as they lie there, and up to a size.
+
+Only files that never change are kept, and none that holds keys: destroying a key silences every copy.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from dvtool import digest
+from dvtool.errors import DvError, NotFoundError, StorageError
+from dvtool.storage.disk import Disk, temporary_name
+from dvtool.storage.local import FileView
+from dvtool.storage.wrapping import Wrapper
+
+if TYPE_CHECKING:
+    from dvtool.effects import View
+    from dvtool.storage.backend import Backend
+
+KEPT: Final = frozenset({"packs", "index"})
+SMALL: Final = 16 * 1024 * 1024
+"""Bytes up to which a pack is kept: a metadata pack has about half of that, a data pack four times as much."""
+LIMIT: Final = 1024 * 1024 * 1024
+"""Bytes that all copies may have together; the ones that were not used for longest go first."""
+PIECE: Final = 8 * 1024 * 1024
+"""Bytes that are copied at once."""
+_TRAILER: Final = 16
+
+
+class Mirror(Wrapper):
+    """A place of which index files and small packs are read from a local copy, once there is one."""
+
+    def __init__(self, below: Backend, directory: str, disk: Disk, *, limit: int = LIMIT) -> None:
+        """Wrap ``below``.
+
+        Args:
+            below: the distant place.
+            directory: where copies lie; made when there is the first.
+            disk: the local disk.
+            limit: bytes that all copies may have together.
+        """
+        super().__init__(below)
+        self._directory = directory
+        self._disk = disk
+        self._limit = limit
+        self._open: dict[str, FileView] = {}
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return bytes of ``name``."""
+        view = self._copy(name)
+        if view is None:
+            return self.below.read(name, offset, length)
+        return view[offset:] if length is None else view[offset : offset + length]
+
+    def view(self, name: str) -> View:
+        """Return the bytes of ``name``, read as they are sliced."""
+        return self._copy(name) or self.below.view(name)
+
+    def delete(self, name: str) -> None:
+        """Remove ``name``, and the copy of it."""
+        self._drop(name)
+        self.below.delete(name)
+
+    def _copy(self, name: str) -> FileView | None:
+        """Return the local copy of a file that is kept, made now if there is none; None for what is not kept."""
+        directory = name.partition("/")[0]
+        if directory not in KEPT:
+            return None
+        known = self._open.get(name)
+        if known is not None:
+            return known
+        found = self._sound(name)
+        if found is None:
+            size = self.below.size(name)
+            if directory == "packs" and size > SMALL:
+                return None
+            try:
+                self._make(name, size)
+            except StorageError:
+                return None  # a cache that cannot be written is none
+            found = self._sound(name)
+        if found is not None:
+            self._open[name] = found
+        return found
+
+    def _path(self, name: str) -> str:
+        return f"{self._directory}/{name.replace('/', '-')}"
+
+    def _sound(self, name: str) -> FileView | None:
+        """Return the copy of a file if it is there and its checksum matches; packs and index files end with one."""
+        path = self._path(name)
+        try:
+            view = FileView(path)
+            end = len(view) - _TRAILER
+            pieces = (view[at : min(end, at + PIECE)] for at in range(0, end, PIECE))
+            if end > 0 and digest.accident_of(pieces) == view[end:]:
+                os.utime(path)
+                return view
+            self._disk.unlink(path)
+        except (DvError, OSError):
+            return None
+        return None
+
+    def _make(self, name: str, size: int) -> None:
+        self._disk.make_directory(self._directory)
+        self._make_room(size)
+        temporary = f"{self._directory}/{temporary_name()}"
+        descriptor = self._disk.open_new(temporary)
+        try:
+            try:
+                for at in range(0, size, PIECE):
+                    self._disk.append(descriptor, temporary, self.below.read(name, at, min(PIECE, size - at)))
+            finally:
+                os.close(descriptor)
+            self._disk.rename(temporary, self._path(name))
+        except BaseException:
+            self._disk.unlink(temporary)
+            raise
+
+    def _make_room(self, size: int) -> None:
+        found = []
+        for entry in os.scandir(self._directory):
+            try:
+                status = entry.stat()
+            except OSError:
+                continue
+            found.append((status.st_mtime_ns, status.st_size, entry.path))
+        total = sum(length for _time, length, _path in found)
+        for _time, length, path in sorted(found):
+            if total + size <= self._limit:
+                return
+            self._disk.unlink(path)
+            total -= length
+
+    def _drop(self, name: str) -> None:
+        self._open.pop(name, None)
+        try:
+            self._disk.unlink(self._path(name))
+        except NotFoundError:
+            return

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from dvtool.errors import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -43,6 +45,29 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True):
     versions: int
     left: tuple[str, ...] = ()
     until: int | None = None
+
+
+class Keeping(msgspec.Struct, frozen=True, kw_only=True):
+    """What a place keeps of that which was deleted or written over, in words: ``off``, or ``unknown: `` and why.
+
+    ``versioning`` may also be ``on`` or ``suspended``; ``soft_delete`` and ``lock`` say how long otherwise.
+    """
+
+    versioning: str = "off"
+    soft_delete: str = "off"
+    lock: str = "off"
+
+
+class UnavailableError(StorageError):
+    """A place did not answer, or asked to be left alone for a while: the same call may succeed a moment later."""
+
+
+class Keeper(Protocol):
+    """A backend whose place may keep what was deleted."""
+
+    def keeping(self) -> Keeping:
+        """Return what the place keeps; what it does not tell is unknown, and no error."""
+        ...
 
 
 class Backend(Protocol):
@@ -153,3 +178,17 @@ class Backend(Protocol):
             StorageError: when the place cannot be asked.
         """
         ...
+
+
+def keeping_of(backend: Backend) -> Keeping:
+    """Return what a place keeps of what was deleted; nothing, if it has no notion of it."""
+    ask = getattr(backend, "keeping", None)
+    found = ask() if ask is not None else Keeping()
+    return found if isinstance(found, Keeping) else Keeping()
+
+
+def close(backend: Backend) -> None:
+    """Close the connections of a backend that has any."""
+    end = getattr(backend, "close", None)
+    if end is not None:
+        end()

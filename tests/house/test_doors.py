@@ -18,7 +18,7 @@ OPEN = ("msgspec",)
 IMPORTED_AS = {"pillow": "PIL", "scikit-learn": "sklearn"}
 
 # Declared by s3fs and gcsfs, so that dvtool need not declare it beside them.
-BROUGHT_ALONG = ("fsspec",)
+BROUGHT_ALONG = ("aiohttp", "fsspec")
 
 # Modules that load dvtool's own parts by a name they compute.
 COMPUTED = ("dvtool", "dvtool.cli.*")

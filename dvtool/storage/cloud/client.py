@@ -1,0 +1,138 @@
+"""What a backend in the cloud asks of the library behind it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from dvtool.storage.backend import Purged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dvtool.effects import View
+    from dvtool.storage.backend import Abilities, Keeping, Listed
+
+WHOLE: Final = 100 * 1024 * 1024
+"""Bytes up to which an object is written by one request; a full data pack has 64 MiB and a little."""
+PART: Final = 64 * 1024 * 1024
+"""Bytes of each part of a larger one; S3 takes 10,000 parts, so up to 625 GiB."""
+PAGE: Final = 1000
+"""Most names that S3 and GCS list at once."""
+CONNECT_SECONDS: Final = 10
+"""How long a connection may take to come about."""
+SILENT_SECONDS: Final = 60
+"""How long a server may be silent in the middle of a request."""
+
+
+class Stat(NamedTuple):
+    """The length of an object in bytes, and when it was written, in microseconds since 1970."""
+
+    size: int
+    modified: int
+
+
+class Client(Protocol):
+    """Objects by key in one bucket, or files by path.  It tries once, and raises whatever its library raises."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """What the place can do."""
+        ...
+
+    def read(self, key: str, start: int, end: int | None) -> bytes:
+        """Return the bytes from ``start`` up to ``end``; ``start`` may lie behind the last byte."""
+        ...
+
+    def stat(self, key: str) -> Stat:
+        """Return length and time."""
+        ...
+
+    def listed(self, prefix: str, after: str, most: int) -> Iterator[Listed]:
+        """Yield the files right below ``prefix``, which ends in ``/`` or is empty, sorted, those after ``after``."""
+        ...
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Yield the names right below ``prefix``, those of directories as well."""
+        ...
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write where nothing is."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write by one request, over what is there."""
+        ...
+
+    def upload(self, key: str, view: View) -> None:
+        """Write more than :data:`WHOLE` bytes; nothing of a failed attempt is left."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove; what is not there is no error."""
+        ...
+
+    def purge(self, key: str) -> Purged:
+        """Remove every version."""
+        ...
+
+    def keeping(self) -> Keeping:
+        """Return what the place keeps of what was deleted."""
+        ...
+
+    def close(self) -> None:
+        """Close connections; the next request opens new ones."""
+        ...
+
+
+class Opened:
+    """A library's file system, made when it is first wanted, once for each process: connections survive no fork."""
+
+    def __init__(self, make: Callable[[], Any], end: Callable[[Any], None]) -> None:
+        """Say how it is made, and how its connections are closed."""
+        self._make = make
+        self._end = end
+        self._found: Any = None
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+
+    def get(self) -> Any:  # noqa: ANN401 - published without types
+        """Return it."""
+        if self._process != os.getpid():  # what the other process holds, the lock included, is left alone
+            self._found, self._process, self._lock = None, os.getpid(), threading.Lock()
+        with self._lock:
+            if self._found is None:
+                self._found = self._make()
+            return self._found
+
+    def close(self) -> None:
+        """Close its connections; it is made again when it is wanted again."""
+        found, self._found = self._found, None
+        if found is not None and self._process == os.getpid():
+            self._end(found)
+
+
+class Remains:
+    """What a purge has done so far, and what it had to leave."""
+
+    def __init__(self) -> None:
+        self.versions = 0
+        self._left: list[str] = []
+        self._until: int | None = 0
+
+    def leave(self, why: str, until: int | None) -> None:
+        """Note what could not be done: why, and until when in microseconds, or None when nobody knows."""
+        if why not in self._left:
+            self._left.append(why)
+        self._until = None if until is None or self._until is None else max(self._until, until)
+
+    def report(self) -> Purged:
+        """Return what came of it."""
+        return Purged(versions=self.versions, left=tuple(self._left), until=(self._until or None))
+
+
+def days(seconds: float) -> str:
+    """Return a time in words: ``7 days``, ``36 hours``."""
+    hours = round(seconds / 3600)
+    return f"{hours // 24} days" if hours % 24 == 0 and hours else f"{hours} hours"

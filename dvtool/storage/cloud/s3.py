@@ -1,0 +1,313 @@
+"""Amazon S3 and what speaks like it, by s3fs: for its connections, credentials and signatures, not as a file system.
+
+Each method is one request, or one for each page or part.  The library neither retries nor remembers listings.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Final
+
+from dvtool.errors import NotFoundError, UsageError
+from dvtool.storage.backend import Abilities, Keeping, Listed
+from dvtool.storage.cloud.client import CONNECT_SECONDS, PAGE, PART, SILENT_SECONDS, Opened, Remains, Stat, days
+from dvtool.storage.cloud.failures import as_ours, reply_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from dvtool.effects import View
+    from dvtool.storage.backend import Purged
+
+OPTIONS: Final = {
+    "addressing_style": str,
+    "anon": bool,
+    "client_kwargs": dict,
+    "config_kwargs": dict,
+    "endpoint_url": str,
+    "profile": str,
+    "region": str,
+    "region_name": str,
+    "requester_pays": bool,
+    "s3_additional_kwargs": dict,
+    "use_ssl": bool,
+}
+"""What a remote may say of its bucket; the last words of s3fs are its own arguments."""
+
+_CONNECTIONS: Final = 32
+_DENIED: Final = frozenset({401, 403})
+_UNKNOWN_REQUEST: Final = frozenset({405, 501})  # places that keep no versions often have no such request
+
+
+def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of s3fs for the options of a remote.
+
+    Raises:
+        UsageError: when an option contradicts another.
+    """
+    given = copy.deepcopy(dict(options))
+    client: dict[str, Any] = given.pop("client_kwargs", {})
+    config: dict[str, Any] = given.pop("config_kwargs", {})
+    regions = {given.pop(name) for name in ("region", "region_name") if name in given}
+    if len(regions) > 1:
+        raise UsageError("the options of the remote name two regions", next="keep one of region and region_name")
+    if regions:
+        client["region_name"] = regions.pop()
+    if "addressing_style" in given:
+        config["s3"] = {**config.get("s3", {}), "addressing_style": given.pop("addressing_style")}
+    config.setdefault("connect_timeout", CONNECT_SECONDS)
+    config.setdefault("read_timeout", SILENT_SECONDS)
+    config.setdefault("max_pool_connections", _CONNECTIONS)
+    config["retries"] = {"total_max_attempts": 1, "mode": "standard"}
+    if given.get("endpoint_url") or "endpoint_url" in client:
+        # Checksums behind the body are younger than many servers that speak like S3 and refuse them.
+        config.setdefault("request_checksum_calculation", "when_required")
+        config.setdefault("response_checksum_validation", "when_required")
+    return {**given, "client_kwargs": client, "config_kwargs": config}
+
+
+class S3Client:
+    """One bucket of S3."""
+
+    def __init__(self, bucket: str, options: Mapping[str, Any]) -> None:
+        """Name the bucket; nothing is opened yet."""
+        self.abilities = Abilities(versions=True)
+        self._bucket = bucket
+        self._arguments = arguments(options)
+        self._opened = Opened(self._open, lambda _fs: None)  # s3fs closes its connections when it is forgotten
+
+    def read(self, key: str, start: int, end: int | None) -> bytes:
+        """Return a range by one GET."""
+        try:
+            found = self._opened.get().cat_file(f"{self._bucket}/{key}", start=start, end=end)
+        except OSError as error:
+            if reply_of(error).status == 416 or reply_of(error).code == "InvalidRange":  # noqa: PLR2004 - no such range
+                return b""
+            raise
+        return bytes(found)
+
+    def stat(self, key: str) -> Stat:
+        """Return length and time by one HEAD."""
+        found = self._call("head_object", {"Key": key})
+        return Stat(int(found["ContentLength"]), _micros(found["LastModified"]))
+
+    def listed(self, prefix: str, after: str, most: int) -> Iterator[Listed]:
+        """Yield objects by one request for each thousand; no more is asked for than is wanted."""
+        left = most
+        following: dict[str, Any] = {"StartAfter": prefix + after} if after else {}
+        while True:
+            size = min(left, PAGE) if most else PAGE
+            page = self._call("list_objects_v2", {"Prefix": prefix, "Delimiter": "/", "MaxKeys": size, **following})
+            for each in page.get("Contents", ()):
+                name = each["Key"][len(prefix) :]
+                if name > after:
+                    yield Listed(name, int(each["Size"]), _micros(each["LastModified"]))
+                    left -= 1
+                    if most and not left:
+                        return
+            if not page.get("IsTruncated"):
+                return
+            following = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Yield names by one request for each thousand."""
+        following: dict[str, Any] = {}
+        while True:
+            page = self._call("list_objects_v2", {"Prefix": prefix, "Delimiter": "/", **following})
+            yield from (each["Key"][len(prefix) :] for each in page.get("Contents", ()) if each["Key"] != prefix)
+            yield from (each["Prefix"][len(prefix) : -1] for each in page.get("CommonPrefixes", ()))
+            if not page.get("IsTruncated"):
+                return
+            following = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write by a conditional PUT."""
+        self._call("put_object", {"Key": key, "Body": data, "IfNoneMatch": "*"})
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write by one PUT."""
+        self._call("put_object", {"Key": key, "Body": data})
+
+    def upload(self, key: str, view: View) -> None:
+        """Write by a multipart upload, which is abandoned when it fails."""
+        upload = self._call("create_multipart_upload", {"Key": key})["UploadId"]
+        try:
+            parts = []
+            for number, at in enumerate(range(0, len(view), PART), 1):
+                piece = bytes(view[at : at + PART])
+                sent = self._call("upload_part", {"Key": key, "UploadId": upload, "PartNumber": number, "Body": piece})
+                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+            self._call(
+                "complete_multipart_upload", {"Key": key, "UploadId": upload, "MultipartUpload": {"Parts": parts}}
+            )
+        except BaseException:
+            self._abort(key, upload)
+            raise
+
+    def delete(self, key: str) -> None:
+        """Remove by one DELETE."""
+        self._call("delete_object", {"Key": key})
+
+    def purge(self, key: str) -> Purged:
+        """Remove each version and delete marker by its id, abandon uploads that were begun, and look again."""
+        remains = Remains()
+        if self._purge_versions(key, remains):
+            kept = [version for version in self._versions(key) if not self._is_locked(key, version, remains)]
+            if kept:
+                remains.leave(f"{len(kept)} versions are still there", None)
+        else:
+            remains.versions = int(self._remove_only(key))
+        try:
+            begun = list(self._uploads(key))
+            for upload in begun:
+                self._abort(key, upload)
+            unfinished = len(list(self._uploads(key))) if begun else 0
+        except OSError as error:
+            if reply_of(error).status in _DENIED:
+                remains.leave(
+                    "unfinished uploads could not be looked for: s3:ListBucketMultipartUploads is denied", None
+                )
+            elif reply_of(error).status not in _UNKNOWN_REQUEST:
+                raise
+        else:
+            if unfinished:
+                remains.leave(f"{unfinished} unfinished uploads are still there", None)
+        return remains.report()
+
+    def keeping(self) -> Keeping:
+        """Return what the bucket says of versions and locks."""
+        return Keeping(versioning=self._versioning(), lock=self._lock())
+
+    def close(self) -> None:
+        """Forget the session; s3fs closes its connections."""
+        self._opened.close()
+
+    def _purge_versions(self, key: str, remains: Remains) -> bool:
+        """Remove every version, and return whether the place told which there are."""
+        try:
+            found = list(self._versions(key))
+        except OSError as error:
+            reply = reply_of(error)
+            if reply.status in _DENIED:
+                if self._versioning() != "off":
+                    remains.leave("older versions could not be looked for: s3:ListBucketVersions is denied", None)
+                return False
+            if reply.status in _UNKNOWN_REQUEST:
+                return False
+            raise
+        for version in found:
+            try:
+                self._call("delete_object", {"Key": key, "VersionId": version})
+            except OSError as error:
+                reply = reply_of(error)
+                if reply.status not in _DENIED:
+                    raise
+                if not self._is_locked(key, version, remains):
+                    remains.leave(f"a version could not be deleted: {reply.words}", None)
+            else:
+                remains.versions += 1
+        return True
+
+    def _remove_only(self, key: str) -> bool:
+        try:
+            self.stat(key)
+        except FileNotFoundError:
+            return False
+        self.delete(key)
+        return True
+
+    def _versions(self, key: str) -> Iterator[str]:
+        """Yield the id of each version and delete marker of exactly this key."""
+        following: dict[str, Any] = {}
+        while True:
+            page = self._call("list_object_versions", {"Prefix": key, **following})
+            for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if each["Key"] == key:
+                    yield each["VersionId"]
+            if not page.get("IsTruncated"):
+                return
+            following = {"KeyMarker": page["NextKeyMarker"]}
+            if page.get("NextVersionIdMarker"):
+                following["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    def _uploads(self, key: str) -> Iterator[str]:
+        following: dict[str, Any] = {}
+        while True:
+            page = self._call("list_multipart_uploads", {"Prefix": key, **following})
+            yield from (each["UploadId"] for each in page.get("Uploads", ()) if each["Key"] == key)
+            if not page.get("IsTruncated"):
+                return
+            following = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def _abort(self, key: str, upload: str) -> None:
+        try:
+            self._call("abort_multipart_upload", {"Key": key, "UploadId": upload})
+        except OSError as error:
+            if not isinstance(as_ours(error, "", ""), NotFoundError):
+                raise
+
+    def _is_locked(self, key: str, version: str, remains: Remains) -> bool:
+        """Return whether an object lock protects a version, and note until when."""
+        of = {"Key": key, "VersionId": version}
+        retention = self._asked("get_object_retention", lambda found: found["Retention"], of)
+        hold = self._asked("get_object_legal_hold", lambda found: found["LegalHold"], of)
+        if isinstance(hold, dict) and hold.get("Status") == "ON":
+            remains.leave("a legal hold protects it", None)
+            return True
+        if isinstance(retention, dict) and "RetainUntilDate" in retention:
+            until = retention["RetainUntilDate"]
+            remains.leave(f"an object lock protects it until {until:%Y-%m-%d %H:%M} UTC", _micros(until))
+            return True
+        return False
+
+    def _versioning(self) -> str:
+        status = self._asked("get_bucket_versioning", lambda found: found.get("Status", ""))
+        return {"Enabled": "on", "Suspended": "suspended", "": "off"}.get(status, str(status))
+
+    def _lock(self) -> str:
+        return str(self._asked("get_object_lock_configuration", _lock_words))
+
+    def _asked(self, method: str, part: Callable[[dict[str, Any]], Any], of: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - a value of S3
+        """Return part of a reply; ``off`` when nothing is set, or ``unknown`` and why when it is not told."""
+        try:
+            return part(self._call(method, of or {}))
+        except OSError as error:
+            reply = reply_of(error)
+            if reply.status == 404 or "NotFound" in reply.code or reply.code.startswith("NoSuch"):  # noqa: PLR2004 - not found
+                return "off"
+            if reply.passing:
+                raise
+            if reply.status in _UNKNOWN_REQUEST:
+                return "off"
+            return f"unknown: {reply.words}"
+
+    def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._opened.get().call_s3(method, {"Bucket": self._bucket, **parameters})
+        return found
+
+    def _open(self) -> Any:  # noqa: ANN401 - published without types
+        from s3fs import S3FileSystem
+
+        try:
+            fs = S3FileSystem(skip_instance_cache=True, use_listings_cache=False, **self._arguments)
+            fs.retries = 1
+            fs.connect()
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                "the options of the remote do not fit", why=str(error)[:300], next="correct them in dv.toml"
+            ) from None
+        return fs
+
+
+def _lock_words(found: dict[str, Any]) -> str:
+    configuration = found["ObjectLockConfiguration"]
+    if configuration.get("ObjectLockEnabled") != "Enabled":
+        return "off"
+    rule = configuration.get("Rule", {}).get("DefaultRetention", {})
+    period = rule.get("Days", 0) + 365 * rule.get("Years", 0)
+    return f"{days(period * 86400)} by default" if period else "possible for single files"
+
+
+def _micros(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)

@@ -1,0 +1,141 @@
+"""Opens the place that a path or URL names, and loads only what that one needs."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+import re
+import time
+import urllib.parse
+from typing import TYPE_CHECKING, Any, Final
+
+from dvtool.errors import UsageError
+from dvtool.storage.local import LocalBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dvtool.effects import Entropy
+    from dvtool.storage.backend import Backend
+    from dvtool.storage.cloud.client import Client
+    from dvtool.storage.disk import Disk
+
+S3: Final = frozenset({"s3", "s3a"})
+GCS: Final = frozenset({"gs", "gcs"})
+UNFINISHED: Final = "tmp"
+"""The directory of unfinished files, below a store that lies in a directory."""
+
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_CREDENTIAL: Final = re.compile(r"[^/?#]*:[^/?#]*@")
+
+
+def open_place(
+    url: str,
+    options: Mapping[str, Any],
+    *,
+    entropy: Entropy,
+    disk: Disk | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> Backend:
+    """Return the backend for the place that ``url`` names; nothing is asked of the place yet.
+
+    Args:
+        url: a path or ``file://`` URL of a directory, ``s3://BUCKET/PREFIX``, ``gs://BUCKET/PREFIX``, ``memory://PATH``
+            (this process alone), or a URL of any file system that fsspec knows.  Of a directory, unfinished files lie
+            in its ``tmp``.
+        options: what dv.toml says of the remote.  Credentials are no options: they come from the environment, the
+            cloud's own files, or the machine that dv runs on.
+        entropy: for names of unfinished files and pauses between tries.
+        disk: changes local files.
+        sleep: waits for so many seconds between tries.
+        now: a clock in seconds that never goes back.
+
+    Raises:
+        UsageError: when the URL names no place or holds a credential, an option is not known, or a package is missing.
+    """
+    match = _SCHEME.match(url)
+    if match is None or match[1].lower() in {"file", "local"}:
+        if options:
+            raise _wrong("a directory has no options", url, "take the options of the remote away")
+        path = os.path.abspath(urllib.parse.unquote(url[match.end() :]) if match else url)
+        return LocalBackend(path, f"{path}/{UNFINISHED}", entropy=entropy, disk=disk)
+    scheme, rest = match[1].lower(), url[match.end() :]
+    shown = _checked(scheme, rest)
+    client, prefix = _client(scheme, rest.strip("/") if scheme in S3 | GCS else url, options, shown)
+
+    from dvtool.storage.cloud.backend import CloudBackend
+    from dvtool.storage.retrying import RetryingBackend
+    from dvtool.storage.sending import SendingBackend
+
+    backend = CloudBackend(client, prefix, where=shown, disk=disk)
+    return SendingBackend(RetryingBackend(backend, entropy=entropy, sleep=sleep, now=now))
+
+
+def _client(scheme: str, rest: str, options: Mapping[str, Any], shown: str) -> tuple[Client, str]:
+    """Return the client for a URL, and what the keys of the store begin with."""
+    bucket, _, prefix = rest.partition("/")
+    if scheme in S3:
+        _require("s3fs", scheme, "s3")
+        from dvtool.storage.cloud import s3
+
+        _check_options(options, s3.OPTIONS, shown)
+        return s3.S3Client(bucket, options), prefix
+    if scheme in GCS:
+        _require("gcsfs", scheme, "gcs")
+        from dvtool.storage.cloud import gcs
+
+        _check_options(options, gcs.OPTIONS, shown)
+        return gcs.GcsClient(bucket, options), prefix
+    from dvtool.storage.cloud import plain
+
+    root = plain.root_of(scheme, rest).rstrip("/")
+    return plain.PlainClient(scheme, root, options), root
+
+
+def _checked(scheme: str, rest: str) -> str:
+    """Return the URL as errors may name it.
+
+    Raises:
+        UsageError: when it names no bucket, or holds what does not belong into it.
+    """
+    if _CREDENTIAL.match(rest):
+        raise _wrong(
+            "a URL of a remote holds no credentials",
+            f"{scheme}://...@{rest.rpartition('@')[2]}",
+            "give them by the environment or the cloud's own settings, and change them if this URL was written down",
+        )
+    if "?" in rest or "::" in rest:
+        raise _wrong(
+            "a URL of a remote is a place and nothing else",
+            f"{scheme}://{rest.partition('?')[0].partition('::')[0]}",
+            "take away what follows the path; what the file system must know goes into options",
+        )
+    if scheme in S3 | GCS and not rest.strip("/").partition("/")[0]:
+        raise _wrong("the URL names no bucket", f"{scheme}://", f"write {scheme}://BUCKET/PREFIX")
+    if any(part in {"", ".", ".."} for part in rest.strip("/").split("/")[1:]):
+        raise _wrong("the path of the URL has parts that are no names", f"{scheme}://{rest}", "write it without them")
+    return f"{scheme}://{rest.rstrip('/')}"
+
+
+def _check_options(options: Mapping[str, Any], known: Mapping[str, type], shown: str) -> None:
+    for name, value in options.items():
+        kind = known.get(name)
+        if kind is None:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            raise _wrong(f"there is no option {name!r} for such a remote", shown, f"did you mean {near[0]!r}?")
+        if not isinstance(value, kind):
+            words = {str: "a text", bool: "true or false", dict: "a table"}[kind]
+            raise _wrong(f"the option {name!r} has a value of another kind", shown, f"give it {words}")
+
+
+def _require(package: str, scheme: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise _wrong(
+            f"{scheme}:// needs a package that is not installed", f"{scheme}://", f"pip install 'dvtool[{extra}]'"
+        )
+
+
+def _wrong(what: str, where: str, next: str) -> UsageError:
+    return UsageError(what, where=where, next=next)

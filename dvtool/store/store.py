@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Clock, Entropy
     from dvtool.formats.index import Location
+    from dvtool.formats.repokey import Unlock
     from dvtool.storage.backend import Backend
     from dvtool.store.claims import Claims
     from dvtool.store.segments import Segment
@@ -61,8 +62,11 @@ class Store:
         entropy: Entropy,
         disk: Disk | None = None,
         instead: Mapping[str, log.Segment] | None = None,
+        unlock: Unlock | None = None,
     ) -> None:
         """Open the store that ``backend`` holds; ``instead`` of segments that are lost, others are read.
+
+        ``unlock`` says where a passphrase and identities come from, if its key is sealed.
 
         Raises:
             NotFoundError: when there is none.
@@ -76,7 +80,7 @@ class Store:
         self.disk = disk or Disk()
         self._instead = instead or {}
         self.format = storeformat.decode(backend.read("format"))
-        self.secrets = keys.load_secrets(backend, self.format.repository)
+        self.secrets = keys.load_secrets(backend, self.format.repository, unlock)
         self.hasher = digest.IdHasher(self.secrets.id_key)
         self.log = Log(backend, self.format.store, self.secrets.wrap, clock=clock, entropy=entropy)
         self.log.reader = Tables(SegmentObjects(self._new_segments(), self.hasher))
@@ -311,7 +315,9 @@ def local_backend(directory: str, *, entropy: Entropy, disk: Disk | None = None)
     return LocalBackend(directory, os.path.join(os.path.dirname(directory), "tmp"), entropy=entropy, disk=disk)
 
 
-def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> Store:
+def open_local(
+    directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None, unlock: Unlock | None = None
+) -> Store:
     """Open the store at ``directory``; unfinished files go beside it.
 
     Raises:
@@ -319,7 +325,7 @@ def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | N
     """
     backend = local_backend(directory, entropy=entropy, disk=disk)
     try:
-        return Store(backend, clock=clock, entropy=entropy, disk=disk)
+        return Store(backend, clock=clock, entropy=entropy, disk=disk, unlock=unlock)
     except NotFoundError as error:
         raise FormatError(
             "the store has no format file",

@@ -209,7 +209,8 @@ class Check:
             KeyAccessError: when there is none, and a full check was asked for.
         """
         try:
-            keys.load_secrets(self.backend, storeformat.decode(self.backend.read("format")).repository)
+            repository = storeformat.decode(self.backend.read("format")).repository
+            keys.load_secrets(self.backend, repository, self.context.unlock)
         except KeyAccessError:
             if quick:
                 return False

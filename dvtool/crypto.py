@@ -1,4 +1,4 @@
-"""Sealing: AES-256-GCM and nothing else.  The only door to ``cryptography``.
+"""Sealing by AES-256-GCM, keys out of passphrases, and keys agreed upon.  The only door to ``cryptography``.
 
 Nonces here are counters, safe because each key seals one pack (frame numbers never repeat in it) or one blob
 (its key is derived from 32 random bytes of its own).
@@ -11,7 +11,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from dvtool.errors import IntegrityError
+from dvtool.errors import IntegrityError, StorageError
 
 Buffer = bytes | bytearray | memoryview
 
@@ -49,3 +49,54 @@ class Sealer:
             raise IntegrityError(
                 "sealed data does not open", why="it was changed after it was written, or belongs elsewhere"
             ) from None
+
+
+def stretch(passphrase: bytes, salt: bytes, *, memory: int, iterations: int, lanes: int) -> bytes:
+    """Return the 32-byte key that Argon2id (RFC 9106) makes of a passphrase; ``memory`` is in KiB and is really taken.
+
+    The caller has checked that the numbers are bearable.
+
+    Raises:
+        StorageError: when the memory cannot be had.
+    """
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    try:
+        made = Argon2id(salt=salt, length=KEY_SIZE, iterations=iterations, lanes=lanes, memory_cost=memory)
+        return made.derive(passphrase)
+    except MemoryError:
+        raise StorageError(
+            "there is not enough memory to open a key that is sealed by a passphrase",
+            why=f"it takes {memory // 1024:,} MiB",
+            next="free some, or work on a machine that has more",
+        ) from None
+
+
+def public_key(private: bytes) -> bytes:
+    """Return the X25519 public key (32 bytes) of a private one (any 32 bytes)."""
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def agree(private: bytes, public: bytes, salt: bytes, purpose: bytes) -> bytes:
+    """Return the 32-byte key that two key pairs have in common: HKDF-SHA-256 of their X25519 secret.
+
+    Args:
+        private: one's own private key, 32 bytes.
+        public: the other's public key, 32 bytes.
+        salt: binds the key to both public keys, which X25519 alone does not.
+        purpose: what the key is for.
+
+    Raises:
+        IntegrityError: when ``public`` is one of the few points with which any secret is the same for everybody.
+    """
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    try:
+        shared = X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError:
+        raise IntegrityError("this is no public key", why="what is agreed upon with it is no secret") from None
+    return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=salt, info=purpose).derive(shared)

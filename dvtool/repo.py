@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from dvtool.checking import Report
+    from dvtool.formats.repokey import Protection
     from dvtool.formats.tree import Entry
     from dvtool.history.describe import SnapshotItem
     from dvtool.history.oplog import OperationItem
@@ -350,11 +351,28 @@ class Repo:
 
         return remotes.list_remotes(self._workspace)
 
-    def add_remote(self, name: str, url: str, *, options: Mapping[str, Any] | None = None) -> RemoteItem:
+    def add_remote(
+        self,
+        name: str,
+        url: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        keys: str | None = None,
+        protection: Protection | None = None,
+        single_writer: bool = False,
+    ) -> RemoteItem:
         """Write a remote into ``dv.toml``; see :func:`dvtool.operations.remotes.add`."""
         from dvtool.operations import remotes
 
-        return remotes.add(self._workspace, name, url, options=options)
+        return remotes.add(
+            self._workspace,
+            name,
+            url,
+            options=options,
+            keys_url=keys,
+            protection=protection,
+            single_writer=single_writer,
+        )
 
     def remove_remote(self, name: str) -> RemoteItem:
         """Take a remote out of ``dv.toml``; see :func:`dvtool.operations.remotes.remove`."""

@@ -34,12 +34,16 @@ _CREDENTIAL: Final = re.compile(
 )
 
 
-class Remote(msgspec.Struct, frozen=True, kw_only=True):
-    """A store elsewhere: its URL, options for the file system (never credentials), where its keys are kept."""
+class Remote(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """A store elsewhere: its URL, options for the file system (never credentials), where its keys are kept.
+
+    ``single_writer`` says that only one person writes there, so that a place which cannot tell two apart will do.
+    """
 
     url: str
     options: dict[str, Any] = {}
     keys: str | None = None
+    single_writer: bool = False
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

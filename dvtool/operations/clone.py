@@ -12,7 +12,7 @@ from dvtool import advancing, paths
 from dvtool.errors import ConflictError, DvError, NotFoundError
 from dvtool.formats import log, project, storeformat
 from dvtool.git import beside
-from dvtool.sharing import configuring, fetching, lazily, reaching
+from dvtool.sharing import configuring, fetching, lazily, memory, reaching
 from dvtool.sharing.fetching import FetchResult
 from dvtool.storage import opening
 from dvtool.storage.disk import temporary_name
@@ -24,6 +24,7 @@ from dvtool.worktree.session import DEFAULT_BRANCH
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dvtool.formats.repokey import Opened
     from dvtool.sharing.reaching import Remote
     from dvtool.worktree.session import Context
 
@@ -110,7 +111,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
         raise ConflictError(
             "a repository cannot lie inside another", where=root, why=f"{outer} is one", next="name another place"
         )
-    described, secret = _look(settings, context)
+    described, opened = _look(settings, context)
     context.disk.make_directory(root)
     fresh = f"{root}/{paths.PARTIAL}{temporary_name()}"
     try:
@@ -120,7 +121,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
             fresh,
             context,
             described=msgspec.structs.replace(described, store=context.entropy.bytes(16)),
-            secret=secret,
+            opened=keys.for_another_store(opened, context.entropy),
             branch=DEFAULT_BRANCH,
         )
         context.disk.rename(fresh, f"{root}/{layout.DIRECTORY}")
@@ -131,14 +132,24 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
     beside.ignore_roots(root, [], context.disk)
     if not configuring.read(root).remotes:
         configuring.add(root, configuring.DEFAULT, settings, context.disk)
-    return Workspace.open(root, context)
-
-
-def _look(settings: project.Remote, context: Context) -> tuple[storeformat.StoreFormat, bytes]:
-    """Return what the remote says of itself, and the repository's secret."""
-    place = opening.open_place(
-        settings.url, settings.options, entropy=context.entropy, disk=context.disk, clock=context.clock
+    workspace = Workspace.open(root, context)
+    wrap = keys.Secrets(opened).wrap
+    seen = memory.Memory(
+        url=settings.url,
+        format=storeformat.encode(described),
+        wrap=wrap.current,
+        previous=wrap.previous or b"",
+        number=0,
+        head=bytes(32),
+        checkpoint=0,
     )
+    memory.remember(workspace.session, configuring.DEFAULT, seen)  # so that nobody is asked for a passphrase again
+    return workspace
+
+
+def _look(settings: project.Remote, context: Context) -> tuple[storeformat.StoreFormat, Opened]:
+    """Return what the remote says of itself, and its secrets."""
+    place = opening.open_place(settings.url, settings.options, entropy=context.entropy, disk=context.disk)
     try:
         described = storeformat.decode(place.read("format"))
     except NotFoundError:
@@ -147,7 +158,10 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
             where=settings.url,
             next="check the URL; a store gets there by 'dv push' from a repository",
         ) from None
-    return described, keys.read_secret(place, described.repository)
+    where = place
+    if settings.keys is not None:
+        where = opening.open_place(settings.keys, settings.options, entropy=context.entropy, disk=context.disk)
+    return described, keys.open_repokey(where, described.repository, context.unlock)
 
 
 def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool) -> CloneResult:

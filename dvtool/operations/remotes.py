@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dvtool.errors import UsageError
-from dvtool.formats import log, project
+from dvtool.formats import log, project, repokey
 from dvtool.history.revisions import check_name
 from dvtool.sharing import configuring, memory, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dvtool.formats.repokey import Protection
     from dvtool.store.state import State
     from dvtool.workspace import Workspace
 
@@ -41,19 +42,34 @@ def add(
     *,
     options: Mapping[str, Any] | None = None,
     keys_url: str | None = None,
+    protection: Protection | None = None,
+    single_writer: bool = False,
 ) -> RemoteItem:
     """Write a remote into ``dv.toml``; nothing is asked of it yet.
+
+    Args:
+        workspace: the worktree.
+        name: what it is to be called.
+        url: a directory, or a URL.
+        options: for its file system; never credentials.
+        keys_url: where the key is kept, if not with the data; in the clear unless ``protection`` says more.
+        single_writer: whether a place will do that cannot keep two writers apart.
+        protection: how the key is kept there, if the first push has to make a store; it can be said later.
 
     Raises:
         ExistsError: when there is one of this name.
         UsageError: when the name or URL cannot be used.
     """
     check_name(name, what="remote")
-    settings = project.Remote(url=_place(workspace, url), options=dict(options or {}), keys=keys_url)
-    reaching.Remote(workspace, name, settings)  # which refuses a URL that names no place
+    settings = project.Remote(
+        url=_place(workspace, url), options=dict(options or {}), keys=keys_url, single_writer=single_writer
+    )
+    remote = reaching.Remote(workspace, name, settings)  # which refuses a URL that names no place
     with workspace.changing():
         configuring.add(workspace.session.root, name, settings, workspace.session.context.disk)
         memory.forget(workspace.session, name)
+        if protection is not None or keys_url is not None:
+            remote.protect(protection or repokey.Plain())
     return _item(name, settings, seen=False)
 
 

@@ -85,7 +85,14 @@ class _Repair:
         self.files = [place.root]
         if source is not None:
             self._take_source(source)
-        self.restorer = restoring.Restorer(self.backend, self.spares, self.quarantine, context.clock, context.entropy)
+        self.restorer = restoring.Restorer(
+            self.backend,
+            self.spares,
+            self.quarantine,
+            clock=context.clock,
+            entropy=context.entropy,
+            unlock=context.unlock,
+        )
         self.rebuilt: list[str] = []
         self.given_up: list[str] = []
         self.unnamed: list[bytes] = []
@@ -233,7 +240,7 @@ class _Repair:
         """Write key files and index files anew that are damaged or missing, and have the log name them."""
         try:
             own = storeformat.decode(self.backend.read("format"))
-            wrap = keys.load_secrets(self.backend, own.repository).wrap
+            wrap = keys.load_secrets(self.backend, own.repository, self.context.unlock).wrap
         except DvError:
             return
         context = self.context
@@ -368,7 +375,8 @@ class _Repair:
             if not wanted.lost:
                 return
             try:
-                other = stores.Store(spare.backend, clock=self.context.clock, entropy=self.context.entropy)
+                context = self.context
+                other = stores.Store(spare.backend, clock=context.clock, entropy=context.entropy, unlock=context.unlock)
                 if other.format.repository == store.format.repository:
                     other.refresh()
                     wanted.take_from(other)

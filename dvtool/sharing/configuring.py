@@ -84,6 +84,8 @@ def add(root: str, name: str, remote: Remote, disk: Disk) -> None:
         table["url"] = remote.url
         if remote.keys is not None:
             table["keys"] = remote.keys
+        if remote.single_writer:
+            table["single-writer"] = True
         if remote.options:
             table["options"] = dict(remote.options)
         above[name] = table

@@ -24,17 +24,20 @@ DIRECTORY: Final = "remotes"
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What was seen of a remote: its ``format`` file, its wrapping key, and how far its log went.
+    """What was seen of a remote: its ``format`` file, its wrapping key (and the one before), how far its log went.
 
-    ``number`` and ``head`` are those of the last entry, ``checkpoint`` that of its newest checkpoint.
+    ``number`` and ``head`` are those of the last entry, ``checkpoint`` that of its newest checkpoint.  ``key`` is the
+    file ``keys/repo`` that a store is to get which is not made yet; ``format`` is empty then.
     """
 
     url: str
     format: bytes
     wrap: bytes
+    previous: bytes
     number: int
     head: bytes
     checkpoint: int
+    key: bytes = b""
 
 
 def recall(session: Session, name: str) -> Memory | None:

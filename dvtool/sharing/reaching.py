@@ -5,7 +5,6 @@ A remote that has less than was seen of it, or something else, was rolled back o
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,8 +15,9 @@ from dvtool.errors import (
     ExistsError,
     IntegrityError,
     NotFoundError,
+    UsageError,
 )
-from dvtool.formats import log, storeformat
+from dvtool.formats import log, repokey, storeformat
 from dvtool.sharing import configuring
 from dvtool.sharing import memory as memories
 from dvtool.storage import opening
@@ -29,6 +29,7 @@ from dvtool.store.store import Known, Store
 
 if TYPE_CHECKING:
     from dvtool.formats.project import Remote as RemoteSettings
+    from dvtool.formats.repokey import Protection
     from dvtool.sharing.memory import Memory
     from dvtool.storage.backend import Backend
     from dvtool.workspace import Workspace
@@ -62,9 +63,7 @@ class Remote:
 
     def _place(self) -> Backend:
         context = self.session.context
-        place = opening.open_place(
-            self.settings.url, self.settings.options, entropy=context.entropy, disk=context.disk, clock=context.clock
-        )
+        place = opening.open_place(self.settings.url, self.settings.options, entropy=context.entropy, disk=context.disk)
         if isinstance(place, LocalBackend):
             return place
         return Mirror(Inventory(place), memories.mirror(self.session, self.name), context.disk)
@@ -77,7 +76,7 @@ class Remote:
             NotFoundError, StorageError: when the remote cannot be reached.
         """
         if self.memory is None or not self.memory.number:
-            return True
+            return True  # it was never looked at
         number = self.memory.number
         before = log.file_name(number - 1).removeprefix("log/")
         found = [each.name for each in self.backend.listed("log", after=before, most=2)]
@@ -112,10 +111,9 @@ class Remote:
     def _open(self) -> Store:
         session = self.session
         memory = self.memory
-        if memory is not None:
-            known = Known(
-                format=storeformat.decode(memory.format), secrets=session.store.secrets.with_wrap(memory.wrap)
-            )
+        if memory is not None and memory.format:
+            wrap = keys.Wrapping(current=memory.wrap, previous=memory.previous or None)
+            known = Known(format=storeformat.decode(memory.format), secrets=session.store.secrets.with_wrap(wrap))
             store = self._new(known)
             store.log.hint(memory.checkpoint)
             self._format = memory.format
@@ -123,8 +121,8 @@ class Remote:
                 store.refresh()
             except DvError:
                 self._require_same(memory)
-                if self._unlock(known.format.repository).wrap == memory.wrap:
-                    raise
+                if self._unlock(known.format.repository).wrap == wrap:
+                    raise  # the key is the same: it is something else that is wrong
             else:
                 return store
         self._format = self._read_format()
@@ -141,7 +139,7 @@ class Remote:
         return store
 
     def _unlock(self, repository: bytes) -> keys.Secrets:
-        return keys.load_secrets(self.backend, repository)
+        return keys.load_secrets(self.key_place, repository, self.session.context.unlock)
 
     def _new(self, known: Known) -> Store:
         context = self.session.context
@@ -204,7 +202,8 @@ class Remote:
         self.memory = memories.Memory(
             url=self.settings.url,
             format=self._format,
-            wrap=store.secrets.wrap,
+            wrap=store.secrets.wrap.current,
+            previous=store.secrets.wrap.previous or b"",
             number=state.number,
             head=state.head,
             checkpoint=state.checkpoint,
@@ -217,7 +216,33 @@ class Remote:
         Raises:
             StorageError: when the place refuses.
         """
-        return self.memory is None and not self.backend.exists(FORMAT)
+        return (self.memory is None or not self.memory.format) and not self.backend.exists(FORMAT)
+
+    def protect(self, protection: Protection) -> None:
+        """Note how the repository's key is to be kept at a store that is not made yet; the first push makes it.
+
+        The file is sealed now, so that no passphrase has to be kept or asked for again.
+
+        Raises:
+            UsageError: when the protection cannot be used.
+            KeyAccessError: when the key here does not open.
+        """
+        session = self.session
+        entropy = session.context.entropy
+        repository = session.store.format.repository
+        own = keys.open_repokey(session.store.backend, repository, session.context.unlock)
+        other = keys.for_another_store(own, entropy)
+        self.memory = memories.Memory(
+            url=self.settings.url,
+            format=b"",
+            wrap=keys.Secrets(other).wrap.current,
+            previous=b"",
+            number=0,
+            head=bytes(32),
+            checkpoint=0,
+            key=repokey.encode(repository, other, protection, entropy),
+        )
+        memories.remember(session, self.name, self.memory)
 
     def create(self) -> Store:
         """Make a store in the place, which is empty, or go on with one that another command began to make.
@@ -225,10 +250,19 @@ class Remote:
         Order: directories, ``format``, the key; what has no key yet is finished by whoever comes next.
 
         Raises:
+            UsageError: when nobody said how the repository's key is to be kept there; it would go out in the clear.
             ConflictError: when another repository is there.
             StorageError: when the place refuses.
         """
         session = self.session
+        if self.memory is None or not self.memory.key:
+            raise UsageError(
+                "nobody said how the repository's key is to be kept at the remote",
+                where=self.settings.url,
+                why="whoever reads it there can read all data of the repository",
+                next=f"say it: dv key protect --remote {self.name} with --passphrase-file FILE, --recipient FILE, or "
+                "--plain-keys if nobody else can read that place",
+            )
         described = msgspec.structs.replace(session.store.format, store=session.context.entropy.bytes(16))
         self.backend.prepare(storeformat.DIRECTORIES)
         try:
@@ -236,14 +270,20 @@ class Remote:
         except ExistsError:
             described = storeformat.decode(self.backend.read(FORMAT))
         if described.repository == session.store.format.repository:
-            with contextlib.suppress(ExistsError):
-                self._create_key(described.repository)
+            try:
+                self.key_place.create(keys.REPOSITORY_KEY, self.memory.key)
+                self.memory = msgspec.structs.replace(self.memory, format=storeformat.encode(described), key=b"")
+            except ExistsError:
+                self.memory = None  # another clone was faster, and its key counts
         return self.open()
 
-    def _create_key(self, repository: bytes) -> None:
-        data = self.session.store.backend.read(keys.REPOSITORY_KEY)
-        _ = repository
-        self.backend.create(keys.REPOSITORY_KEY, data)
+    @property
+    def key_place(self) -> Backend:
+        """Where the key of the remote's store lies: with the store, or at a place of its own."""
+        if self.settings.keys is None:
+            return self.backend
+        context = self.session.context
+        return opening.open_place(self.settings.keys, self.settings.options, entropy=context.entropy, disk=context.disk)
 
 
 def reach(workspace: Workspace, name: str | None = None) -> Remote:

@@ -15,7 +15,7 @@ import msgspec
 from dvtool.storage.backend import UnavailableError, close, keeping_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dvtool.effects import Entropy, View
     from dvtool.storage.backend import Abilities, Backend, Keeping, Listed, Purged
@@ -67,6 +67,10 @@ class RetryingBackend:
     def abilities(self) -> Abilities:
         """What the place can do."""
         return self.inner.abilities
+
+    def prepare(self, directories: Iterable[str]) -> None:
+        """Make what files need before they can be written."""
+        self.inner.prepare(directories)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read, more than once if need be."""

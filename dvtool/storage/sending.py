@@ -14,7 +14,7 @@ from dvtool.storage.backend import close, keeping_of
 from dvtool.storage.disk import attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from dvtool.effects import View
     from dvtool.storage.backend import Abilities, Backend, Keeping, Listed, Purged
@@ -45,6 +45,10 @@ class SendingBackend:
     def abilities(self) -> Abilities:
         """What the place can do."""
         return self.inner.abilities
+
+    def prepare(self, directories: Iterable[str]) -> None:
+        """Make what files need before they can be written."""
+        self.inner.prepare(directories)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read, after what is under way to this name."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dvtool.storage.backend import close, keeping_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dvtool.effects import View
-    from dvtool.storage.backend import Abilities, Backend, Listed, Purged
+    from dvtool.storage.backend import Abilities, Backend, Keeping, Listed, Purged
 
 
 class Wrapper:
@@ -90,3 +92,11 @@ class Wrapper:
     def purge(self, name: str) -> Purged:
         """Remove ``name`` so that it cannot come back."""
         return self.below.purge(name)
+
+    def keeping(self) -> Keeping:
+        """Return what the place keeps of what was deleted."""
+        return keeping_of(self.below)
+
+    def close(self) -> None:
+        """Close the connections of the place below, if it has any."""
+        close(self.below)

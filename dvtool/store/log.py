@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Clock, Entropy
     from dvtool.storage.backend import Backend
+    from dvtool.store.keys import Wrapping
 
 ATTEMPTS: Final = 1000
 """Lost races before giving up; eight busy writers lose a few at most."""
@@ -43,7 +44,7 @@ class _KeyGoneError(IntegrityError):
 class Log:
     """The log of one store."""
 
-    def __init__(self, backend: Backend, store: bytes, wrap: bytes, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, backend: Backend, store: bytes, wrap: Wrapping, *, clock: Clock, entropy: Entropy) -> None:
         """Remember where the log is; nothing is read yet."""
         self._backend = backend
         self._store = store

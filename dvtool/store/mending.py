@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Entropy
     from dvtool.storage.local import LocalBackend
+    from dvtool.store.keys import Wrapping
     from dvtool.store.log import Log
     from dvtool.store.store import Store
     from dvtool.store.transaction import Transaction
@@ -36,7 +37,7 @@ class Rebuilt:
     segments that were merged into a larger one, until they are collected.
     """
 
-    def __init__(self, store_log: Log, backend: LocalBackend, store: bytes, wrap: bytes, entropy: Entropy) -> None:
+    def __init__(self, store_log: Log, backend: LocalBackend, store: bytes, wrap: Wrapping, entropy: Entropy) -> None:
         """Look at the live segments of a log; nothing is written yet."""
         self._backend = backend
         self._store = store

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from dvtool.effects import Clock, Entropy
+    from dvtool.formats.repokey import Unlock
     from dvtool.storage.disk import Disk
     from dvtool.storage.local import LocalBackend
 
@@ -84,9 +85,17 @@ class Restorer:
     """Puts files back by name: a file of a store has its name for ever, so any copy of the store will do."""
 
     def __init__(
-        self, backend: LocalBackend, spares: list[Spare], quarantine: Quarantine, clock: Clock, entropy: Entropy
+        self,
+        backend: LocalBackend,
+        spares: list[Spare],
+        quarantine: Quarantine,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        unlock: Unlock,
     ) -> None:
         """Mend the store that ``backend`` holds."""
+        self._unlock = unlock
         self._backend = backend
         self._spares = spares
         self._quarantine = quarantine
@@ -138,7 +147,7 @@ class Restorer:
             if name == "format":
                 return self._is_own_format(spare)
             if name == keys.REPOSITORY_KEY:
-                repokey.decode(spare.backend.read(name), self._format().repository)
+                repokey.describe(keys.read_repokey(spare.backend), self._format().repository)
                 return True
             if name.startswith("keys/"):
                 return self._opens(spare, name)
@@ -146,7 +155,7 @@ class Restorer:
                 label = sealed.label_of(spare.backend.read(name), sealed.LOG_ENTRY, what=name)
                 if not self._backend.exists(keys.log_key_name(label)):
                     self.restore([keys.log_key_name(label)])
-                secrets = keys.load_secrets(self._backend, self._format().repository)
+                secrets = keys.load_secrets(self._backend, self._format().repository, self._unlock)
                 own = Log(self._backend, self._format().store, secrets.wrap, clock=self._clock, entropy=self._entropy)
                 return own.accepts(int(name.removeprefix("log/"), 16), spare.backend.read(name))
         except DvError:
@@ -160,12 +169,12 @@ class Restorer:
         """Return whether what another copy says of itself goes with the key that is here, if one is."""
         offered = storeformat.decode(spare.backend.read("format"))
         if self._backend.exists(keys.REPOSITORY_KEY):
-            repokey.decode(self._backend.read(keys.REPOSITORY_KEY), offered.repository)
+            repokey.describe(keys.read_repokey(self._backend), offered.repository)
         return True
 
     def _opens(self, spare: Spare, name: str) -> bool:
         own = self._format()
-        secrets = keys.load_secrets(self._backend, own.repository)
+        secrets = keys.load_secrets(self._backend, own.repository, self._unlock)
         kind = sealed.LOG_KEY if name.startswith("keys/log-") else sealed.KEY_FILE
-        sealed.open_blob(kind, secrets.wrap, own.store + name.encode(), spare.backend.read(name), what="key file")
+        secrets.wrap.open(kind, own.store + name.encode(), spare.backend.read(name), what="key file")
         return True

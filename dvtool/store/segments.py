@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dvtool.formats import keyfile, log
     from dvtool.formats.index import Location
     from dvtool.storage.backend import Backend
+    from dvtool.store.keys import Wrapping
 
 _FAILED: Final = (IntegrityError, NotFoundError, StorageError)
 """What keeps one copy of an object from being read, and leaves the others as they are."""
@@ -27,7 +28,7 @@ class Segment:
     """One index file with its key file, opened when first asked."""
 
     def __init__(
-        self, backend: Backend, store: bytes, wrap: bytes, description: log.Segment, pages: index.Pages | None = None
+        self, backend: Backend, store: bytes, wrap: Wrapping, description: log.Segment, pages: index.Pages | None = None
     ) -> None:
         """Remember which files; nothing is read yet. ``pages`` are kept together with those of other segments."""
         self._backend = backend
@@ -173,7 +174,7 @@ class Segments:
     """All live segments, newest first."""
 
     def __init__(
-        self, backend: Backend, store: bytes, wrap: bytes, instead: Mapping[str, log.Segment] | None = None
+        self, backend: Backend, store: bytes, wrap: Wrapping, instead: Mapping[str, log.Segment] | None = None
     ) -> None:
         """Start with none; :meth:`follow` tells which there are.
 

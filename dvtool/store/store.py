@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Clock, Entropy
     from dvtool.formats.index import Location
+    from dvtool.formats.repokey import Opened, Unlock
     from dvtool.storage.backend import Backend
     from dvtool.store.claims import Claims
     from dvtool.store.segments import Segment
@@ -71,6 +72,7 @@ class Store:
         disk: Disk | None = None,
         instead: Mapping[str, log.Segment] | None = None,
         known: Known | None = None,
+        unlock: Unlock | None = None,
     ) -> None:
         """Open the store that ``backend`` holds.
 
@@ -81,6 +83,7 @@ class Store:
             disk: the local disk.
             instead: by index file, what is read instead of segments that are lost.
             known: what was read of the store before, which is then not read again.
+            unlock: where a passphrase and identities come from, if its key is sealed.
 
         Raises:
             NotFoundError: when there is none.
@@ -95,7 +98,7 @@ class Store:
         self._instead = instead or {}
         if known is None:
             self.format = storeformat.decode(backend.read("format"))
-            self.secrets = keys.load_secrets(backend, self.format.repository)
+            self.secrets = keys.load_secrets(backend, self.format.repository, unlock)
         else:
             self.format, self.secrets = known.format, known.secrets
         self.hasher = digest.IdHasher(self.secrets.id_key)
@@ -332,7 +335,9 @@ def local_backend(directory: str, *, entropy: Entropy, disk: Disk | None = None)
     return LocalBackend(directory, os.path.join(os.path.dirname(directory), "tmp"), entropy=entropy, disk=disk)
 
 
-def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None) -> Store:
+def open_local(
+    directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | None = None, unlock: Unlock | None = None
+) -> Store:
     """Open the store at ``directory``; unfinished files go beside it.
 
     Raises:
@@ -340,7 +345,7 @@ def open_local(directory: str, *, clock: Clock, entropy: Entropy, disk: Disk | N
     """
     backend = local_backend(directory, entropy=entropy, disk=disk)
     try:
-        return Store(backend, clock=clock, entropy=entropy, disk=disk)
+        return Store(backend, clock=clock, entropy=entropy, disk=disk, unlock=unlock)
     except NotFoundError as error:
         raise FormatError(
             "the store has no format file",
@@ -372,7 +377,7 @@ def create_local(
     entropy: Entropy,
     disk: Disk | None = None,
     described: storeformat.StoreFormat | None = None,
-    secret: bytes | None = None,
+    opened: Opened | None = None,
 ) -> Store:
     """Make a new store in ``directory`` (which must not exist) and return it.
 
@@ -384,13 +389,13 @@ def create_local(
         entropy: the source of keys, ids and names.
         disk: the local disk.
         described: the repository that it is to be a store of, with an id of its own; a new one by default.
-        secret: that repository's secret (32 bytes).
+        opened: that repository's secret, and a wrapping secret for this store.
     """
     disk = disk or Disk()
     for name in storeformat.DIRECTORIES:
         disk.make_directory(f"{directory}/{name}")
     value = described or new_format(entropy)
-    keys.create_secret(disk, f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy, secret)
+    keys.create_secret(disk, f"{directory}/{keys.REPOSITORY_KEY}", value.repository, entropy, opened)
     disk.write(f"{directory}/format", storeformat.encode(value))
     disk.sync(f"{directory}/format")
     for name in (*storeformat.DIRECTORIES, ""):

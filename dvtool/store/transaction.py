@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dvtool.effects import Entropy
     from dvtool.storage.backend import Backend
     from dvtool.store.claims import Claims
+    from dvtool.store.keys import Wrapping
     from dvtool.store.packs import FinishedPack, PackWriter
     from dvtool.store.state import State
     from dvtool.store.store import Store
@@ -271,7 +272,7 @@ class Transaction:
 def write_segment(
     backend: Backend,
     store: bytes,
-    wrap: bytes,
+    wrap: Wrapping,
     entropy: Entropy,
     *,
     packs: list[index.PackEntry],
@@ -283,7 +284,7 @@ def write_segment(
     Args:
         backend: the place of the store.
         store: its id.
-        wrap: the key under which key files are sealed.
+        wrap: the keys under which key files are sealed.
         entropy: makes names, and the key of the index file: its pages are numbered, and a number serves once under one.
         packs: what the index file says of each.
         records: where their frames lie.

@@ -6,11 +6,14 @@ seal would keep all invented bytes out, there is a second decoder that is handed
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from dvtool import digest, ids
 from dvtool.crypto import Sealer
+from dvtool.errors import KeyAccessError
 from dvtool.formats import (
+    identity,
     index,
     keyfile,
     lock,
@@ -107,6 +110,31 @@ def _blob(data: bytes) -> object:
     return sealed.open_blob(sealed.KEY_FILE, KEY, STORE, data, what="it")
 
 
+UNLOCK: Final = repokey.Unlock(passphrase=lambda: None, identities=lambda: (KEY,))
+
+
+def _repokey(data: bytes) -> object:
+    return repokey.decode(data, bytes(16), UNLOCK)
+
+
+def _version_2(kind: int, rest: bytes) -> bytes:
+    body = repokey.MAGIC + bytes([repokey.VERSION, kind]) + bytes(16) + rest
+    return body + digest.accident(body)
+
+
+def _repokey_recipients(data: bytes) -> object:
+    """A file whose list of recipients is these bytes; it is for somebody else, if it is for anybody."""
+    made = _version_2(repokey.RECIPIENTS, len(data).to_bytes(4, "little") + data + bytes(96))
+    with contextlib.suppress(KeyAccessError):
+        _repokey(made)
+    return repokey.describe(made, bytes(16))
+
+
+def _repokey_secrets(data: bytes) -> object:
+    """A file in the clear that keeps these bytes."""
+    return _repokey(_version_2(repokey.PLAIN, bytes(4) + data))
+
+
 OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
     "keyfile": keyfile.decode,
     "log": _log,
@@ -119,6 +147,8 @@ OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
 """Decoders of what is one MessagePack value and nothing else."""
 
 DECODERS: Final[dict[str, Callable[[bytes], object]]] = OBJECTS | {
+    "identity": identity.decode_identities,
+    "identity recipient": identity.decode_recipients,
     "index": _index,
     "index directory": _index_directory,
     "index page": _index_page,
@@ -127,8 +157,10 @@ DECODERS: Final[dict[str, Callable[[bytes], object]]] = OBJECTS | {
     "pack": pack.decode_header,
     "pack footer": pack.decode_footer,
     "project": project.decode,
-    "repokey": lambda data: repokey.decode(data, bytes(16)),
-    "repokey with its checksum": _with_trailer(lambda data: repokey.decode(data, bytes(16)), repokey.MAGIC),
+    "repokey": _repokey,
+    "repokey with its checksum": _with_trailer(_repokey, repokey.MAGIC),
+    "repokey recipients": _repokey_recipients,
+    "repokey secrets": _repokey_secrets,
     "sealed": _blob,
     "sealed with its checksum": _with_trailer(_blob, sealed.MAGIC + bytes([sealed.KEY_FILE, sealed.VERSION, 0, 0])),
     "storeformat": storeformat.decode,

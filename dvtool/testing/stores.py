@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from dvtool.formats import repokey, storeformat
-from dvtool.store.keys import REPOSITORY_KEY
+from dvtool.store.keys import REPOSITORY_KEY, new_secret
 from dvtool.store.store import new_format
 
 if TYPE_CHECKING:
@@ -25,5 +25,6 @@ def make_store(backend: B, entropy: Entropy, value: storeformat.StoreFormat | No
     """
     value = value or new_format(entropy)
     backend.put("format", storeformat.encode(value))
-    backend.put(REPOSITORY_KEY, repokey.encode(value.repository, entropy.bytes(repokey.SECRET_SIZE)))
+    opened = new_secret(entropy)
+    backend.put(REPOSITORY_KEY, repokey.encode(value.repository, opened, repokey.Plain(), entropy))
     return backend

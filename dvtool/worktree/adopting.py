@@ -52,7 +52,9 @@ def adopt(place: Layout, context: Context, *, aside: str) -> str | None:
     else:
         return None
     directory = place.store()
-    store = stores.open_local(directory, clock=context.clock, entropy=context.entropy, disk=context.disk)
+    store = stores.open_local(
+        directory, clock=context.clock, entropy=context.entropy, disk=context.disk, unlock=context.unlock
+    )
     identity = _which(place, store, directory)
     if os.path.lexists(place.worktree):
         os.makedirs(aside, mode=0o700, exist_ok=True)

@@ -10,6 +10,7 @@ from dvtool.worktree import layout
 from dvtool.worktree.session import DEFAULT_BRANCH
 
 if TYPE_CHECKING:
+    from dvtool.formats.repokey import Opened
     from dvtool.formats.storeformat import StoreFormat
     from dvtool.worktree.session import Context
 
@@ -19,7 +20,7 @@ def make_control(
     context: Context,
     *,
     described: StoreFormat | None = None,
-    secret: bytes | None = None,
+    opened: Opened | None = None,
     branch: str = DEFAULT_BRANCH,
 ) -> None:
     """Fill a new control directory: store, first log entry, worktree file.
@@ -28,7 +29,7 @@ def make_control(
         directory: the control directory, which is there and empty.
         context: the command's.
         described: the repository that is cloned, with a new store id; a new repository by default.
-        secret: that repository's secret.
+        opened: that repository's secret, and a wrapping secret for the new store.
         branch: the branch that HEAD is on.
     """
     store = stores.create_local(
@@ -37,7 +38,7 @@ def make_control(
         entropy=context.entropy,
         disk=context.disk,
         described=described,
-        secret=secret,
+        opened=opened,
     )
     worktree = layout.WorktreeFile(version=layout.VERSION, id=context.entropy.bytes(16).hex())
     stores.first_entry(store, {f"worktrees/{worktree.id}": log.to_symbolic(f"heads/{branch}")})

@@ -12,6 +12,7 @@ from dvtool import ids, paths
 from dvtool.effects import Clock, Entropy, Progress, Silence, SystemClock, SystemEntropy
 from dvtool.errors import MEND, ConflictError, DvError, ErasedError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import codec, log, sealed, snapshot, stage
+from dvtool.formats.repokey import Unlock
 from dvtool.formats.tree import DIRECTORY
 from dvtool.storage.disk import Disk
 from dvtool.store import store as stores
@@ -21,6 +22,7 @@ from dvtool.store.trees import Trees
 from dvtool.worktree import ignore as ignoring
 from dvtool.worktree import index as indexes
 from dvtool.worktree import layout, locking
+from dvtool.worktree.unlocking import ENVIRONMENT
 
 if TYPE_CHECKING:
     from dvtool.formats.tree import Entry
@@ -34,7 +36,10 @@ WAIT_SECONDS: Final = 30.0
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command is handed: where to report, how long to wait, which clock, randomness and disk to use."""
+    """What a command is handed: where to report, how long to wait, which clock, randomness and disk to use.
+
+    ``unlock`` says where a passphrase and identities come from, where a store's key is sealed.
+    """
 
     progress: Progress = Silence()
     tell: Callable[[str], None] = lambda _text: None
@@ -43,6 +48,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     entropy: Entropy = SystemEntropy()
     disk: Disk = Disk()
     cwd: str = ""
+    unlock: Unlock = ENVIRONMENT
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +97,7 @@ class Session:
         self.context = context
         self.worktree: WorktreeFile = place.read_worktree()
         self.store: Store = stores.open_local(
-            place.store(), clock=context.clock, entropy=context.entropy, disk=context.disk
+            place.store(), clock=context.clock, entropy=context.entropy, disk=context.disk, unlock=context.unlock
         )
         self.store.log.origin = self.worktree.id
         self.trees = Trees(self.store)

@@ -417,7 +417,12 @@ def test_a_log_key_of_another_length_is_refused(tmp_path):
 
     name = keys.log_key_name(SHORT)
     blob = sealed.seal(
-        sealed.LOG_KEY, store.secrets.wrap, bytes(16), os.urandom(32), store.format.store + name.encode(), b"short"
+        sealed.LOG_KEY,
+        store.secrets.wrap.current,
+        bytes(16),
+        os.urandom(32),
+        store.format.store + name.encode(),
+        b"short",
     )
     store.backend.put(name, blob)
     with pytest.raises(FormatError, match="wrong length"):

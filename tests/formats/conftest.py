@@ -41,12 +41,13 @@ def load(path: Path) -> Vector:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that asks for `vector` once with each golden vector of its module's format."""
-    if "vector" in metafunc.fixturenames:
-        name = Path(metafunc.module.__file__).stem.removeprefix("test_")
-        found = sorted((VECTORS / name / "v1").glob("*.json"))
-        assert found, f"there are no golden vectors of {name}: the test would pass for want of any"
-        metafunc.parametrize("vector", [load(path) for path in found], ids=[path.stem for path in found])
+    """Run a test that asks for `vector`, or `vector_2`, once with each golden vector of that version of its format."""
+    name = Path(metafunc.module.__file__).stem.removeprefix("test_")
+    for fixture, version in (("vector", "v1"), ("vector_2", "v2")):
+        if fixture in metafunc.fixturenames:
+            found = sorted((VECTORS / name / version).glob("*.json"))
+            assert found, f"there are no golden vectors of {name}: the test would pass for want of any"
+            metafunc.parametrize(fixture, [load(path) for path in found], ids=[path.stem for path in found])
 
 
 @pytest.fixture(scope="session")

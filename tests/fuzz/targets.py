@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvtool import paths
+from dvtool import digest, paths
 from dvtool.errors import DvError
 from dvtool.formats import pack
 from dvtool.formats.storeformat import Chunking
@@ -109,6 +109,8 @@ SEEDS = {
     "names": ["\0".join(each).encode() for each in ODD.values()] + [each.encode() for each in FORBIDDEN.values()],
     "ignore": [b"*.tmp\n!keep\n/a/**/b*c\0a/x/bc\0y.tmp", b"**/[a-z]*\\*a*b?\n\0dir/x*ab"],
     "planted": [b"harmless"],
+    "repokey recipients": [b"\1\0\0\0" + bytes(112) + b"\3Ada"],
+    "repokey secrets": [bytes(32) + bytes(32) + digest.derive(bytes(32), b"key check" + bytes(16 + 32))[:16]],
     "index page": [bytes(52), bytes(52 * 200)],
     "index directory": [b"\x93\x90\x00\xc4\x00"],
     "pack footer": [bytes(4), b"\1\0\0\0" + bytes(32) + b"\1" + bytes(8)],
@@ -122,5 +124,5 @@ def seeds(name: str) -> list[bytes]:
     if name in SEEDS:
         return SEEDS[name]
     form = name.partition(" ")[0]
-    found = [path.read_bytes() for path in sorted(VECTORS.glob(f"{form}/v1/*.bin"))]
+    found = [path.read_bytes() for path in sorted(VECTORS.glob(f"{form}/v*/*.bin"))]
     return found + [data[8:-16] for data in found if name != form]

@@ -1,6 +1,6 @@
 """Makes the golden vectors: bytes that every later version of dv must still read, with what they mean.
 
-Each vector is ``<format>/v1/<name>.json``, and ``<name>.bin`` beside it where there are bytes to read.
+Each vector is ``<format>/v<version>/<name>.json``, and ``<name>.bin`` beside it where there are bytes to read.
 The JSON has
 
 - ``about``: one sentence on what the vector shows;

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from dvtool import digest, ids
-from dvtool.formats import nodes, storeformat
+from dvtool.formats import nodes, repokey, storeformat
 from dvtool.store.chunker import Chunker
 from dvtool.store.keys import Secrets
 from tests.vectors.vector import KEY, Vector, fill, identity, plain
@@ -33,7 +33,7 @@ def digests() -> Iterator[Vector]:
         inputs={"id_key": KEY.hex(), "content": content.hex()},
         value={ids.KIND_NAMES[ids.CLONE]: hasher.id(ids.CLONE, content).hex()},
     )
-    secrets = Secrets(KEY)
+    secrets = Secrets(repokey.Opened(secret=KEY, wrapping=KEY))
     yield Vector(
         format="digest",
         name="secrets",
@@ -41,7 +41,7 @@ def digests() -> Iterator[Vector]:
         inputs={"secret": KEY.hex()},
         value={
             "id_key": secrets.id_key.hex(),
-            "wrap": secrets.wrap.hex(),
+            "wrap": secrets.wrap.current.hex(),
             "split": secrets.split.hex(),
             "cache": secrets.cache.hex(),
             "seed": secrets.seed,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dvtool import digest, ids
 from dvtool.crypto import Sealer
+from dvtool.formats import identity as text
 from dvtool.formats import index, pack, repokey, sealed, storeformat, tree
 from tests.vectors.vector import KEY, REPOSITORY, SECTIONS, STORE, Vector, fill, identity, plain
 
@@ -136,15 +139,78 @@ def blobs() -> Iterator[Vector]:
         )
 
 
+class _Known:
+    """Random bytes that everybody knows."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._count = 0
+
+    def bytes(self, count: int) -> bytes:
+        self._count += 1
+        return fill(f"{self._label} {self._count}", count)
+
+
 def repository_keys() -> Iterator[Vector]:
-    """Yield the key of a repository."""
+    """Yield keys of a repository: one of version 1, which nothing writes any more, and those of version 2."""
+    body = b"DVKEY\n\1\0" + REPOSITORY + KEY + digest.derive(KEY, b"key check" + REPOSITORY)[:16]
     yield Vector(
         format="repokey",
         name="plain",
         about="A secret kept in the clear.",
         inputs={"repository": REPOSITORY.hex()},
         value={"secret": KEY.hex()},
-        data=repokey.encode(REPOSITORY, KEY),
+        data=body + digest.accident(body),
+    )
+    opened = repokey.Opened(secret=KEY, wrapping=fill("wrapping secret", 32))
+    rotating = msgspec.structs.replace(opened, previous=fill("previous wrapping secret", 32))
+    private = [fill(f"identity {number}", 32) for number in range(3)]
+    members = tuple(
+        text.recipient_of(each, comment) for each, comment in zip(private, ("", "Ada", "Émilie"), strict=True)
+    )
+    sealed_for = repokey.Recipients(recipients=members)
+    least = (repokey.MEMORY_LEAST, repokey.ITERATIONS_LEAST, repokey.LANES_LEAST)
+    words = repokey.Passphrase(text="correct horse", memory=least[0], iterations=least[1], lanes=least[2])
+    cases: list[tuple[str, str, repokey.Opened, repokey.Protection]] = [
+        ("plain", "Both secrets in the clear.", opened, repokey.Plain()),
+        ("rotating", "A third secret, which a rotation under way gives up.", rotating, repokey.Plain()),
+        ("passphrase", "Sealed by a passphrase.", opened, words),
+        ("recipients", "Sealed for three recipients, two with comments.", opened, sealed_for),
+    ]
+    for name, about, kept, protection in cases:
+        inputs = {"repository": REPOSITORY.hex()}
+        inputs |= {"passphrase": words.text} if name == "passphrase" else {}
+        inputs |= {f"identity {at}": each.hex() for at, each in enumerate(private) if name == "recipients"}
+        yield Vector(
+            format="repokey",
+            name=name,
+            about=about,
+            inputs=inputs,
+            value=plain(kept),
+            data=repokey.encode(REPOSITORY, kept, protection, _Known(f"repokey {name}")),
+            version=2,
+        )
+
+
+def identities() -> Iterator[Vector]:
+    """Yield a recipient's line and the file of an identity."""
+    private = fill("identity", 32)
+    recipient = text.recipient_of(private, "Ada Lovelace")
+    yield Vector(
+        format="identity",
+        name="recipient",
+        about="The line of a recipient, with a comment.",
+        inputs={"identity": private.hex()},
+        value=plain(recipient),
+        data=text.encode_recipient(recipient).encode() + b"\n",
+    )
+    yield Vector(
+        format="identity",
+        name="identity",
+        about="The file of an identity.",
+        inputs={"comment": "Ada Lovelace"},
+        value=private.hex(),
+        data=text.encode_identity(private, "Ada Lovelace"),
     )
 
 
@@ -163,4 +229,4 @@ def store_formats() -> Iterator[Vector]:
         yield Vector(format="storeformat", name=name, about=about, inputs={}, value=plain(value), data=data)
 
 
-SOURCES = (packs, indexes, blobs, repository_keys, store_formats)
+SOURCES = (packs, indexes, blobs, repository_keys, identities, store_formats)

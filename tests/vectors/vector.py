@@ -31,10 +31,11 @@ class Vector:
     inputs: dict[str, Any]
     value: Any
     data: bytes | None = None
+    version: int = 1
 
     def files(self) -> dict[Path, bytes]:
         """Return what stands on the disk, by path."""
-        directory = HERE / self.format / "v1"
+        directory = HERE / self.format / f"v{self.version}"
         text = json.dumps({"about": self.about, "inputs": self.inputs, "value": self.value}, indent=1)
         found = {directory / f"{self.name}.json": text.encode() + b"\n"}
         if self.data is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import opening, output, shared
+from dvtool.cli import opening, output, protecting, shared
 
 if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
@@ -39,11 +39,35 @@ def remote_command() -> None:
     help="An option for the file system (endpoint_url, region, profile); never a credential. May be repeated.",
 )
 @shared.json_option
+@click.option("--keys", metavar="URL", help="Keep the repository's key at another place, which guards it.")
+@click.option(
+    "--passphrase-file", metavar="FILE", help="Seal the key there with the passphrase in the first line of FILE."
+)
+@click.option(
+    "--recipient", "recipients", multiple=True, metavar="FILE", help="Seal the key there for whom FILE names."
+)
+@click.option("--plain-keys", is_flag=True, help="Keep the key there in the clear.")
+@click.option("--single-writer", is_flag=True, help="Use a place that cannot keep two writers apart; you are the one.")
 @click.pass_obj
-def add_subcommand(settings: Settings, *, name: str, url: str, options: tuple[str, ...], json: bool) -> None:
+def add_subcommand(
+    settings: Settings,
+    *,
+    name: str,
+    url: str,
+    options: tuple[str, ...],
+    keys: str | None,
+    passphrase_file: str | None,
+    recipients: tuple[str, ...],
+    plain_keys: bool,
+    single_writer: bool,
+    json: bool,
+) -> None:
     """Write a remote into dv.toml; the first push makes a store there."""
     pairs = shared.pairs(options, "--option")
-    item = opening.open_repo(settings).add_remote(name, url, options=pairs)
+    protection = protecting.chosen(passphrase_file, recipients, plain=plain_keys)
+    item = opening.open_repo(settings).add_remote(
+        name, url, options=pairs, keys=keys, protection=protection, single_writer=single_writer
+    )
     if json:
         output.as_json(item)
     else:

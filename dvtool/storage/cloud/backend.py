@@ -19,7 +19,7 @@ from dvtool.storage.disk import Disk
 from dvtool.storage.local import FileView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from dvtool.effects import View
@@ -70,6 +70,9 @@ class CloudBackend:
         self._client = client
         self._prefix = prefix
         self._scratch: str | None = None
+
+    def prepare(self, directories: Iterable[str]) -> None:
+        """Do nothing: object stores have no directories, and elsewhere they are made for the first file in them."""
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``, by one request."""

@@ -171,7 +171,7 @@ class Remote:
 
     def _refuse_rollback(self, store: Store) -> None:
         memory = self.memory
-        if memory is None:
+        if memory is None or not memory.number:
             return
         state = store.state
         if state.number < memory.number:

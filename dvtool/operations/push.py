@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids
-from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoundError, UsageError
 from dvtool.formats import log, pack, snapshot
 from dvtool.history import graph
 from dvtool.history.marking import Marks
@@ -74,7 +74,7 @@ def push(
     created = False
     try:
         there = remote.open()
-    except NotFoundError:
+    except (NotFoundError, KeyAccessError):
         if delete or not remote.may_create():
             raise
         there, created = remote.create(), True

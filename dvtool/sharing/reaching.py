@@ -211,12 +211,13 @@ class Remote:
         memories.remember(self.session, self.name, self.memory)
 
     def may_create(self) -> bool:
-        """Return whether a store may be made there: none was ever seen, and nothing lies where it would go.
+        """Return whether a store may be made there: none was ever seen, and there is none, or one without its key.
 
         Raises:
             StorageError: when the place refuses.
         """
-        return (self.memory is None or not self.memory.format) and not self.backend.exists(FORMAT)
+        seen = self.memory is not None and self.memory.format
+        return not seen and not (self.backend.exists(FORMAT) and self.key_place.exists(keys.REPOSITORY_KEY))
 
     def protect(self, protection: Protection) -> None:
         """Note how the repository's key is to be kept at a store that is not made yet; the first push makes it.

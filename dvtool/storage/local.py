@@ -89,11 +89,17 @@ class LocalBackend:
         return f"{self.root}/{name}"
 
     def prepare(self, directories: Iterable[str]) -> None:
-        """Make the directories of a store, durably."""
+        """Make the directories of a store, and those above it, durably."""
+        changed = {self.root}
+        above = self.root
+        while not os.path.isdir(above) and above != os.path.dirname(above):
+            above = os.path.dirname(above)
+            changed.add(above)
         for name in directories:
             self.disk.make_directory(self.path(name))
-            self.disk.sync_directory(self.path(name))
-        self.disk.sync_directory(self.root)
+            changed.add(self.path(name))
+        for path in sorted(changed):
+            self.disk.sync_directory(path)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``; see :class:`~dvtool.storage.backend.Backend`."""

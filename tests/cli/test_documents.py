@@ -84,6 +84,15 @@ CALLS = [
     ["tag", "-d", "v1"],
     ["config"],
     ["config", "user.name"],
+    ["remote", "add", "another", "../another"],
+    ["remote", "list"],
+    ["remote", "rename", "origin", "first"],
+    ["remote", "set-url", "origin", "../elsewhere"],
+    ["remote", "remove", "origin"],
+    ["push"],
+    ["fetch"],
+    ["pull"],
+    ["clone", "../remote", "../copy"],
     ["undo"],
     ["fsck"],
     ["fsck", "--repair"],
@@ -126,12 +135,15 @@ def test_every_command_that_takes_json_has_a_schema():
 
 
 def test_every_command_with_a_schema_is_called_below():
-    called = {" ".join(words[:2]) if words[0] in {"cache", "worktree"} else words[0] for words in CALLS}
+    called = {" ".join(words[:2]) if words[0] in {"cache", "remote", "worktree"} else words[0] for words in CALLS}
     assert called | {"worktree remove"} == set(schemas.DOCUMENTS)
 
 
 @pytest.mark.parametrize("words", CALLS, ids=" ".join)
 def test_what_is_printed_decodes_strictly_into_the_type_of_its_schema(busy, words):
+    if words[0] in {"remote", "push", "fetch", "pull", "clone"}:
+        busy("remote", "add", "origin", "../remote", "--plain-keys")
+        busy("push", "origin", "main")
     hold_exactly(busy(*words, "--json").json, type_of(words))
 
 

@@ -8,6 +8,7 @@ takes a minute to fail where only HTTP is served.
 from __future__ import annotations
 
 import datetime as dt
+import io
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,11 +91,11 @@ class GcsClient:
 
     def create(self, key: str, data: bytes) -> None:
         """Write by one request that holds only where there is no generation."""
-        self._send(key, data, "0")
+        self._send(key, io.BytesIO(data), "0")
 
     def write(self, key: str, data: bytes) -> None:
         """Write by one request."""
-        self._send(key, data, None)
+        self._send(key, io.BytesIO(data), None)
 
     def upload(self, key: str, view: View) -> None:
         """Write by one request, whose body is read piece by piece; nothing is there before its end."""

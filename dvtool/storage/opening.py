@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import UsageError
 from dvtool.storage.local import LocalBackend
+from dvtool.storage.retrying import Persistence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,17 +64,18 @@ def open_place(
         return LocalBackend(path, f"{path}/{UNFINISHED}", entropy=entropy, disk=disk)
     scheme, rest = match[1].lower(), url[match.end() :]
     shown = _checked(scheme, rest)
-    client, prefix = _client(scheme, rest.strip("/") if scheme in S3 | GCS else url, options, shown)
+    persistence = Persistence(entropy=entropy, sleep=sleep, now=now)
+    client, prefix = _client(scheme, rest.strip("/") if scheme in S3 | GCS else url, options, shown, persistence)
 
     from dvtool.storage.cloud.backend import CloudBackend
-    from dvtool.storage.retrying import RetryingBackend
     from dvtool.storage.sending import SendingBackend
 
-    backend = CloudBackend(client, prefix, where=shown, disk=disk)
-    return SendingBackend(RetryingBackend(backend, entropy=entropy, sleep=sleep, now=now))
+    return SendingBackend(CloudBackend(client, prefix, where=shown, disk=disk))
 
 
-def _client(scheme: str, rest: str, options: Mapping[str, Any], shown: str) -> tuple[Client, str]:
+def _client(
+    scheme: str, rest: str, options: Mapping[str, Any], shown: str, persistence: Persistence
+) -> tuple[Client, str]:
     """Return the client for a URL, and what the keys of the store begin with."""
     bucket, _, prefix = rest.partition("/")
     if scheme in S3:
@@ -81,17 +83,17 @@ def _client(scheme: str, rest: str, options: Mapping[str, Any], shown: str) -> t
         from dvtool.storage.cloud import s3
 
         _check_options(options, s3.OPTIONS, shown)
-        return s3.S3Client(bucket, options), prefix
+        return s3.S3Client(bucket, options, persistence), prefix
     if scheme in GCS:
         _require("gcsfs", scheme, "gcs")
         from dvtool.storage.cloud import gcs
 
         _check_options(options, gcs.OPTIONS, shown)
-        return gcs.GcsClient(bucket, options), prefix
+        return gcs.GcsClient(bucket, options, persistence), prefix
     from dvtool.storage.cloud import plain
 
     root = plain.root_of(scheme, rest).rstrip("/")
-    return plain.PlainClient(scheme, root, options), root
+    return plain.PlainClient(scheme, root, options, persistence), root
 
 
 def _checked(scheme: str, rest: str) -> str:

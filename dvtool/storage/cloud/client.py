@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from dvtool.storage.backend import Purged
+from dvtool.storage.cloud.failures import is_passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dvtool.effects import View
     from dvtool.storage.backend import Abilities, Keeping, Listed
+    from dvtool.storage.retrying import Persistence
+
+Result = TypeVar("Result")
 
 WHOLE: Final = 100 * 1024 * 1024
 """Bytes up to which an object is written by one request; a full data pack has 64 MiB and a little."""
@@ -34,7 +38,7 @@ class Stat(NamedTuple):
 
 
 class Client(Protocol):
-    """Objects by key in one bucket, or files by path.  It tries once, and raises whatever its library raises."""
+    """Objects by key in one bucket, or files by path.  It raises whatever its library raises, after some patience."""
 
     @property
     def abilities(self) -> Abilities:
@@ -89,13 +93,18 @@ class Client(Protocol):
 class Opened:
     """A library's file system, made when it is first wanted, once for each process: connections survive no fork."""
 
-    def __init__(self, make: Callable[[], Any], end: Callable[[Any], None]) -> None:
-        """Say how it is made, and how its connections are closed."""
+    def __init__(self, make: Callable[[], Any], end: Callable[[Any], None], persistence: Persistence) -> None:
+        """Say how it is made, how its connections are closed, and how often it is asked."""
         self._make = make
         self._end = end
+        self._persistence = persistence
         self._found: Any = None
         self._process = os.getpid()
         self._lock = threading.Lock()
+
+    def ask(self, request: Callable[[Any], Result]) -> Result:
+        """Return what ``request`` makes of the file system; it is made again while what it raises may pass."""
+        return self._persistence.again(lambda: request(self.get()), is_passing)
 
     def get(self) -> Any:  # noqa: ANN401 - published without types
         """Return it."""

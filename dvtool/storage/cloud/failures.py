@@ -139,6 +139,11 @@ def _status_of(error: BaseException, names: frozenset[str]) -> int:
     return _ERRNO.get(error.errno or 0, 0) if isinstance(error, OSError) else 0
 
 
+def is_passing(error: Exception) -> bool:
+    """Return whether the same request may succeed a moment later."""
+    return isinstance(error, UnavailableError) or (not isinstance(error, DvError) and reply_of(error).passing)
+
+
 def _response_of(error: BaseException) -> dict[str, Any] | None:
     """Return botocore's reply, which s3fs puts behind an OSError of its own."""
     seen: BaseException | None = error

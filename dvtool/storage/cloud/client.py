@@ -99,6 +99,7 @@ class Opened:
         self._end = end
         self._persistence = persistence
         self._found: Any = None
+        self._of_others: list[Any] = []
         self._process = os.getpid()
         self._lock = threading.Lock()
 
@@ -108,7 +109,10 @@ class Opened:
 
     def get(self) -> Any:  # noqa: ANN401 - published without types
         """Return it."""
-        if self._process != os.getpid():  # what the other process holds, the lock included, is left alone
+        if self._process != os.getpid():
+            # Closing the other process's connections here would take them out of the set that its loop watches, which
+            # both processes share, and leave it waiting for replies; so they are kept, untouched.
+            self._of_others.append(self._found)
             self._found, self._process, self._lock = None, os.getpid(), threading.Lock()
         with self._lock:
             if self._found is None:
@@ -117,8 +121,8 @@ class Opened:
 
     def close(self) -> None:
         """Close its connections; it is made again when it is wanted again."""
-        found, self._found = self._found, None
-        if found is not None and self._process == os.getpid():
+        if self._process == os.getpid() and self._found is not None:
+            found, self._found = self._found, None
             self._end(found)
 
 

@@ -197,8 +197,8 @@ class PlainClient:
         return fs
 
 
-def root_of(protocol: str, url: str) -> str:
-    """Return the path of a URL, as its file system understands it.
+def resolved(protocol: str, url: str) -> tuple[str, dict[str, Any]]:
+    """Return the path of a URL, as its file system understands it, and the arguments that the URL stands for.
 
     Raises:
         UsageError: when no file system is known for the protocol, or its package is not installed.
@@ -217,7 +217,8 @@ def root_of(protocol: str, url: str) -> str:
             where=f"{protocol}://",
             next="give a directory, or a URL such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
         ) from None
-    return str(kind._strip_protocol(url))  # noqa: SLF001 - as fsspec itself does with every URL
+    root = str(kind._strip_protocol(url)).rstrip("/")  # noqa: SLF001 - as fsspec itself does with every URL
+    return root, dict(kind._get_kwargs_from_urls(url))  # noqa: SLF001 - likewise
 
 
 def missing(protocol: str, what: str, next: str) -> UsageError:

@@ -245,7 +245,10 @@ class LocalBackend:
                 why="what lies behind it may belong to another store",
                 next="put a directory in its place",
             )
-        self.disk.unlink(self.path(name))
+        path = self.path(name)
+        self.disk.unlink(path)
+        if path in self._files:
+            self._files.remove(path)  # else the next flush would look for it
 
     def purge(self, name: str) -> Purged:
         """Remove ``name``; a file system keeps no versions that could be asked for."""

@@ -40,7 +40,9 @@ def _show(found: Status) -> None:
         output.say(f"dv.lock {why}; the next command that changes something writes it")
     if found.sparse:
         more = f" and {len(found.sparse) - SHOWN:,} more" if len(found.sparse) > SHOWN else ""
-        named = ", ".join(output.quoted(path) if path else "everything" for path in found.sparse[:SHOWN])
+        named = ", ".join(
+            output.quoted(path) if path else "everything that 'dv get' did not bring" for path in found.sparse[:SHOWN]
+        )
         output.say(f"sparse: {named}{more}")
     for erasure in found.pending_erasures:
         output.say(f"erasure {erasure} is not finished: until it is, nothing can be recorded", colour="removed")

@@ -191,6 +191,8 @@ class _Pushing:
                 return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves]
 
             transaction.commit(OPERATION, build)
+            self.packs += len(transaction.added)
+            self.size += sum(transaction.added)
         self.changes = [_change(move) for move in moves]
 
     def _base(self, state: State) -> list[tuple[str, bytes]]:
@@ -240,9 +242,7 @@ class _Pushing:
             moving.send(self.here, self.there, shipment, transaction, meter)
         finally:
             meter.finish()
-        self.packs += shipment.files
         self.objects += shipment.objects
-        self.size += shipment.size
 
     def _require_forward(self, move: log.MoveRef) -> None:
         """Refuse to move a ref of the remote otherwise than forward.

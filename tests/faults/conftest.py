@@ -11,7 +11,9 @@ import pytest
 
 from dvtool import ids
 from dvtool.errors import ChecksFailedError, ConflictError, DvError, ExistsError, NotFoundError
+from dvtool.formats import identity as identities
 from dvtool.formats import log, pack, repokey
+from dvtool.formats.repokey import Recipients
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
 from dvtool.store import checkpoints, transaction
@@ -174,6 +176,14 @@ def share_and_go_on(base):
     many_entries(base)
 
 
+def back_up(base):
+    Repo.open(f"{base}/repo").export_key(f"{base}/backup", FOR_ME)
+
+
+ME = bytes(range(32))
+"""An identity, which the environment names."""
+FOR_ME = Recipients(recipients=(identities.recipient_of(ME),))
+
 NO_REF = frozenset(
     {
         "init",
@@ -193,6 +203,9 @@ NO_REF = frozenset(
         "push",
         "push more",
         "fetch",
+        "key protect",
+        "key export",
+        "key import",
     }
 )
 """Commands that move no ref."""
@@ -280,6 +293,13 @@ COMMANDS = {
         at_once=(ExistsError,),
         again=(ExistsError,),
         in_place=True,
+    ),
+    "key protect": Command(lambda repo, _base, _context: repo.protect_key(FOR_ME)),
+    "key export": Command(
+        lambda repo, base, _context: repo.export_key(f"{base}/another", FOR_ME), at_once=(ExistsError,)
+    ),
+    "key import": Command(
+        lambda _repo, base, context: Repo.import_key(f"{base}/backup", f"{base}/repo", context, force=True), back_up
     ),
     "config": Command(lambda repo, _base, _context: repo.configure("user.name", "Ada")),
     "fsck": Command(lambda _repo, base, context: Repo.fsck(f"{base}/repo", context)),
@@ -410,6 +430,9 @@ def world(templates, tmp_path, monkeypatch):
 
     def make(name):
         monkeypatch.setenv("DV_AUTHOR", "Test Author <test@example.org>")
+        monkeypatch.setenv("DV_IDENTITY", f"{tmp_path}/identity")
+        put(f"{tmp_path}/identity", identities.encode_identity(ME))
+        os.chmod(f"{tmp_path}/identity", 0o600)
         return World(templates(name), f"{tmp_path}/world", name)
 
     return make

@@ -21,6 +21,7 @@ from dvtool.errors import (
 from dvtool.formats import identity as identities
 from dvtool.formats import repokey, storeformat
 from dvtool.formats.repokey import Recipients
+from dvtool.sharing import reaching
 from dvtool.storage.backend import Backend
 from dvtool.storage.disk import Disk, read_regular, sweep_directory, temporary_name
 from dvtool.store import keys, protecting
@@ -86,6 +87,37 @@ def of_store(workspace: Workspace) -> KeyPlace:
     session = workspace.session
     lock = _lock_beside(session.layout.store())
     return KeyPlace(backend=session.store.backend, repository=session.store.format.repository, lock=lock)
+
+
+def of_remote(workspace: Workspace, name: str) -> KeyPlace:
+    """Return where the key of a remote's store lies.
+
+    Raises:
+        NotFoundError: when there is no remote of this name, or no store there yet.
+    """
+    remote = reaching.reach(workspace, name)
+    if not remote.is_made():
+        raise NotFoundError(
+            "there is no store at this remote yet",
+            where=remote.settings.url,
+            next=f"say how its key is to be kept: dv key protect --remote {remote.name}; then push",
+        )
+    return KeyPlace(backend=remote.key_place, repository=workspace.session.store.format.repository)
+
+
+def protect_remote(workspace: Workspace, name: str, protection: Protection) -> KeyState:
+    """Seal the key of a remote's store anew, or say how it is to be sealed when the first push makes the store.
+
+    Raises:
+        NotFoundError: when there is no remote of this name.
+        DvError: as :func:`protect`.
+    """
+    context = workspace.session.context
+    remote = reaching.reach(workspace, name)
+    if remote.is_made():
+        return protect(of_remote(workspace, name), context, protection)
+    remote.protect(protection)
+    return _said(repokey.describe(remote.pending_key, workspace.session.store.format.repository), context)
 
 
 def protect(place: KeyPlace, context: Context, protection: Protection) -> KeyState:

@@ -20,6 +20,9 @@ SAID = {
 }
 
 
+remote_option = click.option("--remote", metavar="NAME", help="The key of this remote instead of this clone's.")
+
+
 @click.group(
     "key",
     epilog=shared.example(
@@ -38,26 +41,39 @@ def key_command() -> None:
         "dv key protect --passphrase-file ~/secret/passphrase",
         "dv key protect --recipient me.txt --recipient ada.txt",
         "dv key protect --plain-keys",
+        "dv key protect --remote origin --recipient ada.txt",
     ),
 )
 @passphrase.options
+@remote_option
 @shared.json_option
 @click.pass_obj
 def protect_subcommand(
-    settings: Settings, *, passphrase_file: str | None, recipients: tuple[str, ...], plain_keys: bool, json: bool
+    settings: Settings,
+    *,
+    passphrase_file: str | None,
+    recipients: tuple[str, ...],
+    plain_keys: bool,
+    remote: str | None,
+    json: bool,
 ) -> None:
-    """Seal the key of this clone by a passphrase, or for recipients, or put it in the clear again.
+    """Seal the key of this clone, or of a remote, by a passphrase, or for recipients, or put it in the clear again.
 
     Without options a passphrase is asked for. Nothing but the one file with the key is rewritten. From then on every
     command needs the passphrase (typed, or from DV_PASSPHRASE or DV_PASSPHRASE_FILE) or the identity of a recipient.
     """
     from dvtool.operations import keys
 
-    place, context = _place(settings)
+    workspace = opening.open_repo(settings).workspace
+    context = workspace.session.context
     protection = passphrase.named(
         context.cwd, passphrase_file=passphrase_file, recipients=recipients, plain_keys=plain_keys
     )
-    _show(keys.protect(place, context, protection or passphrase.new()), json=json)
+    if remote is not None:
+        found = keys.protect_remote(workspace, remote, protection or passphrase.new())
+    else:
+        found = keys.protect(keys.of_store(workspace), context, protection or passphrase.new())
+    _show(found, json=json)
 
 
 @key_command.command("identity", epilog=shared.example("dv key identity", "dv key identity --comment 'Ada' > ada.txt"))
@@ -86,42 +102,47 @@ def recipients_group() -> None:
     """Say who can open the key."""
 
 
-@recipients_group.command("add", epilog=shared.example("dv key recipients add ada.txt"))
+@recipients_group.command(
+    "add", epilog=shared.example("dv key recipients add ada.txt", "dv key recipients add --remote origin ada.txt")
+)
 @click.argument("recipients", nargs=-1, required=True, metavar="FILE...")
+@remote_option
 @shared.json_option
 @click.pass_obj
-def add_subcommand(settings: Settings, *, recipients: tuple[str, ...], json: bool) -> None:
+def add_subcommand(settings: Settings, *, recipients: tuple[str, ...], remote: str | None, json: bool) -> None:
     """Seal the key for the recipients in FILE too, or for one given as its line."""
     from dvtool.operations import keys
 
-    _show(keys.add_recipients(*_place(settings), recipients), json=json)
+    _show(keys.add_recipients(*_place(settings, remote), recipients), json=json)
 
 
 @recipients_group.command("remove", epilog=shared.example("dv key recipients remove ada.txt", "dv key rotate"))
 @click.argument("recipients", nargs=-1, required=True, metavar="RECIPIENT...")
+@remote_option
 @shared.json_option
 @click.pass_obj
-def remove_subcommand(settings: Settings, *, recipients: tuple[str, ...], json: bool) -> None:
+def remove_subcommand(settings: Settings, *, recipients: tuple[str, ...], remote: str | None, json: bool) -> None:
     """Seal the key for all but some: files, comments, or the first letters of recipients.
 
     Who was removed may have kept what the key protects. 'dv key rotate' keeps from them what is added later.
     """
     from dvtool.operations import keys
 
-    found = keys.remove_recipients(*_place(settings), recipients)
+    found = keys.remove_recipients(*_place(settings, remote), recipients)
     _show(found, json=json)
     if not json:
         output.say("who was removed may have kept the secrets: 'dv key rotate' replaces that of this store")
 
 
 @recipients_group.command("list", epilog=shared.example("dv key recipients list --json"))
+@remote_option
 @shared.json_option
 @click.pass_obj
-def list_subcommand(settings: Settings, *, json: bool) -> None:
+def list_subcommand(settings: Settings, *, remote: str | None, json: bool) -> None:
     """List the recipients of the key."""
     from dvtool.operations import keys
 
-    _show(keys.state(*_place(settings)), json=json)
+    _show(keys.state(*_place(settings, remote)), json=json)
 
 
 @key_command.command(
@@ -171,11 +192,12 @@ def import_subcommand(settings: Settings, *, source: str, force: bool, json: boo
     _show(keys.bring_back(context.cwd, context, source, force=force), json=json)
 
 
-def _place(settings: Settings) -> tuple[KeyPlace, Context]:
+def _place(settings: Settings, remote: str | None = None) -> tuple[KeyPlace, Context]:
     from dvtool.operations import keys
 
     workspace = opening.open_repo(settings).workspace
-    return keys.of_store(workspace), workspace.session.context
+    place = keys.of_remote(workspace, remote) if remote is not None else keys.of_store(workspace)
+    return place, workspace.session.context
 
 
 def _show(found: KeyState, *, json: bool) -> None:

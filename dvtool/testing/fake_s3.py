@@ -37,8 +37,6 @@ _BY_PARAMETER_OF_BUCKET: Final = {
 _BY_PARAMETER_OF_KEY: Final = {
     "uploads": "begin",
     "uploadId": "upload",
-    "retention": "retention",
-    "legal-hold": "hold",
 }
 _PARAMETERS: Final = {
     "list": _COMMON | {"list-type", "start-after", "max-keys", "continuation-token", "fetch-owner"},
@@ -46,8 +44,6 @@ _PARAMETERS: Final = {
     "uploads": _COMMON | {"uploads", "max-uploads", "key-marker", "upload-id-marker"},
     "versioning": frozenset({"versioning"}),
     "lock": frozenset({"object-lock"}),
-    "retention": frozenset({"retention", "versionId"}),
-    "hold": frozenset({"legal-hold", "versionId"}),
     "delete-many": frozenset({"delete"}),
     "begin": frozenset({"uploads", "x-id"}),
     "part": frozenset({"uploadId", "partNumber", "x-id"}),
@@ -152,8 +148,9 @@ class FakeS3(LoopbackServer):
             return of_keys[kind](bucket, key, request)
         if kind == "delete-many":
             return self._delete_many(bucket, request)
-        more = self._told if kind in {"versioning", "lock", "retention", "hold"} else self._upload
-        return more(bucket, key, kind, request)
+        if kind in {"versioning", "lock"}:
+            return _told(bucket, kind)
+        return self._upload(bucket, key, kind, request)
 
     def refusal(self, error: RefusedError, request: Request) -> Reply:
         """Return an error as the service words it; to HEAD, only its status."""
@@ -165,13 +162,9 @@ class FakeS3(LoopbackServer):
 
     def _get(self, bucket: Bucket, key: str, request: Request) -> Reply:
         found = self._find(bucket, key, request.query.get("versionId"))
-        headers = (
-            ("ETag", found.etag),
-            (
-                "Last-Modified",
-                dt.datetime.fromtimestamp(found.modified / _MICROS, dt.UTC).strftime("%a, %d %b %Y %H:%M:%S GMT"),
-            ),
-        )
+        if found.marker:
+            raise RefusedError(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+        headers = _headers(found)
         if request.method == "HEAD":
             return Reply(200, b"", headers, len(found.data))
         span = span_of(request.headers.get("range"), len(found.data))
@@ -251,22 +244,6 @@ class FakeS3(LoopbackServer):
                 told.append(f"<Error><Key>{key[1]}</Key><Code>{error.code}</Code></Error>")
         return _xml("DeleteResult", "".join(told))
 
-    def _told(self, bucket: Bucket, key: str, kind: str, request: Request) -> Reply:
-        if kind == "versioning":
-            return _xml("VersioningConfiguration", f"<Status>{bucket.versioning}</Status>" if bucket.versioning else "")
-        if kind == "lock":
-            if not bucket.lock_days:
-                raise RefusedError(404, "ObjectLockConfigurationNotFoundError")
-            rule = f"<DefaultRetention><Mode>COMPLIANCE</Mode><Days>{bucket.lock_days}</Days></DefaultRetention>"
-            return _xml("ObjectLockConfiguration", f"<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>{rule}</Rule>")
-        found = self._find(bucket, key, request.query.get("versionId"))
-        if kind == "hold":
-            return _xml("LegalHold", f"<Status>{'ON' if found.held else 'OFF'}</Status>")
-        if not found.retained_until:
-            raise RefusedError(404, "NoSuchObjectLockConfiguration")
-        until = _time(found.retained_until)
-        return _xml("Retention", f"<Mode>COMPLIANCE</Mode><RetainUntilDate>{until}</RetainUntilDate>")
-
     def _upload(self, bucket: Bucket, key: str, kind: str, request: Request) -> Reply:
         if kind == "begin":
             self._number += 1
@@ -291,6 +268,26 @@ class FakeS3(LoopbackServer):
             reply = Reply(204)
         del bucket.uploads[identity]
         return reply
+
+
+def _headers(found: Version) -> tuple[tuple[str, str], ...]:
+    modified = dt.datetime.fromtimestamp(found.modified / _MICROS, dt.UTC)
+    headers = [("ETag", found.etag), ("Last-Modified", modified.strftime("%a, %d %b %Y %H:%M:%S GMT"))]
+    if found.retained_until:
+        headers.append(("x-amz-object-lock-mode", "COMPLIANCE"))
+        headers.append(("x-amz-object-lock-retain-until-date", _time(found.retained_until)))
+    if found.held:
+        headers.append(("x-amz-object-lock-legal-hold", "ON"))
+    return tuple(headers)
+
+
+def _told(bucket: Bucket, kind: str) -> Reply:
+    if kind == "versioning":
+        return _xml("VersioningConfiguration", f"<Status>{bucket.versioning}</Status>" if bucket.versioning else "")
+    if not bucket.lock_days:
+        raise RefusedError(404, "ObjectLockConfigurationNotFoundError")
+    rule = f"<DefaultRetention><Mode>COMPLIANCE</Mode><Days>{bucket.lock_days}</Days></DefaultRetention>"
+    return _xml("ObjectLockConfiguration", f"<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>{rule}</Rule>")
 
 
 def _split(request: Request) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Each method is one request, or one for each page or part.  The library neither t
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Any, Final
 
@@ -141,7 +142,8 @@ class S3Client:
                 parts.append({"PartNumber": number, "ETag": sent["ETag"]})
             self._complete(key, {"UploadId": upload, "MultipartUpload": {"Parts": parts}}, len(view))
         except BaseException:
-            self._abort(key, upload)
+            with contextlib.suppress(Exception):  # what went wrong first is what is told; a purge abandons it later
+                self._abort(key, upload)
             raise
 
     def _complete(self, key: str, of: dict[str, Any], size: int) -> None:
@@ -256,17 +258,17 @@ class S3Client:
 
     def _is_locked(self, key: str, version: str, remains: Remains) -> bool:
         """Return whether an object lock protects a version, and note until when."""
-        of = {"Key": key, "VersionId": version}
-        retention = self._asked("get_object_retention", lambda found: found["Retention"], of)
-        hold = self._asked("get_object_legal_hold", lambda found: found["LegalHold"], of)
-        if isinstance(hold, dict) and hold.get("Status") == "ON":
+        found = self._asked("head_object", lambda found: found, {"Key": key, "VersionId": version})
+        if not isinstance(found, dict):
+            return False
+        until = found.get("ObjectLockRetainUntilDate")
+        if found.get("ObjectLockLegalHoldStatus") == "ON":
             remains.leave("a legal hold protects it", None)
-            return True
-        if isinstance(retention, dict) and "RetainUntilDate" in retention:
-            until = retention["RetainUntilDate"]
+        elif until is not None:
             remains.leave(f"an object lock protects it until {until:%Y-%m-%d %H:%M} UTC", _micros(until))
-            return True
-        return False
+        else:
+            return False
+        return True
 
     def _versioning(self) -> str:
         status = self._asked("get_bucket_versioning", lambda found: found.get("Status", ""))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dvtool.operations.expire import ExpireResult
     from dvtool.operations.fetch import PullResult
     from dvtool.operations.gc import GcResult
+    from dvtool.operations.keys import KeyBackup, KeyState
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
@@ -302,11 +303,12 @@ class Repo:
         *,
         lazy: bool = False,
         options: Mapping[str, Any] | None = None,
+        keys: str | None = None,
     ) -> CloneResult:
         """Make a repository out of a remote; see :func:`dvtool.operations.clone.clone`."""
         from dvtool.operations import clone
 
-        return clone.clone(url, path, context or Context(), lazy=lazy, options=options)
+        return clone.clone(url, path, context or Context(), lazy=lazy, options=options, keys_url=keys)
 
     @classmethod
     def open_or_found(cls, path: str = ".", context: Context | None = None) -> Repo:
@@ -555,6 +557,28 @@ class Repo:
         from dvtool.operations import prune
 
         return prune.prune(path, context or Context(), dry_run=dry_run)
+
+    def protect_key(self, protection: Protection) -> KeyState:
+        """Seal the key of this store anew; see :func:`dvtool.operations.keys.protect`."""
+        from dvtool.operations import keys
+
+        return keys.protect(keys.of_store(self._workspace), self._workspace.session.context, protection)
+
+    def export_key(self, target: str, protection: Protection) -> KeyBackup:
+        """Write a backup of the key; see :func:`dvtool.operations.keys.export`."""
+        from dvtool.operations import keys
+
+        return keys.export(keys.of_store(self._workspace), self._workspace.session.context, target, protection)
+
+    @staticmethod
+    def import_key(source: str, path: str = ".", context: Context | None = None, *, force: bool = False) -> KeyState:
+        """Put a backup of the key back, in the repository that holds ``path``, which need not open for that.
+
+        See :func:`dvtool.operations.keys.bring_back`.
+        """
+        from dvtool.operations import keys
+
+        return keys.bring_back(path, context or Context(), source, force=force)
 
     def doctor(self) -> Diagnosis:
         """Check this machine, repository and user; see :func:`dvtool.operations.doctor.doctor`."""

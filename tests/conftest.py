@@ -1,5 +1,7 @@
 """What every test stands on: how hard Hypothesis tries, and an environment that is the same everywhere."""
 
+import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,17 @@ settings.register_profile("deep", settings.get_profile("default"), max_examples=
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 
 # Variables by which the machine's owner would otherwise take part in the tests.
-FOREIGN = ("DV_", "GIT_", "XDG_")
+FOREIGN = ("AWS_", "CLOUDSDK_", "DV_", "FSSPEC_", "GCSFS_", "GIT_", "GOOGLE_", "STORAGE_EMULATOR_", "XDG_")
+
+# Signatures must be made with something, and nobody is to be asked for it.
+CLOUDS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "NO_GCE_CHECK": "true",
+    "NO_PROXY": "127.0.0.1,localhost",
+}
 
 
 def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
@@ -23,6 +35,8 @@ def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     for name in list(os.environ):
         if name.startswith(FOREIGN):
             monkeypatch.delenv(name)
+    for name, value in CLOUDS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
@@ -49,3 +63,57 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     home = tmp_path_factory.mktemp("home")
     isolate(monkeypatch, home)
     return home
+
+
+@pytest.fixture
+def s3_server():
+    """S3 on loopback that locks, counts and fails as told; see ``FakeS3``."""
+    from dvtool.testing.fake_s3 import FakeS3
+
+    with FakeS3() as server:
+        yield server
+
+
+@pytest.fixture
+def gcs_server():
+    """Google Cloud Storage on loopback; see ``FakeGcs``."""
+    from dvtool.testing.fake_gcs import FakeGcs
+
+    with FakeGcs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(isolated):
+    """The URL of moto's S3, which others wrote to behave like Amazon's."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+    if server._server is not None:
+        server._server.server_close()
+
+
+@pytest.fixture
+def moto_bucket(moto_server):
+    """(URL of a new bucket of moto's, options of a remote there)."""
+    name = f"bucket-{os.urandom(8).hex()}"
+    with moto_client(moto_server) as client:
+        client.create_bucket(Bucket=name)
+    return f"s3://{name}", {"endpoint_url": moto_server, "region": "us-east-1"}
+
+
+@contextlib.contextmanager
+def moto_client(url):
+    """A client of boto3, to arrange and look at what is in moto."""
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
+    try:
+        yield client
+    finally:
+        client.close()

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "archive": "dvtool.cli.commands.reading",
     "worktree": "dvtool.cli.commands.worktree",
     "config": "dvtool.cli.commands.upkeep",
+    "key": "dvtool.cli.commands.key",
     "expire": "dvtool.cli.commands.expire",
     "fsck": "dvtool.cli.commands.fsck",
     "gc": "dvtool.cli.commands.gc",

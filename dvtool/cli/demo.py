@@ -45,7 +45,9 @@ def demo_command(settings: Settings, *, directory: str | None) -> None:
                 where=around,
                 next="name a directory elsewhere, or none",
             )
-    target = os.path.realpath(directory or tempfile.mkdtemp(prefix="dv-demo-"))
+    target = os.path.realpath(directory or os.path.join(tempfile.mkdtemp(prefix="dv-demo-"), "digits"))
+    for name in ("remote", "clone"):
+        free_target(f"{target}-{name}", what=f"'{target}-{name}'")
     os.makedirs(target, exist_ok=True)
     began = time.monotonic()
     files = write_digits(target)
@@ -76,6 +78,18 @@ def demo_command(settings: Settings, *, directory: str | None) -> None:
     _dv("checkout", "cleaning")
     _dv("log", "-n", "2")
     _dv("du")
+
+    remote, clone = f"{target}-remote", f"{target}-clone"
+    _tell("Share it: push to a remote (here a directory, elsewhere a bucket), sealed; then clone it without its data.")
+    _dv("remote", "add", "origin", remote, "--plain-keys")
+    _dv("push")
+    _dv("clone", "--lazy", remote, clone)
+    os.chdir(clone)
+    _check(not os.path.exists("digits"))
+    _dv("get", "labels.csv", "digits/3")
+    _check(len(os.listdir("digits")) == 1)
+    _dv("status")
+    os.chdir(target)
 
     stored, raw = _sizes()
     _tell(

@@ -34,13 +34,16 @@ def context(settings: Settings) -> Context:
     Raises:
         NotFoundError: when the current directory was removed.
     """
+    from dvtool.cli import passphrase
     from dvtool.worktree.session import Context
 
     try:
         place = os.path.realpath(settings.directory)
     except FileNotFoundError:
         raise NotFoundError("the current directory is gone", next="change to one that is there") from None
-    return Context(progress=progress.choose(), tell=output.warn, wait=settings.wait, cwd=place)
+    return Context(
+        progress=progress.choose(), tell=output.warn, wait=settings.wait, cwd=place, unlock=passphrase.unlock()
+    )
 
 
 def open_repo(settings: Settings) -> Repo:

@@ -29,6 +29,7 @@ from dvtool.operations.doctor import Diagnosis
 from dvtool.operations.expire import ExpireResult
 from dvtool.operations.fetch import PullResult
 from dvtool.operations.gc import GcResult
+from dvtool.operations.keys import IdentityItem, KeyBackup, KeyState
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
@@ -84,6 +85,13 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "worktree list": list[WorktreeItem],
     "worktree remove": WorktreeItem,
     "config": list[Setting] | Setting,
+    "key protect": KeyState,
+    "key identity": IdentityItem,
+    "key recipients add": KeyState,
+    "key recipients remove": KeyState,
+    "key recipients list": KeyState,
+    "key export": KeyBackup,
+    "key import": KeyState,
     "fsck": Report,
     "gc": GcResult,
     "expire": ExpireResult,

@@ -69,16 +69,16 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., Any]], click.C
     )
 
 
-def pairs(words: tuple[str, ...], option: str) -> dict[str, str]:
-    """Return what ``KEY=VALUE`` words of an option say.
+def pairs(words: tuple[str, ...], option: str) -> dict[str, str | bool]:
+    """Return what ``KEY=VALUE`` words of an option say; ``true`` and ``false`` are no texts.
 
     Raises:
         UsageError: of click's, when one holds no ``=``.
     """
-    found = {}
+    found: dict[str, str | bool] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise click.UsageError(f"{option} takes KEY=VALUE, not {word!r}")
-        found[key] = value
+        found[key] = {"true": True, "false": False}.get(value, value)
     return found

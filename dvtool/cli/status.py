@@ -26,6 +26,9 @@ def _show(found: Status) -> None:
     place = f"on branch {found.branch}" if found.branch else "detached"
     at = f"at {found.snapshot[:12]}" if found.snapshot else "no snapshot yet"
     output.say(f"{place}, {at}")
+    if found.ahead or found.behind:
+        parts = [f"{count:,} snapshot{'s' if count > 1 else ''} {word}" for count, word in _distances(found) if count]
+        output.say(f"{' and '.join(parts)} the remote, as last fetched")
     if found.merging:
         output.say(f"merging {', '.join(parent[:12] for parent in found.merging)}: 'dv commit' records the merge")
     if found.lock.problem is not None:
@@ -37,7 +40,10 @@ def _show(found: Status) -> None:
         output.say(f"dv.lock {why}; the next command that changes something writes it")
     if found.sparse:
         more = f" and {len(found.sparse) - SHOWN:,} more" if len(found.sparse) > SHOWN else ""
-        output.say(f"sparse: {', '.join(output.quoted(path) for path in found.sparse[:SHOWN])}{more}")
+        named = ", ".join(
+            output.quoted(path) if path else "everything that 'dv get' did not bring" for path in found.sparse[:SHOWN]
+        )
+        output.say(f"sparse: {named}{more}")
     for erasure in found.pending_erasures:
         output.say(f"erasure {erasure} is not finished: until it is, nothing can be recorded", colour="removed")
     staged = found.staged
@@ -53,6 +59,10 @@ def _show(found: Status) -> None:
             output.say(f"  {line}", colour="removed")
     if found.clean and not (found.merging or found.unstorable):
         output.say("nothing to commit, the worktree is clean" if found.snapshot else "nothing staged: 'dv add PATH'")
+
+
+def _distances(found: Status) -> tuple[tuple[int, str], tuple[int, str]]:
+    return (found.ahead or 0, "ahead of"), (found.behind or 0, "behind")
 
 
 def _list(title: str, paths: Paths, roots: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())) -> None:

@@ -98,6 +98,18 @@ def decode_identities(data: bytes) -> tuple[bytes, ...]:
     return found
 
 
+def shown(data: bytes, identity: bytes) -> Recipient:
+    """Return the recipient of an identity, with the comment that stands beside it in its file, if one does."""
+    for line in data.split(b"\n"):
+        try:
+            found = decode_recipient(line.removeprefix(_COMMENT_LINE).decode())
+        except (FormatError, UnicodeDecodeError):
+            continue
+        if found.key == crypto.public_key(identity):
+            return found
+    return recipient_of(identity)
+
+
 def check_comment(text: str) -> str:
     """Return ``text`` if it can be the comment of a recipient.
 

@@ -43,7 +43,7 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     url: str
     options: dict[str, Any] = {}
     keys: str | None = None
-    single_writer: bool = False
+    single_writer: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):

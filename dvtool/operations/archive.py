@@ -53,6 +53,7 @@ def to_directory(workspace: Workspace, revision: str, directory: str) -> Archive
         if entry.kind == DIRECTORY:
             directories.make_directory(root, path)
     files = {path: entry for path, entry in entries if entry.kind not in {DIRECTORY, tree.ERASED}}
+    session.bring(files.values())
     written = materialise.write_all(session.store, root, list(files), files, session.context.progress)
     apply.raise_damage(written.damaged + damaged, done="every other file has been written")
     return ArchiveResult(files=len(files), bytes=sum(entry.size for entry in files.values()))
@@ -71,6 +72,8 @@ def to_stream(workspace: Workspace, revision: str, stream: IO[bytes]) -> Archive
     moment = session.snapshot(identity).time // 1_000_000
     count = size = 0
     damaged: Damage = []
+    if session.lazy is not None:
+        session.bring(entry for _path, entry in _entries(workspace, revision, [], kept=False))
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for path, entry in _entries(workspace, revision, damaged, kept=False):
             archive.getmembers().clear()  # which it keeps to look names up in; a stream has no end that anybody knows

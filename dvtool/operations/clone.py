@@ -10,7 +10,8 @@ import msgspec
 
 from dvtool import advancing, paths
 from dvtool.errors import ConflictError, DvError, NotFoundError
-from dvtool.formats import log, project, storeformat
+from dvtool.formats import log, project, storeformat, tree
+from dvtool.formats.tree import Entry
 from dvtool.git import beside
 from dvtool.sharing import configuring, fetching, lazily, memory, reaching
 from dvtool.sharing.fetching import FetchResult
@@ -19,6 +20,7 @@ from dvtool.storage.disk import temporary_name
 from dvtool.store import keys
 from dvtool.workspace import Workspace, free_target
 from dvtool.worktree import founding, layout
+from dvtool.worktree.materialise import Contents
 from dvtool.worktree.session import DEFAULT_BRANCH
 
 if TYPE_CHECKING:
@@ -167,6 +169,7 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
 def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool) -> CloneResult:
     """Fetch into a new repository, and write the files of its default branch."""
     session = workspace.session
+    lazily.enable(workspace)
     remote = reaching.Remote(workspace, configuring.DEFAULT, settings)
     with workspace.changing():
         if lazy:
@@ -181,8 +184,8 @@ def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool) -> Clone
             _settle_on(workspace, branch)
             if theirs is not None:
                 snapshot = session.state.standing(theirs) or theirs
-                _make_way(workspace, settings)
                 written = advancing.fast_forward(workspace, snapshot, operation="clone").files
+                _take_settings(workspace, settings, snapshot)
         _keep_remote(workspace, settings)
         workspace.after_change()
     return CloneResult(
@@ -213,13 +216,17 @@ def _settle_on(workspace: Workspace, branch: str) -> None:
         session.store.refresh()
 
 
-def _make_way(workspace: Workspace, settings: project.Remote) -> None:
-    """Take a ``dv.toml`` that only names the remote out of the way of the one that the snapshot brings."""
+def _take_settings(workspace: Workspace, settings: project.Remote, snapshot: bytes) -> None:
+    """Bring the ``dv.toml`` of the snapshot in the place of one that only names the remote."""
     session = workspace.session
-    if workspace.in_git():
+    if workspace.in_git() or configuring.read(session.root) != project.Project(remotes={configuring.DEFAULT: settings}):
         return
-    if configuring.read(session.root) == project.Project(remotes={configuring.DEFAULT: settings}):
-        session.context.disk.unlink(f"{session.root}/{configuring.FILE}")
+    for name, identity, size in session.snapshot(snapshot).settings:
+        if name == configuring.FILE:
+            entry = Entry(tree.FILE, size, identity)
+            session.bring((entry,))
+            data = Contents(session.store).whole(entry)
+            layout.write_file(f"{session.root}/{name}", data, session.context.disk, mode=0o644)
 
 
 def _keep_remote(workspace: Workspace, settings: project.Remote) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids
-from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoundError, UsageError
 from dvtool.formats import log, pack, snapshot
 from dvtool.history import graph
 from dvtool.history.marking import Marks
@@ -74,7 +74,7 @@ def push(
     created = False
     try:
         there = remote.open()
-    except NotFoundError:
+    except (NotFoundError, KeyAccessError):
         if delete or not remote.may_create():
             raise
         there, created = remote.create(), True
@@ -191,6 +191,8 @@ class _Pushing:
                 return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves]
 
             transaction.commit(OPERATION, build)
+            self.packs += len(transaction.added)
+            self.size += sum(transaction.added)
         self.changes = [_change(move) for move in moves]
 
     def _base(self, state: State) -> list[tuple[str, bytes]]:
@@ -240,9 +242,7 @@ class _Pushing:
             moving.send(self.here, self.there, shipment, transaction, meter)
         finally:
             meter.finish()
-        self.packs += shipment.files
         self.objects += shipment.objects
-        self.size += shipment.size
 
     def _require_forward(self, move: log.MoveRef) -> None:
         """Refuse to move a ref of the remote otherwise than forward.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dvtool.errors import UsageError
+from dvtool.errors import ExistsError, UsageError
 from dvtool.formats import log, project, repokey
 from dvtool.history.revisions import check_name
 from dvtool.sharing import configuring, memory, reaching
@@ -62,7 +62,10 @@ def add(
     """
     check_name(name, what="remote")
     settings = project.Remote(
-        url=_place(workspace, url), options=dict(options or {}), keys=keys_url, single_writer=single_writer
+        url=_place(workspace, url),
+        options=dict(options or {}),
+        keys=keys_url,
+        single_writer=single_writer or msgspec.UNSET,
     )
     remote = reaching.Remote(workspace, name, settings)  # which refuses a URL that names no place
     with workspace.changing():
@@ -99,11 +102,14 @@ def rename(workspace: Workspace, old: str, new: str) -> RemoteItem:
     check_name(new, what="remote")
     session = workspace.session
     with workspace.changing():
+        if new in configuring.remotes(workspace):
+            raise ExistsError(f"there is a remote {new!r} already", next="choose another name")
         seen = memory.recall(session, old)
-        configuring.rename(session.root, old, new, session.context.disk)
-        _move_refs(workspace, old, new)
         if seen is not None:
             memory.remember(session, new, seen)
+        _move_refs(workspace, old, new)
+        # Last of what counts: stopped before it, the same command goes on.
+        configuring.rename(session.root, old, new, session.context.disk)
         memory.forget(session, old)
         workspace.after_change()
     return _item(new, settings, seen=seen is not None)

@@ -8,12 +8,14 @@ import msgspec
 
 from dvtool import paths
 from dvtool.errors import ConflictError, FormatError
+from dvtool.formats import log
+from dvtool.history import graph
 from dvtool.store.treediff import diff_trees
 from dvtool.worktree.inspect import inspect
 
 if TYPE_CHECKING:
     from dvtool.workspace import Workspace
-    from dvtool.worktree.session import Session, StageView
+    from dvtool.worktree.session import Head, Session, StageView
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,7 @@ def status(workspace: Workspace) -> Status:
         directories_removed=paths.untold(changes.gone_directories, changes.removed),
     )
     _save(workspace)
+    ahead, behind = _apart(workspace, head)
     pending = [erasure.hex() for erasure, _phase, _planned in session.state.pending()]
     return Status(
         snapshot=head.snapshot.hex() if head.snapshot else None,
@@ -104,12 +107,36 @@ def status(workspace: Workspace) -> Status:
         unstaged=unstaged,
         sparse=_sparse(session),
         lock=_lock(workspace),
-        ahead=None,
-        behind=None,
+        ahead=ahead,
+        behind=behind,
         pending_erasures=tuple(pending),
         merging=tuple(parent.hex() for parent in view.merging),
         unstorable=tuple(f"{path}: {reason}" for path, reason in sorted(changes.problems)),
     )
+
+
+def _apart(workspace: Workspace, head: Head) -> tuple[int | None, int | None]:
+    """Return how many snapshots the branch has that its remote's does not, and the other way, as last fetched.
+
+    That is the branch of the same name of ``origin``, or of the only remote that has one.
+    """
+    session = workspace.session
+    if head.branch is None or head.snapshot is None:
+        return None, None
+    there = {
+        name: value
+        for name, value in session.state.ref_names("remotes/")
+        if name.split("/", 2)[2] == head.branch and log.symbolic(value) is None
+    }
+    theirs = there.get(f"remotes/origin/{head.branch}") or (next(iter(there.values())) if len(there) == 1 else None)
+    if theirs is None:
+        return None, None
+    if theirs == head.snapshot:
+        return 0, 0
+    read, current = session.snapshot, session.resolve_superseded
+    ahead = graph.beyond([head.snapshot], [theirs], read, current)
+    behind = graph.beyond([theirs], [head.snapshot], read, current)
+    return len(ahead), len(behind)
 
 
 def _sparse(session: Session) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def add(root: str, name: str, remote: Remote, disk: Disk) -> None:
         table["url"] = remote.url
         if remote.keys is not None:
             table["keys"] = remote.keys
-        if remote.single_writer:
+        if remote.single_writer is True:
             table["single-writer"] = True
         if remote.options:
             table["options"] = dict(remote.options)
@@ -105,13 +105,7 @@ def remove(root: str, name: str, disk: Disk) -> None:
 
 
 def rename(root: str, old: str, new: str, disk: Disk) -> None:
-    """Give a remote of ``dv.toml`` another name.
-
-    Raises:
-        ExistsError: when there is one of that name.
-    """
-    if new in read(root).remotes:
-        raise ExistsError(f"there is a remote {new!r} already", next="choose another name")
+    """Give a remote of ``dv.toml`` another name, which no other has."""
 
     def change(document: Any) -> None:
         document["remote"][new] = document["remote"].pop(old)

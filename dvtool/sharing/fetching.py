@@ -55,12 +55,6 @@ class Tally(msgspec.Struct, kw_only=True):
     objects: int = 0
     size: int = 0
 
-    def add(self, shipment: moving.Shipment) -> None:
-        """Count a shipment."""
-        self.packs += shipment.files
-        self.objects += shipment.objects
-        self.size += shipment.size
-
 
 class _AgainError(ConflictError):
     """What a fetch built on was collected meanwhile."""
@@ -181,6 +175,8 @@ class _Fetch:
                 return [*([log.Supersede(pairs=pairs)] if pairs else []), *self.moves]
 
             transaction.commit(OPERATION, build)
+            self.tally.packs += len(transaction.added)
+            self.tally.size += sum(transaction.added)
 
     def _metadata(self, transaction: Transaction) -> None:
         """Bring the objects that are not here: all that the remote's metadata packs hold, but for its own tables.
@@ -246,7 +242,7 @@ class _Fetch:
             moving.receive(self.there, self.here, shipment, transaction, meter)
         finally:
             meter.finish()
-        self.tally.add(shipment)
+        self.tally.objects += shipment.objects
 
     def _snapshot(self, identity: bytes) -> Snapshot:
         return snapshot.decode(self.here.read_object(ids.SNAPSHOT, identity))

@@ -29,6 +29,15 @@ def note(workspace: Workspace, name: str) -> None:
     write_file(session.lazy_note, name.encode() + b"\n", session.context.disk)
 
 
+def enable(workspace: Workspace) -> None:
+    """Have commands in a worktree bring what they are about to read."""
+
+    def on_demand(entries: Iterable[Entry]) -> None:
+        bring(workspace, entries)
+
+    workspace.session.bring = on_demand
+
+
 def bring(workspace: Workspace, entries: Iterable[Entry]) -> moving.Shipment | None:
     """Bring the content of files that is not in the store here, and store it; None when there is nothing to bring.
 

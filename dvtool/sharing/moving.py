@@ -14,6 +14,7 @@ from dvtool import digest
 from dvtool.errors import IntegrityError, NotFoundError
 from dvtool.formats import pack
 from dvtool.storage.disk import temporary_name
+from dvtool.storage.mirror import Mirror
 from dvtool.store import scrub
 from dvtool.store.packs import PackReader, missing
 from dvtool.store.segments import wrong
@@ -210,6 +211,7 @@ def _receive_one(source: Store, target: Store, use: PackUse, meter: Meter) -> Pa
         meter.size += use.size
         return use
     path = f"{target.backend.workspace()}/{temporary_name()}"
+    place = source.backend.below if isinstance(source.backend, Mirror) else source.backend  # one copy here is enough
     disk = target.disk
     descriptor = disk.open_new(path)
     try:
@@ -217,7 +219,7 @@ def _receive_one(source: Store, target: Store, use: PackUse, meter: Meter) -> Pa
             hasher = digest.SealedHasher()
             for at in range(0, use.size, PIECE):
                 wanted = min(PIECE, use.size - at)
-                data = source.backend.read(use.file, at, wanted)
+                data = place.read(use.file, at, wanted)
                 if len(data) != wanted:
                     raise _not_as_said(use, f"it ends after {at + len(data):,} of {use.size:,} bytes")
                 hasher.name_only(data)

@@ -228,12 +228,26 @@ class Remote:
         memories.remember(self.session, self.name, self.memory)
 
     def may_create(self) -> bool:
-        """Return whether a store may be made there: none was ever seen, and nothing lies where it would go.
+        """Return whether a store may be made there: none was ever seen, and there is none, or one without its key.
 
         Raises:
             StorageError: when the place refuses.
         """
-        return (self.memory is None or not self.memory.format) and not self.backend.exists(FORMAT)
+        seen = self.memory is not None and self.memory.format
+        return not seen and not (self.backend.exists(FORMAT) and self.key_place.exists(keys.REPOSITORY_KEY))
+
+    def is_made(self) -> bool:
+        """Return whether there is a store at the remote.
+
+        Raises:
+            StorageError: when the place refuses.
+        """
+        return not self.may_create()
+
+    @property
+    def pending_key(self) -> bytes:
+        """The file ``keys/repo`` that the store is to get when it is made; empty when nobody said how to seal it."""
+        return self.memory.key if self.memory is not None else b""
 
     def protect(self, protection: Protection) -> None:
         """Note how the repository's key is to be kept at a store that is not made yet; the first push makes it.
@@ -288,6 +302,7 @@ class Remote:
             described = storeformat.decode(self.backend.read(FORMAT))
         if described.repository == session.store.format.repository:
             try:
+                self.key_place.prepare(("keys",))
                 self.key_place.create(keys.REPOSITORY_KEY, self.memory.key)
                 self.memory = msgspec.structs.replace(self.memory, format=storeformat.encode(described), key=b"")
             except ExistsError:

@@ -188,7 +188,7 @@ def keeping_of(backend: Backend) -> Keeping:
 
 
 def close(backend: Backend) -> None:
-    """Close the connections of a backend that has any."""
+    """Close the connections of a backend that has any; it opens them again when it is asked for something."""
     end = getattr(backend, "close", None)
     if end is not None:
         end()

@@ -89,11 +89,17 @@ class LocalBackend:
         return f"{self.root}/{name}"
 
     def prepare(self, directories: Iterable[str]) -> None:
-        """Make the directories of a store, durably."""
+        """Make the directories of a store, and those above it, durably."""
+        changed = {self.root}
+        above = self.root
+        while not os.path.isdir(above) and above != os.path.dirname(above):
+            above = os.path.dirname(above)
+            changed.add(above)
         for name in directories:
             self.disk.make_directory(self.path(name))
-            self.disk.sync_directory(self.path(name))
-        self.disk.sync_directory(self.root)
+            changed.add(self.path(name))
+        for path in sorted(changed):
+            self.disk.sync_directory(path)
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``; see :class:`~dvtool.storage.backend.Backend`."""
@@ -239,7 +245,10 @@ class LocalBackend:
                 why="what lies behind it may belong to another store",
                 next="put a directory in its place",
             )
-        self.disk.unlink(self.path(name))
+        path = self.path(name)
+        self.disk.unlink(path)
+        if path in self._files:
+            self._files.remove(path)  # else the next flush would look for it
 
     def purge(self, name: str) -> Purged:
         """Remove ``name``; a file system keeps no versions that could be asked for."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import UsageError
 from dvtool.storage.local import LocalBackend
+from dvtool.storage.retrying import Persistence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ UNFINISHED: Final = "tmp"
 """The directory of unfinished files, below a store that lies in a directory."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_ALMOST: Final = re.compile(r"(?:(s3a?|gcs|gs|https?|file|memory):|[a-z0-9]+(::))")
+_PLACE_ONLY: Final = "a URL of a remote is a place and nothing else"
 _CREDENTIAL: Final = re.compile(r"[^/?#]*:[^/?#]*@")
 
 
@@ -56,6 +59,10 @@ def open_place(
         UsageError: when the URL names no place or holds a credential, an option is not known, or a package is missing.
     """
     match = _SCHEME.match(url)
+    if match is None and (astray := _ALMOST.match(url)):
+        if astray[2]:
+            raise _wrong(_PLACE_ONLY, url.partition("::")[0] + "::...", "give the URL of the place itself")
+        raise _wrong("a URL has two slashes behind its colon", url, f"write {astray[1]}://...")
     if match is None or match[1].lower() in {"file", "local"}:
         if options:
             raise _wrong("a directory has no options", url, "take the options of the remote away")
@@ -63,17 +70,18 @@ def open_place(
         return LocalBackend(path, f"{path}/{UNFINISHED}", entropy=entropy, disk=disk)
     scheme, rest = match[1].lower(), url[match.end() :]
     shown = _checked(scheme, rest)
-    client, prefix = _client(scheme, rest.strip("/") if scheme in S3 | GCS else url, options, shown)
+    persistence = Persistence(entropy=entropy, sleep=sleep, now=now)
+    client, prefix = _client(scheme, rest.strip("/") if scheme in S3 | GCS else url, options, shown, persistence)
 
     from dvtool.storage.cloud.backend import CloudBackend
-    from dvtool.storage.retrying import RetryingBackend
     from dvtool.storage.sending import SendingBackend
 
-    backend = CloudBackend(client, prefix, where=shown, disk=disk)
-    return SendingBackend(RetryingBackend(backend, entropy=entropy, sleep=sleep, now=now))
+    return SendingBackend(CloudBackend(client, prefix, where=shown, disk=disk))
 
 
-def _client(scheme: str, rest: str, options: Mapping[str, Any], shown: str) -> tuple[Client, str]:
+def _client(
+    scheme: str, rest: str, options: Mapping[str, Any], shown: str, persistence: Persistence
+) -> tuple[Client, str]:
     """Return the client for a URL, and what the keys of the store begin with."""
     bucket, _, prefix = rest.partition("/")
     if scheme in S3:
@@ -81,17 +89,17 @@ def _client(scheme: str, rest: str, options: Mapping[str, Any], shown: str) -> t
         from dvtool.storage.cloud import s3
 
         _check_options(options, s3.OPTIONS, shown)
-        return s3.S3Client(bucket, options), prefix
+        return s3.S3Client(bucket, options, persistence), prefix
     if scheme in GCS:
         _require("gcsfs", scheme, "gcs")
         from dvtool.storage.cloud import gcs
 
         _check_options(options, gcs.OPTIONS, shown)
-        return gcs.GcsClient(bucket, options), prefix
+        return gcs.GcsClient(bucket, options, persistence), prefix
     from dvtool.storage.cloud import plain
 
-    root = plain.root_of(scheme, rest).rstrip("/")
-    return plain.PlainClient(scheme, root, options), root
+    root, found = plain.resolved(scheme, rest)
+    return plain.PlainClient(scheme, root, {**found, **options}, persistence), root
 
 
 def _checked(scheme: str, rest: str) -> str:
@@ -108,11 +116,11 @@ def _checked(scheme: str, rest: str) -> str:
         )
     if "?" in rest or "::" in rest:
         raise _wrong(
-            "a URL of a remote is a place and nothing else",
+            _PLACE_ONLY,
             f"{scheme}://{rest.partition('?')[0].partition('::')[0]}",
             "take away what follows the path; what the file system must know goes into options",
         )
-    if scheme in S3 | GCS and not rest.strip("/").partition("/")[0]:
+    if scheme in S3 | GCS and not rest.partition("/")[0]:
         raise _wrong("the URL names no bucket", f"{scheme}://", f"write {scheme}://BUCKET/PREFIX")
     if any(part in {"", ".", ".."} for part in rest.strip("/").split("/")[1:]):
         raise _wrong("the path of the URL has parts that are no names", f"{scheme}://{rest}", "write it without them")

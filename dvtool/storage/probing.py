@@ -120,9 +120,9 @@ class _Probe:
         """Remove the file, with all its versions where that is possible."""
 
         def remove() -> None:
-            self._backend.purge(self._name)
+            purged = self._backend.purge(self._name)
             if self._backend.exists(self._name):
-                raise DvError("a file that was deleted is still there")
+                raise DvError("a file that was deleted is still there", why="; ".join(purged.left))
 
         return _yes(remove)
 

@@ -49,6 +49,8 @@ class Transaction:
         self._claims = claims
         self.skipped: set[bytes] = set()
         self.relied = Relied(store)
+        self.added: list[int] = []
+        """Sizes in bytes of the packs that entries of this transaction have added, or are about to."""
         self._spans = 0
         self._pending: dict[bytes, bytes] = {}
         self._chunks: set[bytes] = set()
@@ -253,6 +255,7 @@ class Transaction:
                 self.store.backend.adopt(finished.path, pack.file_name(finished.name))
             self._finished.pop(0)
             packs.append(finished.entry())
+            self.added.append(finished.size)
             pack_keys[finished.name] = finished.key
         store = self.store
         held = keyfile.KeyFile(packs=pack_keys, index=b"")

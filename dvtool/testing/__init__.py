@@ -3,5 +3,8 @@
 ``hostile`` builds stores that are sealed as they should be and hold what no dv would write; ``forging`` is what it is
 made with, and ``decoders`` names everything that takes bytes (``docs/howto/test-with-hostile-stores.md``).
 
+``conformance`` is what every backend promises, ``fake_s3`` and ``fake_gcs`` are servers on loopback that stand in for
+clouds, and ``serving`` has them fail as networks do.
+
 Nothing here needs a test framework, so other projects can hold their own backends to the same promises.
 """

@@ -126,6 +126,7 @@ def bring_settings(session: Session, wanted: Snapshot, previous: Snapshot | None
             if held != before.get(name):
                 continue
         entry = Entry(tree_format.FILE, size, identity)
+        session.bring((entry,))
         write_file(path, Contents(session.store).whole(entry), session.context.disk, mode=0o644)
 
 

@@ -33,7 +33,12 @@ def load_identities(path: str) -> tuple[bytes, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise KeyAccessError("the identity cannot be read", where=path, why=error.strerror or "") from None
+        raise KeyAccessError(
+            "the identity cannot be read",
+            where=path,
+            why=error.strerror or "",
+            next="check its permissions (0600, yours)",
+        ) from None
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -61,7 +66,12 @@ def read_passphrase(path: str) -> str:
     try:
         line = read_regular(path, PASSPHRASE_LIMIT + 2).split(b"\n")[0].removesuffix(b"\r")
     except OSError as error:
-        raise UsageError("the file with the passphrase cannot be read", where=path, why=error.strerror or "") from None
+        raise UsageError(
+            "the file with the passphrase cannot be read",
+            where=path,
+            why=error.strerror or "",
+            next="check --passphrase-file, or DV_PASSPHRASE_FILE",
+        ) from None
     try:
         text = line.decode()
     except UnicodeDecodeError:

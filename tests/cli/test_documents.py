@@ -14,6 +14,7 @@ from dvtool.cli import reference, schemas
 from dvtool.cli.catalogue import COMMANDS
 from dvtool.cli.output import ErrorDocument
 from dvtool.cli.program import dv as group
+from dvtool.formats import identity
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -59,6 +60,10 @@ def busy(data):
     data.write("data/new.txt", "new\n")
     (data.root / "data/moved.txt").rename(data.root / "data/sub/moved.txt")
     (data.root / "data/tool").chmod(0o755)
+    data.write("ada.txt", identity.encode_recipient(identity.recipient_of(bytes(32), "Ada")))
+    data.write("me.txt", data("key", "identity").text)
+    data("key", "protect", "--recipient", "me.txt", "--recipient", "ada.txt")
+    data("key", "export", "kept", "--recipient", "me.txt")
     return data
 
 
@@ -84,6 +89,15 @@ CALLS = [
     ["tag", "-d", "v1"],
     ["config"],
     ["config", "user.name"],
+    ["remote", "add", "another", "../another"],
+    ["remote", "list"],
+    ["remote", "rename", "origin", "first"],
+    ["remote", "set-url", "origin", "../elsewhere"],
+    ["remote", "remove", "origin"],
+    ["push"],
+    ["fetch"],
+    ["pull"],
+    ["clone", "../remote", "../copy"],
     ["undo"],
     ["fsck"],
     ["fsck", "--repair"],
@@ -105,14 +119,27 @@ CALLS = [
     ["restore", "--staged", "data"],
     ["drop", "data/sub/c.txt"],
     ["get", "data"],
+    ["key", "identity"],
+    ["key", "protect", "--plain-keys"],
+    ["key", "protect", "--recipient", "me.txt"],
+    ["key", "recipients", "list"],
+    ["key", "recipients", "add", "ada.txt"],
+    ["key", "recipients", "remove", "Ada"],
+    ["key", "export", "backup", "--plain-keys"],
+    ["key", "import", "--force", "kept"],
     ["worktree", "list"],
     ["worktree", "add", "../other", "v1"],
 ]
 
 
+def called(words):
+    """The command that a command line calls: as many words as there are commands of."""
+    return next(" ".join(words[:count]) for count in (3, 2, 1) if " ".join(words[:count]) in schemas.DOCUMENTS)
+
+
 def type_of(words):
     """The type of what a command line prints."""
-    return schemas.DOCUMENTS.get(" ".join(words[:2])) or schemas.DOCUMENTS[words[0]]
+    return schemas.DOCUMENTS[called(words)]
 
 
 def hold_exactly(document, expected):
@@ -126,12 +153,14 @@ def test_every_command_that_takes_json_has_a_schema():
 
 
 def test_every_command_with_a_schema_is_called_below():
-    called = {" ".join(words[:2]) if words[0] in {"cache", "worktree"} else words[0] for words in CALLS}
-    assert called | {"worktree remove"} == set(schemas.DOCUMENTS)
+    assert {*map(called, CALLS), "worktree remove"} == set(schemas.DOCUMENTS)
 
 
 @pytest.mark.parametrize("words", CALLS, ids=" ".join)
 def test_what_is_printed_decodes_strictly_into_the_type_of_its_schema(busy, words):
+    if words[0] in {"remote", "push", "fetch", "pull", "clone"}:
+        busy("remote", "add", "origin", "../remote", "--plain-keys")
+        busy("push", "origin", "main")
     hold_exactly(busy(*words, "--json").json, type_of(words))
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from dvtool import ids
 from dvtool.errors import ChecksFailedError, ConflictError, DvError, ExistsError, NotFoundError
-from dvtool.formats import log, pack
+from dvtool.formats import identity as identities
+from dvtool.formats import log, pack, repokey
+from dvtool.formats.repokey import Recipients
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
 from dvtool.store import checkpoints, transaction
@@ -149,8 +151,62 @@ def leave_caches(base):
     put(f"{base}/repo/.dv/tmp/999999999-0-{'ab' * 8}", b"left behind")
 
 
+def name_remote(base):
+    Repo.open(f"{base}/repo").add_remote("origin", f"{base}/remote", protection=repokey.Plain())
+
+
+def share(base):
+    name_remote(base)
+    repo = Repo.open(f"{base}/repo")
+    repo.push("origin", ["main", "old", "v2"])
+
+
+def go_on(base):
+    """Let another clone bring something to the remote."""
+    share(base)
+    other = Repo.open(Repo.clone(f"{base}/remote", f"{base}/colleague").path)
+    put(f"{base}/colleague/data/theirs.bin", noise(20, 3000))
+    put(f"{base}/colleague/data/a.txt", b"their words\n" * 9)
+    other.commit("theirs", everything=True)
+    other.push()
+
+
+def share_and_go_on(base):
+    share(base)
+    many_entries(base)
+
+
+def back_up(base):
+    Repo.open(f"{base}/repo").export_key(f"{base}/backup", FOR_ME)
+
+
+ME = bytes(range(32))
+"""An identity, which the environment names."""
+FOR_ME = Recipients(recipients=(identities.recipient_of(ME),))
+
 NO_REF = frozenset(
-    {"init", "drop", "get", "restore", "config", "fsck", "checkpoint", "gc", "gc --grace 0", "cache prune", "expire"}
+    {
+        "init",
+        "drop",
+        "get",
+        "restore",
+        "config",
+        "fsck",
+        "checkpoint",
+        "gc",
+        "gc --grace 0",
+        "cache prune",
+        "expire",
+        "remote add",
+        "remote set-url",
+        "clone",
+        "push",
+        "push more",
+        "fetch",
+        "key protect",
+        "key export",
+        "key import",
+    }
 )
 """Commands that move no ref."""
 
@@ -210,6 +266,41 @@ COMMANDS = {
     "gc --grace 0": Command(lambda repo, _base, _context: repo.gc(retention=0, grace=0), leave_garbage),
     "expire": Command(lambda repo, _base, _context: repo.expire(keep_last=1), many_tags),
     "cache prune": Command(lambda _repo, base, context: Repo.prune_cache(f"{base}/repo", context), leave_caches),
+    "remote add": Command(
+        lambda repo, base, _context: repo.add_remote("origin", f"{base}/remote", protection=repokey.Plain()),
+        again=(ExistsError,),
+        at_once=(ExistsError,),
+    ),
+    "remote remove": Command(
+        lambda repo, _base, _context: repo.remove_remote("origin"), share, again=(NotFoundError,), in_place=True
+    ),
+    "remote rename": Command(
+        lambda repo, _base, _context: repo.rename_remote("origin", "other"),
+        share,
+        again=(NotFoundError,),
+        in_place=True,
+    ),
+    "remote set-url": Command(
+        lambda repo, base, _context: repo.set_remote_url("origin", f"{base}/elsewhere"), share, in_place=True
+    ),
+    "push": Command(lambda repo, _base, _context: repo.push(), name_remote, in_place=True),
+    "push more": Command(lambda repo, _base, _context: repo.push(), share_and_go_on, in_place=True),
+    "fetch": Command(lambda repo, _base, _context: repo.fetch(), go_on, in_place=True),
+    "pull": Command(lambda repo, _base, _context: repo.pull(), go_on, in_place=True),
+    "clone": Command(
+        lambda _repo, base, context: Repo.clone(f"{base}/remote", f"{base}/copy", context),
+        share,
+        at_once=(ExistsError,),
+        again=(ExistsError,),
+        in_place=True,
+    ),
+    "key protect": Command(lambda repo, _base, _context: repo.protect_key(FOR_ME)),
+    "key export": Command(
+        lambda repo, base, _context: repo.export_key(f"{base}/another", FOR_ME), at_once=(ExistsError,)
+    ),
+    "key import": Command(
+        lambda _repo, base, context: Repo.import_key(f"{base}/backup", f"{base}/repo", context, force=True), back_up
+    ),
     "config": Command(lambda repo, _base, _context: repo.configure("user.name", "Ada")),
     "fsck": Command(lambda _repo, base, context: Repo.fsck(f"{base}/repo", context)),
     "checkpoint": Command(lambda repo, _base, _context: checkpoints.write(repo.workspace.session.store), many_entries),
@@ -235,6 +326,8 @@ class World:
             self.command.prepare(self.base)
         self.before = self.audit()
         self.kept = worktree_files(self.base)
+        if self.name.startswith("remote "):
+            self.kept.pop("repo/dv.toml", None)  # which is what these commands are there to change
 
     def open(self, disk=None):
         return Repo.open(f"{self.base}/repo", Context(disk=disk or Disk(), cwd=f"{self.base}/repo"))
@@ -256,6 +349,9 @@ class World:
         store = self.open().workspace.session.store
         now = audit(store)
         states = [self.describe(self.before)] + ([self.describe(self.after)] if self.after else [])
+        if self.name == "pull" and self.after:
+            # Fetching is one thing, and following what was fetched another.
+            states.append(states[0] | {name: each for name, each in states[1].items() if name.startswith("remotes")})
         found = self.describe(now)
         assert found in states, where
         for identity, held in self.before.snapshots.items():
@@ -334,6 +430,9 @@ def world(templates, tmp_path, monkeypatch):
 
     def make(name):
         monkeypatch.setenv("DV_AUTHOR", "Test Author <test@example.org>")
+        monkeypatch.setenv("DV_IDENTITY", f"{tmp_path}/identity")
+        put(f"{tmp_path}/identity", identities.encode_identity(ME))
+        os.chmod(f"{tmp_path}/identity", 0o600)
         return World(templates(name), f"{tmp_path}/world", name)
 
     return make

@@ -115,7 +115,7 @@ def test_lengths_stand_in_little_endian():
 
 def test_a_flipped_bit_anywhere_is_noticed(golden):
     good = golden("pack", "data")
-    opening = {"store": good.input("store"), "key": good.input("key")}
+    opening = {"key": good.input("key")}
     for at in range(len(good.data) - pack.TRAILER_SIZE):
         bad = bytearray(good.data)
         bad[at] ^= 1
@@ -132,11 +132,11 @@ def test_no_part_of_a_pack_is_a_pack(golden):
             read(good.data[:length], key=good.input("key"))
 
 
-def test_a_pack_of_another_store_or_sort_or_key_does_not_open(golden):
+def test_a_pack_of_another_sort_or_key_does_not_open(golden):
     good = golden("pack", "data")
-    right = {"store": good.input("store"), "key": good.input("key")}
+    right = {"key": good.input("key")}
     assert read(good.data, **right)
-    for wrong in ({"store": bytes(16)}, {"content": pack.METADATA}, {"key": bytes(32)}):
+    for wrong in ({"content": pack.METADATA}, {"key": bytes(32)}):
         with pytest.raises(IntegrityError):
             read(good.data, **(right | wrong))
 

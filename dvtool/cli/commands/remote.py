@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import opening, output, protecting, shared
+from dvtool.cli import opening, output, passphrase, shared
 
 if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
@@ -40,13 +40,7 @@ def remote_command() -> None:
 )
 @shared.json_option
 @click.option("--keys", metavar="URL", help="Keep the repository's key at another place, which guards it.")
-@click.option(
-    "--passphrase-file", metavar="FILE", help="Seal the key there with the passphrase in the first line of FILE."
-)
-@click.option(
-    "--recipient", "recipients", multiple=True, metavar="FILE", help="Seal the key there for whom FILE names."
-)
-@click.option("--plain-keys", is_flag=True, help="Keep the key there in the clear.")
+@passphrase.options
 @click.option("--single-writer", is_flag=True, help="Use a place that cannot keep two writers apart; you are the one.")
 @click.pass_obj
 def add_subcommand(
@@ -64,10 +58,14 @@ def add_subcommand(
 ) -> None:
     """Write a remote into dv.toml; the first push makes a store there."""
     pairs = shared.pairs(options, "--option")
-    protection = protecting.chosen(passphrase_file, recipients, plain=plain_keys)
-    item = opening.open_repo(settings).add_remote(
-        name, url, options=pairs, keys=keys, protection=protection, single_writer=single_writer
+    repo = opening.open_repo(settings)
+    protection = passphrase.named(
+        repo.workspace.session.context.cwd,
+        passphrase_file=passphrase_file,
+        recipients=recipients,
+        plain_keys=plain_keys,
     )
+    item = repo.add_remote(name, url, options=pairs, keys=keys, protection=protection, single_writer=single_writer)
     if json:
         output.as_json(item)
     else:

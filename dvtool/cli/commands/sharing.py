@@ -98,6 +98,7 @@ def pull_command(settings: Settings, *, remote: str | None, paths: tuple[str, ..
 @click.argument("url")
 @click.argument("directory", required=False, metavar="[DIR]")
 @click.option("--lazy", is_flag=True, help="Leave the content of files at the remote until it is wanted.")
+@click.option("--keys", metavar="URL", help="Where the repository's key is kept, if not with the data.")
 @click.option(
     "--option",
     "options",
@@ -108,7 +109,14 @@ def pull_command(settings: Settings, *, remote: str | None, paths: tuple[str, ..
 @shared.json_option
 @click.pass_obj
 def clone_command(
-    settings: Settings, *, url: str, directory: str | None, lazy: bool, options: tuple[str, ...], json: bool
+    settings: Settings,
+    *,
+    url: str,
+    directory: str | None,
+    lazy: bool,
+    keys: str | None,
+    options: tuple[str, ...],
+    json: bool,
 ) -> None:
     """Make a repository out of a remote, in DIR or one named after it."""
     from dvtool.repo import Repo
@@ -122,6 +130,7 @@ def clone_command(
         os.path.join(context.cwd, place),
         context,
         lazy=lazy,
+        keys=keys,
         options=shared.pairs(options, "--option"),
     )
     if json:

@@ -1,7 +1,6 @@
-"""A store at a URL: keeps the contract of a backend over a client, one request at a time and without trying again.
+"""A store at a URL: keeps the contract of a backend over a client, one request after the other.
 
-What tries again and what sends several files at once are wrappers, in ``dvtool.storage.retrying`` and
-``dvtool.storage.sending``.
+What sends several files at once is a wrapper, in ``dvtool.storage.sending``.
 """
 
 from __future__ import annotations

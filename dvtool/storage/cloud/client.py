@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from dvtool.storage.backend import Purged
+from dvtool.storage.cloud.failures import is_passing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dvtool.effects import View
     from dvtool.storage.backend import Abilities, Keeping, Listed
+    from dvtool.storage.retrying import Persistence
+
+Result = TypeVar("Result")
 
 WHOLE: Final = 100 * 1024 * 1024
 """Bytes up to which an object is written by one request; a full data pack has 64 MiB and a little."""
@@ -34,7 +38,7 @@ class Stat(NamedTuple):
 
 
 class Client(Protocol):
-    """Objects by key in one bucket, or files by path.  It tries once, and raises whatever its library raises."""
+    """Objects by key in one bucket, or files by path.  It raises whatever its library raises, after some patience."""
 
     @property
     def abilities(self) -> Abilities:
@@ -89,17 +93,26 @@ class Client(Protocol):
 class Opened:
     """A library's file system, made when it is first wanted, once for each process: connections survive no fork."""
 
-    def __init__(self, make: Callable[[], Any], end: Callable[[Any], None]) -> None:
-        """Say how it is made, and how its connections are closed."""
+    def __init__(self, make: Callable[[], Any], end: Callable[[Any], None], persistence: Persistence) -> None:
+        """Say how it is made, how its connections are closed, and how often it is asked."""
         self._make = make
         self._end = end
+        self._persistence = persistence
         self._found: Any = None
+        self._of_others: list[Any] = []
         self._process = os.getpid()
         self._lock = threading.Lock()
 
+    def ask(self, request: Callable[[Any], Result]) -> Result:
+        """Return what ``request`` makes of the file system; it is made again while what it raises may pass."""
+        return self._persistence.again(lambda: request(self.get()), is_passing)
+
     def get(self) -> Any:  # noqa: ANN401 - published without types
         """Return it."""
-        if self._process != os.getpid():  # what the other process holds, the lock included, is left alone
+        if self._process != os.getpid():
+            # Closing the other process's connections here would take them out of the set that its loop watches, which
+            # both processes share, and leave it waiting for replies; so they are kept, untouched.
+            self._of_others.append(self._found)
             self._found, self._process, self._lock = None, os.getpid(), threading.Lock()
         with self._lock:
             if self._found is None:
@@ -108,8 +121,8 @@ class Opened:
 
     def close(self) -> None:
         """Close its connections; it is made again when it is wanted again."""
-        found, self._found = self._found, None
-        if found is not None and self._process == os.getpid():
+        if self._process == os.getpid() and self._found is not None:
+            found, self._found = self._found, None
             self._end(found)
 
 

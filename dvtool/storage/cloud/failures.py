@@ -120,10 +120,10 @@ def reply_of(error: BaseException) -> Reply:
         if not status and code.isdigit():
             status = int(code)
         return Reply(status=status, code=code, message=str(response["Error"].get("Message", "")), names=names)
-    message = str(error)
+    message = _own_words(error)
     if message.startswith("Forbidden:"):  # gcsfs, of which this is an OSError without a number
         return Reply(status=403, message=message.partition("\n")[2], names=names)
-    return Reply(status=_status_of(error, names), message=_own_words(error), names=names)
+    return Reply(status=_status_of(error, names), message=message, names=names)
 
 
 def _status_of(error: BaseException, names: frozenset[str]) -> int:
@@ -137,6 +137,11 @@ def _status_of(error: BaseException, names: frozenset[str]) -> int:
     if "ProxyError" in names:  # gcsfs, for a 502
         return 502
     return _ERRNO.get(error.errno or 0, 0) if isinstance(error, OSError) else 0
+
+
+def is_passing(error: Exception) -> bool:
+    """Return whether the same request may succeed a moment later."""
+    return isinstance(error, UnavailableError) or (not isinstance(error, DvError) and reply_of(error).passing)
 
 
 def _response_of(error: BaseException) -> dict[str, Any] | None:
@@ -154,7 +159,10 @@ def _response_of(error: BaseException) -> dict[str, Any] | None:
 
 def _own_words(error: BaseException) -> str:
     message = getattr(error, "message", None)
-    text = message.decode(errors="replace") if isinstance(message, bytes) else str(message or error)
+    try:
+        text = message.decode(errors="replace") if isinstance(message, bytes) else str(message or error)
+    except Exception:  # noqa: BLE001 - an exception that cannot even be printed is still a failure
+        text = ""
     text = text or type(error).__name__
     return re.sub(r", \d{3}$", "", text)  # gcsfs adds the status to the server's words
 

@@ -1,13 +1,14 @@
 """Google Cloud Storage by gcsfs: for its connections and credentials, not as a file system.
 
-Each method is one request of the JSON interface, or one for each page; nothing is retried or remembered here.  The
-class of ``gcsfs.core`` is used, because the one that the package exports asks by gRPC of what kind a bucket is, which
-takes a minute to fail where only HTTP is served.
+Each method is one request of the JSON interface, or one for each page; the library neither tries again nor remembers
+listings.  The class of ``gcsfs.core`` is used, because the one that the package exports asks by gRPC of what kind a
+bucket is, which takes a minute to fail where only HTTP is served.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import io
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,10 +18,11 @@ from dvtool.storage.cloud.client import CONNECT_SECONDS, PAGE, PART, SILENT_SECO
 from dvtool.storage.cloud.failures import no_bucket, reply_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from dvtool.effects import View
     from dvtool.storage.backend import Purged
+    from dvtool.storage.retrying import Persistence
 
 OPTIONS: Final = {
     "anon": bool,
@@ -43,19 +45,19 @@ _BINARY: Final = "application/octet-stream"
 class GcsClient:
     """One bucket of Google Cloud Storage."""
 
-    def __init__(self, bucket: str, options: Mapping[str, Any]) -> None:
-        """Name the bucket; nothing is opened yet."""
+    def __init__(self, bucket: str, options: Mapping[str, Any], persistence: Persistence) -> None:
+        """Name the bucket, and how often a request is made; nothing is opened yet."""
         self.abilities = Abilities(versions=True)
         self._bucket = bucket
         self._options = dict(options)
-        self._opened = Opened(self._open, _close)
+        self._opened = Opened(self._open, _close, persistence)
 
     def read(self, key: str, start: int, end: int | None) -> bytes:
         """Return a range by one GET."""
         span = f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
         try:
-            _headers, found = self._opened.get().call(
-                "GET", _OBJECT, self._bucket, key, alt="media", headers={"Range": span}
+            _headers, found = self._opened.ask(
+                lambda fs: fs.call("GET", _OBJECT, self._bucket, key, alt="media", headers={"Range": span})
             )
         except Exception as error:
             if reply_of(error).status == 416:  # noqa: PLR2004 - no such range
@@ -65,7 +67,9 @@ class GcsClient:
 
     def stat(self, key: str) -> Stat:
         """Return length and time by one GET of the metadata."""
-        found = self._ask("GET", _OBJECT, key, fields="size,timeCreated")
+        found: dict[str, Any] = self._opened.ask(
+            lambda fs: fs.call("GET", _OBJECT, self._bucket, key, fields="size,timeCreated", json_out=True)
+        )
         return Stat(int(found["size"]), _micros(found["timeCreated"]))
 
     def listed(self, prefix: str, after: str, most: int) -> Iterator[Listed]:
@@ -90,15 +94,15 @@ class GcsClient:
 
     def create(self, key: str, data: bytes) -> None:
         """Write by one request that holds only where there is no generation."""
-        self._send(key, data, "0")
+        self._send(key, lambda: io.BytesIO(data), "0")
 
     def write(self, key: str, data: bytes) -> None:
         """Write by one request."""
-        self._send(key, data, None)
+        self._send(key, lambda: io.BytesIO(data), None)
 
     def upload(self, key: str, view: View) -> None:
         """Write by one request, whose body is read piece by piece; nothing is there before its end."""
-        self._send(key, _pieces(view), None, length=len(view))
+        self._send(key, lambda: _pieces(view), None, length=len(view))
 
     def delete(self, key: str) -> None:
         """Remove by one DELETE."""
@@ -125,7 +129,7 @@ class GcsClient:
         """Return what the bucket says of itself."""
         fields = "versioning,softDeletePolicy,retentionPolicy,objectRetention"
         try:
-            found = self._opened.get().call("GET", "b/{}", self._bucket, fields=fields, json_out=True)
+            found = self._opened.ask(lambda fs: fs.call("GET", "b/{}", self._bucket, fields=fields, json_out=True))
         except Exception as error:
             reply = reply_of(error)
             if reply.status not in _DENIED:
@@ -182,36 +186,37 @@ class GcsClient:
         versions: bool = False,
         deleted: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        token = None
-        while True:
-            try:
-                page: dict[str, Any] = self._opened.get().call(
-                    "GET",
-                    _OBJECTS,
-                    self._bucket,
-                    prefix=prefix,
-                    delimiter=None if versions or deleted else "/",
-                    startOffset=offset,
-                    maxResults=size,
-                    versions="true" if versions else None,
-                    softDeleted="true" if deleted else None,
-                    fields=fields,
-                    pageToken=token,
-                    json_out=True,
-                )
-            except FileNotFoundError:
-                raise no_bucket(f"gs://{self._bucket}") from None
+        wanted = {
+            "prefix": prefix,
+            "delimiter": None if versions or deleted else "/",
+            "startOffset": offset,
+            "maxResults": size,
+            "versions": "true" if versions else None,
+            "softDeleted": "true" if deleted else None,
+            "fields": fields,
+        }
+        token: str | None = ""
+        while token is not None:
+            page = self._page(wanted, token or None)
             yield page
             token = page.get("nextPageToken")
-            if not token:
-                return
 
-    def _send(self, key: str, body: object, match: str | None, *, length: int | None = None) -> None:
-        fs = self._opened.get()
+    def _page(self, wanted: dict[str, Any], token: str | None) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self._opened.ask(
+                lambda fs: fs.call("GET", _OBJECTS, self._bucket, **wanted, pageToken=token, json_out=True)
+            )
+        except FileNotFoundError:
+            raise no_bucket(f"gs://{self._bucket}") from None
+        return found
+
+    def _send(self, key: str, body: Callable[[], object], match: str | None, *, length: int | None = None) -> None:
+        """Write what a fresh ``body`` for each try holds; ``length`` is told where the body does not know its own."""
         headers = {"Content-Type": _BINARY}
         if length is not None:
             headers["Content-Length"] = str(length)
-        try:
+
+        def send(fs: Any) -> None:  # noqa: ANN401 - published without types
             fs.call(
                 "POST",
                 fs.base.replace("/storage/", "/upload/storage/") + _OBJECTS,
@@ -221,20 +226,19 @@ class GcsClient:
                 ifGenerationMatch=match,
                 fields="generation",
                 headers=headers,
-                data=body,
+                data=body(),
             )
+
+        try:
+            self._opened.ask(send)
         except FileNotFoundError:
             raise no_bucket(f"gs://{self._bucket}") from None
 
     def _delete(self, key: str, generation: str | None = None) -> None:
         try:
-            self._opened.get().call("DELETE", _OBJECT, self._bucket, key, generation=generation)
+            self._opened.ask(lambda fs: fs.call("DELETE", _OBJECT, self._bucket, key, generation=generation))
         except FileNotFoundError:
             return
-
-    def _ask(self, method: str, path: str, key: str, *, fields: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._opened.get().call(method, path, self._bucket, key, fields=fields, json_out=True)
-        return found
 
     def _open(self) -> Any:  # noqa: ANN401 - published without types
         from aiohttp import ClientTimeout

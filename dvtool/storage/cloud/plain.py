@@ -19,9 +19,10 @@ from dvtool.storage.cloud.failures import as_ours
 from dvtool.storage.disk import temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dvtool.effects import View
+    from dvtool.storage.retrying import Persistence
 
 RENAMING: Final = frozenset({"arrow_hdfs", "hdfs", "sftp", "smb", "ssh", "webhdfs"})
 """File systems on which a half-written file can be seen, and that rename in one step."""
@@ -37,33 +38,35 @@ _CREATING: Final = threading.Lock()
 class PlainClient:
     """One directory of a file system."""
 
-    def __init__(self, protocol: str, root: str, options: Mapping[str, Any]) -> None:
-        """Name the file system and where the store begins in it; nothing is opened yet."""
+    def __init__(self, protocol: str, root: str, options: Mapping[str, Any], persistence: Persistence) -> None:
+        """Name the file system, where the store begins in it, and how often it is asked; nothing is opened yet."""
         # What is in the memory of this process is written by this process alone, and so by one thread at a time.
         self._in_memory = protocol == "memory"
         self.abilities = Abilities(exclusive=self._in_memory, writing=protocol not in READ_ONLY)
+        self.renames = protocol in RENAMING
+        """Whether files are written elsewhere first, and then renamed."""
         self._protocol = protocol
         self._root = root
         self._options = dict(options)
-        self._opened = Opened(self._open, lambda _fs: None)
+        self._opened = Opened(self._open, lambda _fs: None, persistence)
         self._made: set[str] = set()
 
     def read(self, key: str, start: int, end: int | None) -> bytes:
         """Return a range; the whole is cut where the file system does not know of ranges."""
         if start == 0 and end is None:
-            return bytes(self._fs.cat_file(key))
+            return bytes(self._ask(lambda fs: fs.cat_file(key)))
         size = self.stat(key).size
         stop = size if end is None else min(end, size)
-        return bytes(self._fs.cat_file(key, start=start, end=stop)) if start < stop else b""
+        return bytes(self._ask(lambda fs: fs.cat_file(key, start=start, end=stop))) if start < stop else b""
 
     def stat(self, key: str) -> Stat:
         """Return length and time; 0 for a time that the file system does not tell."""
-        found = self._fs.info(key)
+        found = self._ask(lambda fs: fs.info(key))
         if found.get("type") == "directory":
             raise FileNotFoundError(key)
         size = found.get("size")
         if size is None:
-            size = len(self._fs.cat_file(key))
+            size = len(self._ask(lambda fs: fs.cat_file(key)))
         return Stat(int(size), _micros(found))
 
     def listed(self, prefix: str, after: str, most: int) -> Iterator[Listed]:
@@ -88,8 +91,8 @@ class PlainClient:
         self._make_directory(key)
         if self._in_memory:
             with _CREATING:
-                self._fs.pipe_file(key, data, mode="create")
-        elif self._fs.exists(key):
+                self._ask(lambda fs: fs.pipe_file(key, data, mode="create"))
+        elif self._exists(key):
             raise FileExistsError(key)
         else:
             self.write(key, data)
@@ -98,30 +101,35 @@ class PlainClient:
         """Write so that nobody sees a part of it."""
         self._make_directory(key)
         with self._finished(key) as path:
-            self._fs.pipe_file(path, data)
+            self._ask(lambda fs: fs.pipe_file(path, data))
 
     def upload(self, key: str, view: View) -> None:
         """Write piece by piece."""
         self._make_directory(key)
-        with self._finished(key) as path, self._fs.open(path, "wb") as file:
-            for at in range(0, len(view), PIECE):
-                file.write(view[at : at + PIECE])
+
+        def copy(fs: Any) -> None:  # noqa: ANN401 - published without types
+            with fs.open(path, "wb") as file:
+                for at in range(0, len(view), PIECE):
+                    file.write(view[at : at + PIECE])
+
+        with self._finished(key) as path:
+            self._ask(copy)
 
     def delete(self, key: str) -> None:
         """Remove one file."""
         try:
-            self._fs.rm_file(key)
+            self._ask(lambda fs: fs.rm_file(key))
         except Exception as error:
             if not isinstance(as_ours(error, "", ""), NotFoundError):
                 raise
 
     def purge(self, key: str) -> Purged:
         """Remove one file, and look again; of versions fsspec knows nothing."""
-        there = self._fs.exists(key)
+        there = self._exists(key)
         self.delete(key)
         remains = Remains()
         remains.versions = int(there)
-        if self._fs.exists(key):
+        if self._exists(key):
             remains.leave("it is still there", None)
         return remains.report()
 
@@ -134,13 +142,15 @@ class PlainClient:
         """Forget the file system."""
         self._opened.close()
 
-    @property
-    def _fs(self) -> Any:  # noqa: ANN401 - published without types
-        return self._opened.get()
+    def _ask(self, request: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - published without types
+        return self._opened.ask(request)
+
+    def _exists(self, key: str) -> bool:
+        return bool(self._ask(lambda fs: fs.exists(key)))
 
     def _list(self, prefix: str) -> list[dict[str, Any]]:
         try:
-            found = self._fs.ls(prefix.rstrip("/"), detail=True)
+            found = self._ask(lambda fs: fs.ls(prefix.rstrip("/"), detail=True))
         except FileNotFoundError:
             return []
         return [each for each in found if each["name"].strip("/") != prefix.strip("/")]
@@ -148,23 +158,23 @@ class PlainClient:
     def _make_directory(self, key: str) -> None:
         directory = os.path.dirname(key)
         if directory not in self._made:
-            self._fs.makedirs(directory, exist_ok=True)
+            self._ask(lambda fs: fs.makedirs(directory, exist_ok=True))
             self._made.add(directory)
 
     @contextlib.contextmanager
     def _finished(self, key: str) -> Iterator[str]:
         """Give a path to write to, which takes its place at ``key`` afterwards."""
-        if self._protocol not in RENAMING:
+        if not self.renames:
             yield key
             return
         path = f"{self._root}/{UNFINISHED}/{temporary_name()}"
         self._make_directory(path)
         try:
             yield path
-            self._fs.mv(path, key)
+            self._ask(lambda fs: fs.mv(path, key))
         except BaseException:
             with contextlib.suppress(Exception):
-                self._fs.rm_file(path)
+                self._ask(lambda fs: fs.rm_file(path))
             raise
 
     def _open(self) -> Any:  # noqa: ANN401 - published without types
@@ -187,8 +197,8 @@ class PlainClient:
         return fs
 
 
-def root_of(protocol: str, url: str) -> str:
-    """Return the path of a URL, as its file system understands it.
+def resolved(protocol: str, url: str) -> tuple[str, dict[str, Any]]:
+    """Return the path of a URL, as its file system understands it, and the arguments that the URL stands for.
 
     Raises:
         UsageError: when no file system is known for the protocol, or its package is not installed.
@@ -207,7 +217,8 @@ def root_of(protocol: str, url: str) -> str:
             where=f"{protocol}://",
             next="give a directory, or a URL such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
         ) from None
-    return str(kind._strip_protocol(url))  # noqa: SLF001 - as fsspec itself does with every URL
+    root = str(kind._strip_protocol(url)).rstrip("/")  # noqa: SLF001 - as fsspec itself does with every URL
+    return root, dict(kind._get_kwargs_from_urls(url))  # noqa: SLF001 - likewise
 
 
 def missing(protocol: str, what: str, next: str) -> UsageError:

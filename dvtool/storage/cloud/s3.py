@@ -1,10 +1,11 @@
 """Amazon S3 and what speaks like it, by s3fs: for its connections, credentials and signatures, not as a file system.
 
-Each method is one request, or one for each page or part.  The library neither retries nor remembers listings.
+Each method is one request, or one for each page or part.  The library neither tries again nor remembers listings.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import View
     from dvtool.storage.backend import Purged
+    from dvtool.storage.retrying import Persistence
 
 OPTIONS: Final = {
     "addressing_style": str,
@@ -70,17 +72,17 @@ def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 class S3Client:
     """One bucket of S3."""
 
-    def __init__(self, bucket: str, options: Mapping[str, Any]) -> None:
-        """Name the bucket; nothing is opened yet."""
+    def __init__(self, bucket: str, options: Mapping[str, Any], persistence: Persistence) -> None:
+        """Name the bucket, and how often a request is made; nothing is opened yet."""
         self.abilities = Abilities(versions=True)
         self._bucket = bucket
         self._arguments = arguments(options)
-        self._opened = Opened(self._open, lambda _fs: None)  # s3fs closes its connections when it is forgotten
+        self._opened = Opened(self._open, lambda _fs: None, persistence)  # s3fs closes connections when it goes
 
     def read(self, key: str, start: int, end: int | None) -> bytes:
         """Return a range by one GET."""
         try:
-            found = self._opened.get().cat_file(f"{self._bucket}/{key}", start=start, end=end)
+            found = self._opened.ask(lambda fs: fs.cat_file(f"{self._bucket}/{key}", start=start, end=end))
         except OSError as error:
             if reply_of(error).status == 416 or reply_of(error).code == "InvalidRange":  # noqa: PLR2004 - no such range
                 return b""
@@ -138,12 +140,19 @@ class S3Client:
                 piece = bytes(view[at : at + PART])
                 sent = self._call("upload_part", {"Key": key, "UploadId": upload, "PartNumber": number, "Body": piece})
                 parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-            self._call(
-                "complete_multipart_upload", {"Key": key, "UploadId": upload, "MultipartUpload": {"Parts": parts}}
-            )
+            self._complete(key, {"UploadId": upload, "MultipartUpload": {"Parts": parts}}, len(view))
         except BaseException:
-            self._abort(key, upload)
+            with contextlib.suppress(Exception):  # what went wrong first is what is told; a purge abandons it later
+                self._abort(key, upload)
             raise
+
+    def _complete(self, key: str, of: dict[str, Any], size: int) -> None:
+        try:
+            self._call("complete_multipart_upload", {"Key": key, **of})
+        except FileNotFoundError:
+            # Of a completed upload nothing is known any more: the reply to the first try was lost, perhaps.
+            if self.stat(key).size != size:
+                raise
 
     def delete(self, key: str) -> None:
         """Remove by one DELETE."""
@@ -249,17 +258,17 @@ class S3Client:
 
     def _is_locked(self, key: str, version: str, remains: Remains) -> bool:
         """Return whether an object lock protects a version, and note until when."""
-        of = {"Key": key, "VersionId": version}
-        retention = self._asked("get_object_retention", lambda found: found["Retention"], of)
-        hold = self._asked("get_object_legal_hold", lambda found: found["LegalHold"], of)
-        if isinstance(hold, dict) and hold.get("Status") == "ON":
+        found = self._asked("head_object", lambda found: found, {"Key": key, "VersionId": version})
+        if not isinstance(found, dict):
+            return False
+        until = found.get("ObjectLockRetainUntilDate")
+        if found.get("ObjectLockLegalHoldStatus") == "ON":
             remains.leave("a legal hold protects it", None)
-            return True
-        if isinstance(retention, dict) and "RetainUntilDate" in retention:
-            until = retention["RetainUntilDate"]
+        elif until is not None:
             remains.leave(f"an object lock protects it until {until:%Y-%m-%d %H:%M} UTC", _micros(until))
-            return True
-        return False
+        else:
+            return False
+        return True
 
     def _versioning(self) -> str:
         status = self._asked("get_bucket_versioning", lambda found: found.get("Status", ""))
@@ -283,7 +292,7 @@ class S3Client:
             return f"unknown: {reply.words}"
 
     def _call(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = self._opened.get().call_s3(method, {"Bucket": self._bucket, **parameters})
+        found: dict[str, Any] = self._opened.ask(lambda fs: fs.call_s3(method, {"Bucket": self._bucket, **parameters}))
         return found
 
     def _open(self) -> Any:  # noqa: ANN401 - published without types

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dvtool.operations.prune import PruneResult
     from dvtool.operations.push import PushResult
     from dvtool.operations.refs import RefItem
+    from dvtool.operations.remote_check import RemoteReport
     from dvtool.operations.remotes import RemoteItem
     from dvtool.operations.remove import RemoveResult
     from dvtool.operations.restore import RestoreResult
@@ -375,6 +376,12 @@ class Repo:
             protection=protection,
             single_writer=single_writer,
         )
+
+    def check_remote(self, name: str | None = None) -> RemoteReport:
+        """Find out what a remote can do; see :func:`dvtool.operations.remote_check.check`."""
+        from dvtool.operations import remote_check
+
+        return remote_check.check(self._workspace, name)
 
     def remove_remote(self, name: str) -> RemoteItem:
         """Take a remote out of ``dv.toml``; see :func:`dvtool.operations.remotes.remove`."""

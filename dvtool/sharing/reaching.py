@@ -18,7 +18,7 @@ from dvtool.errors import (
     UsageError,
 )
 from dvtool.formats import log, repokey, storeformat
-from dvtool.sharing import configuring
+from dvtool.sharing import configuring, vetting
 from dvtool.sharing import memory as memories
 from dvtool.storage import opening
 from dvtool.storage.inventory import Inventory
@@ -282,7 +282,7 @@ class Remote:
 
         Raises:
             UsageError: when nobody said how the repository's key is to be kept there; it would go out in the clear.
-            ConflictError: when another repository is there.
+            ConflictError: when another repository is there, or the place cannot keep two writers apart.
             StorageError: when the place refuses.
         """
         session = self.session
@@ -295,6 +295,7 @@ class Remote:
                 "--plain-keys if nobody else can read that place",
             )
         described = msgspec.structs.replace(session.store.format, store=session.context.entropy.bytes(16))
+        vetting.require_exclusive(self.backend, self.settings, session.context, self.name)
         self.backend.prepare(storeformat.DIRECTORIES)
         try:
             self.backend.create(FORMAT, storeformat.encode(described))

@@ -2,39 +2,31 @@
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from dvtool.repo import Repo
 from dvtool.storage.backend import Purged
 from dvtool.storage.cloud import s3
-from dvtool.storage.retrying import RetryingBackend
-
-
-@pytest.fixture(scope="module")
-def server():
-    found = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    found.start()
-    host, port = found.get_host_and_port()
-    yield f"http://{host}:{port}"
-    found.stop()
+from dvtool.storage.retrying import Persistence
 
 
 @pytest.fixture
-def bucket(server, monkeypatch, request):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def server(moto_server):
+    return moto_server
+
+
+@pytest.fixture
+def bucket(server, request):
     name = request.node.name.replace("_", "-").lower()[:60]
-    found = boto3.resource("s3", endpoint_url=server).create_bucket(Bucket=name)
+    found = boto3.resource("s3", endpoint_url=server, region_name="us-east-1").create_bucket(Bucket=name)
     found.meta.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    return found
+    yield found
+    found.meta.client.close()
 
 
 @pytest.fixture
 def shared(data, server, bucket):
-    option = f"endpoint_url={server}"
-    data("remote", "add", "origin", f"s3://{bucket.name}/some/where", "--option", option, "--plain-keys")
+    options = ["--option", f"endpoint_url={server}", "--option", "region=us-east-1"]
+    data("remote", "add", "origin", f"s3://{bucket.name}/some/where", *options, "--plain-keys")
     data("push")
     return data
 
@@ -65,6 +57,16 @@ def looked_at_alone(requests):
         for method, key in requests
         if method == "head_object" and not {"packs", "index", "keys"}.isdisjoint(key.split("/"))
     ]
+
+
+def test_what_a_place_can_do_is_found_out(shared):
+    found = shared("remote", "check", "--json").json
+    assert found["safe"]
+    assert found["place"]["exclusive"] == "yes"
+    assert found["place"]["versioning"] == "on"
+    assert found["store"] == {"there": True, "opens": True, "version": 1, "entries": 1, "why": ""}
+    text = shared("remote", "check", "origin").text
+    assert "purge every version" in text
 
 
 def keys_of(bucket, directory):
@@ -101,7 +103,7 @@ def test_a_place_that_does_not_answer_is_not_damaged(shared, monkeypatch):
         return real(self, key, start, end)
 
     monkeypatch.setattr(s3.S3Client, "read", refuse)
-    monkeypatch.setattr(RetryingBackend, "again", lambda _self, action: action())
+    monkeypatch.setattr(Persistence, "again", lambda _self, request, _passing: request())
     assert shared("fsck", "--remote", "origin", "--json", code=30).error["kind"] == "storage"
     assert shared("fsck", "--remote", "origin", "--quick", "--json", code=30).error["kind"] == "storage"
 
@@ -146,8 +148,8 @@ def test_a_budget_and_large_packs(data, server, bucket):
     for number in range(3):
         data.write(f"data/{number}.bin", bytes([number]) + content)
     data.commit("large")
-    option = f"endpoint_url={server}"
-    data("remote", "add", "origin", f"s3://{bucket.name}", "--option", option, "--plain-keys")
+    options = ["--option", f"endpoint_url={server}", "--option", "region=us-east-1"]
+    data("remote", "add", "origin", f"s3://{bucket.name}", *options, "--plain-keys")
     data("push")
     assert data("fsck", "--remote", "origin", "--json").json["clean"]
     assert data("fsck", "--remote", "origin", "--max-bytes", "1", "--json").json["left"]

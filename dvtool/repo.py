@@ -510,12 +510,19 @@ class Repo:
 
         return fsck.fsck_remote(self._workspace, remote, quick=quick, max_bytes=max_bytes)
 
+    def repair_remote(self, remote: str) -> Report:
+        """Mend the store of a remote; see :func:`dvtool.operations.repair_remote.repair_remote`."""
+        from dvtool.operations import repair_remote
+
+        return repair_remote.repair_remote(self._workspace, remote)
+
     @staticmethod
     def repair(
         path: str = ".",
         context: Context | None = None,
         *,
         source: str | None = None,
+        remote: str | None = None,
         give_up_entries: bool = False,
     ) -> Report:
         """Mend the store of the repository that holds ``path`` as far as intact copies are found, and check it again.
@@ -524,7 +531,7 @@ class Repo:
         """
         from dvtool.operations import repair
 
-        return repair.repair(path, context or Context(), source=source, give_up_entries=give_up_entries)
+        return repair.repair(path, context or Context(), source=source, remote=remote, give_up_entries=give_up_entries)
 
     def gc(
         self,

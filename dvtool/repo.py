@@ -23,11 +23,10 @@ from dvtool.worktree.session import Context
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from dvtool.checking import Report
     from dvtool.formats.repokey import Protection
-    from dvtool.formats.tree import Entry
     from dvtool.history.describe import SnapshotItem
     from dvtool.history.oplog import OperationItem
     from dvtool.operations.add import AddResult
@@ -82,14 +81,10 @@ class Repo:
     def __init__(self, workspace: Workspace) -> None:
         """Wrap an opened worktree; use :meth:`open`, :meth:`init` or :meth:`clone`."""
         self._workspace = workspace
-        workspace.session.bring = self._bring
-
-    def _bring(self, entries: Iterable[Entry]) -> None:
-        """Bring content that a lazy clone has left at its remote."""
-        if self._workspace.session.lazy is not None:
+        if workspace.session.lazy is not None:
             from dvtool.sharing import lazily
 
-            lazily.bring(self._workspace, entries)
+            lazily.enable(workspace)
 
     @classmethod
     def open(cls, path: str = ".", context: Context | None = None) -> Repo:

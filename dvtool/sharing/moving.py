@@ -18,6 +18,7 @@ from dvtool.storage.mirror import Mirror
 from dvtool.store import scrub
 from dvtool.store.packs import PackReader, missing
 from dvtool.store.segments import wrong
+from dvtool.store.transaction import SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,13 +119,15 @@ def send(source: Store, target: Store, shipment: Shipment, transaction: Transact
         IntegrityError: when a pack here is damaged; nothing that lies in it was sent.
         StorageError: when either side refuses.
     """
-    names = []
+    names: list[str] = []
     for use in shipment.whole:
         finished = _segment(shipment.marks, use).pack(use.position).described()
         if not (target.backend.exists(use.file) and target.backend.size(use.file) == use.size):
             _require_sound(source, use)
             target.backend.send(source.backend.view(use.file), use.file)
         transaction.adopt([finished])
+        if len(names) % SPAN == SPAN - 1:
+            transaction.put_aside()
         names.append(use.file)
         meter.files += 1
         meter.size += use.size
@@ -162,9 +165,11 @@ def receive(source: Store, target: Store, shipment: Shipment, transaction: Trans
         IntegrityError: when what comes is not what the remote's log says; it is not kept.
         StorageError: when either side refuses.
     """
-    for finished in _received(source, target, shipment, meter):
+    for number, finished in enumerate(_received(source, target, shipment, meter), 1):
         transaction.adopt([finished])
         meter.files += 1
+        if not number % SPAN:
+            transaction.put_aside()
     _copy(source, shipment, transaction, meter)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dvtool.worktree.session import Context
 
 SAID = {
-    "plain": "the key stands in the clear, in a file that only you can read",
+    "plain": "the key stands in the clear: whoever reads the file has it",
     "passphrase": "the key is sealed by a passphrase",
     "recipients": "the key is sealed for its recipients:",
 }

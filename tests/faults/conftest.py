@@ -161,7 +161,7 @@ FOR_ME = Recipients(recipients=(identities.recipient_of(ME),))
 
 NO_REF = frozenset(
     {"init", "drop", "get", "restore", "config", "fsck", "checkpoint", "gc", "gc --grace 0", "cache prune", "expire"}
-    | {"key protect", "key export", "key import"}
+    | {"key protect", "key rotate", "key export", "key import"}
 )
 """Commands that move no ref."""
 
@@ -222,6 +222,7 @@ COMMANDS = {
     "expire": Command(lambda repo, _base, _context: repo.expire(keep_last=1), many_tags),
     "cache prune": Command(lambda _repo, base, context: Repo.prune_cache(f"{base}/repo", context), leave_caches),
     "key protect": Command(lambda repo, _base, _context: repo.protect_key(FOR_ME)),
+    "key rotate": Command(lambda repo, _base, _context: repo.rotate_key(FOR_ME), many_entries),
     "key export": Command(
         lambda repo, base, _context: repo.export_key(f"{base}/another", FOR_ME), at_once=(ExistsError,)
     ),

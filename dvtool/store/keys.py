@@ -8,7 +8,7 @@ import msgspec
 
 from dvtool import digest
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import FormatError, KeyAccessError, NotFoundError, StorageError
+from dvtool.errors import FormatError, IntegrityError, KeyAccessError, NotFoundError, StorageError
 from dvtool.formats import keyfile, repokey, sealed
 from dvtool.formats.repokey import LOCKED
 
@@ -168,6 +168,19 @@ class LogKey(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Return nothing that could be used."""
         return f"LogKey(..., last={self.last})"
+
+    def require(self, number: int, what: str) -> None:
+        """Refuse an entry of this number that was sealed after the key was given up.
+
+        Raises:
+            IntegrityError: when there was no such entry by then.
+        """
+        if self.last is not None and number > self.last:
+            raise IntegrityError(
+                f"{what} is sealed under a log key that was given up",
+                why="it was written with secrets from before the last 'dv key rotate'",
+                next="find out who can still write to this store and should not; then run 'dv fsck --repair'",
+            )
 
 
 def write_log_key(backend: Backend, store: bytes, wrap: Wrapping, entropy: Entropy) -> bytes:

@@ -517,7 +517,7 @@ class Log:
             label = sealed.label_of(blob, sealed.LOG_ENTRY, what=what)
             context = self._store + name.encode()
             key = self._key(label)
-            _refuse_given_up(key, number, what)
+            key.require(number, what)
             entry = log.decode(sealed.open_blob(sealed.LOG_ENTRY, key.key, context, blob, what=what))
         except (IntegrityError, FormatError, KeyAccessError) as error:
             error.where = error.where or name
@@ -556,16 +556,6 @@ class Log:
         if self.reader is None:
             raise RuntimeError("the log was opened without a reader for its tables")
         return self.reader
-
-
-def _refuse_given_up(key: LogKey, number: int, what: str) -> None:
-    """Refuse an entry under a log key that was given up before there could have been such an entry."""
-    if key.last is not None and number > key.last:
-        raise IntegrityError(
-            f"{what} is sealed under a log key that was given up",
-            why="it was written with secrets from before the last 'dv key rotate'",
-            next="find out who can still write to this store and should not; then run 'dv fsck --repair'",
-        )
 
 
 def newest_name(backend: Backend) -> int:

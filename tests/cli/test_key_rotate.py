@@ -204,6 +204,8 @@ def test_stopped_at_any_step_the_store_works_and_the_next_rotation_finishes(seve
             pass
         else:
             break
+        found = {check["name"]: check for check in several("doctor", "--json").json["checks"]}["keys"]
+        assert (found["result"] == "warning") == (after > 0)
         several.write("data/between", "between\n")
         several.commit("between")
         assert several("fsck", "--json").json["clean"], after

@@ -106,6 +106,7 @@ def test_a_passphrase_is_asked_for_on_a_terminal_and_is_not_shown(data):
         after = os.read(parent, 4096)
     finally:
         process.kill()
+        process.communicate()
         os.close(child)
         os.close(parent)
     assert process.returncode == 0

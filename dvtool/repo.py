@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dvtool.operations.expire import ExpireResult
     from dvtool.operations.fetch import PullResult
     from dvtool.operations.gc import GcResult
-    from dvtool.operations.keys import KeyBackup, KeyState
+    from dvtool.operations.keys import KeyBackup, KeyRotation, KeyState
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
@@ -540,6 +540,15 @@ class Repo:
         from dvtool.operations import keys
 
         return keys.export(keys.of_store(self._workspace), self._workspace.session.context, target, protection)
+
+    def rotate_key(self, protection: Protection | None = None) -> KeyRotation:
+        """Give the store another wrapping secret; see :func:`dvtool.operations.keys.rotate`.
+
+        This object keeps the old one: open the repository anew after that.
+        """
+        from dvtool.operations import keys
+
+        return keys.rotate(keys.of_store(self._workspace), self._workspace.session.context, protection)
 
     @staticmethod
     def import_key(source: str, path: str = ".", context: Context | None = None, *, force: bool = False) -> KeyState:

@@ -6,12 +6,12 @@ It joins the parts of the floor below, for the verbs that check and mend.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from dvtool import ids
-from dvtool.errors import DvError, KeyAccessError
+from dvtool.errors import ConflictError, DvError, KeyAccessError
 from dvtool.formats import codec, pack, sealed, storeformat
 from dvtool.history.links import Links
 from dvtool.store import keys, scrub
@@ -20,12 +20,19 @@ from dvtool.worktree import layout, workers
 from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from dvtool.effects import View
+    from dvtool.storage.backend import Backend
     from dvtool.store.scrub import Damage
     from dvtool.store.segments import Segment
     from dvtool.store.store import Store
     from dvtool.worktree.session import Context
+
+    Looked = tuple[int, Damage | None, int]
+    """What was seen of a pack: bytes read, what is wrong with it, frames opened."""
+
+T = TypeVar("T")
 
 MEMORY: Final = "fsck"
 """Name of the cache that says when each pack was opened last."""
@@ -94,8 +101,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a check found.
 
     ``left`` packs were not looked at, because of the budget; ``unreferenced`` packs are named by nothing, which is no
-    damage: a command that was stopped leaves such, and one at work has some.  ``repair`` is None where none was asked
-    for; after one, the rest says what is still wrong.
+    damage: a command that was stopped leaves such, and one at work has some.  ``absent`` counts contents of files that
+    a clone without data has left at its remote, in whole or in part.  ``repair`` is None where none was asked for;
+    after one, the rest says what is still wrong.
     """
 
     mode: str
@@ -103,30 +111,40 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checked: Checked
     left: int
     unreferenced: int
+    absent: int
     problems: tuple[Problem, ...]
     objects: tuple[LostObject, ...]
     paths: tuple[LostPath, ...]
     repair: Repair | None = None
 
 
-class Check:
-    """One look at a whole store, which need not open."""
+class Examination:
+    """One look at a whole store, which need not open; where it lies is for the classes built on this one to say."""
 
-    def __init__(self, place: layout.Layout, context: Context, max_bytes: int | None = None) -> None:
-        """Prepare to check the store of a worktree, reading packs of about ``max_bytes`` at most.
+    def __init__(
+        self, backend: Backend, context: Context, cache: str, max_bytes: int | None = None, *, suffix: str = ""
+    ) -> None:
+        """Prepare to check what ``backend`` holds, reading packs of about ``max_bytes`` at most.
 
-        Raises:
-            NotFoundError: when there is no store.
+        Args:
+            backend: the place of the store.
+            context: where to report.
+            cache: the directory that remembers when each pack was checked last.
+            max_bytes: the budget; None for all packs.
+            suffix: what the names of these memories end in.
         """
         self.context = context
         self.max_bytes = max_bytes
-        self.backend = stores.local_backend(place.store(), entropy=context.entropy, disk=context.disk)
-        self.place = place
-        self.memory = MEMORY
-        self.session: Session | None = None
+        self.backend = backend
+        self.memory = MEMORY + suffix
+        self.store: Store | None = None
         self.links: Links | None = None
+        self.promised = False
+        """Whether chunks that no index file lists are no loss, as in a clone without data."""
         self.damages: list[Damage] = []
         self.files = self.size = self.packs = self.frames = self.left = 0
+        self._cache = cache
+        self._suffix = suffix
 
     def run(self, *, quick: bool) -> Report:
         """Look at everything outside packs, then at packs, then at what the refs lead to.
@@ -134,30 +152,24 @@ class Check:
         Raises:
             KeyAccessError: when the key is missing or wrong; a quick check needs none.
         """
-        self.memory = QUICK_MEMORY if quick else MEMORY
+        self.memory = (QUICK_MEMORY if quick else MEMORY) + self._suffix
         names, live = self.surface(quick=quick)
-        unreferenced = len(set(names) - live.keys()) if self.session is not None else 0
-        if quick or self.session is None:
-            self._look(sorted({*names, *live}), lambda name: (*scrub.pack_file(self.backend, name), 0))
+        unreferenced = len(set(names) - live.keys()) if self.store is not None else 0
+        if quick or self.store is None:
+            self._look(sorted({*names, *live}), self._scrubbed)
         else:
-            store = self.session.store
+            store = self.store
 
-            def open_frames(name: bytes) -> tuple[int, Damage | None, int]:
-                size, frames, damage = scrub.frames(store, *live[name])
+            def open_frames(name: bytes) -> Looked:
+                size, frames, damage = scrub.frames(store, *live[name], self._view(pack.file_name(name)))
                 return size, damage, frames
 
             self._look(sorted(live), open_frames)
             self._leave_copies(store)
-            self.links = Links(store, {identity for damage in self.damages for identity in damage.ids})
+            lost = {identity for damage in self.damages for identity in damage.ids}
+            self.links = Links(store, lost, promised=self.promised)
             self.links.follow()
         return self._report("quick" if quick else "full", unreferenced)
-
-    def _leave_copies(self, store: Store) -> None:
-        """Take from the damages the objects of which another pack has a sound copy: they are not lost."""
-        bad = {damage.file for damage in self.damages}
-        for number, damage in enumerate(self.damages):
-            lost = tuple(identity for identity in damage.ids if not store.segments.is_held(identity, bad))
-            self.damages[number] = msgspec.structs.replace(damage, ids=lost)
 
     def surface(self, *, quick: bool = False) -> tuple[list[bytes], dict[bytes, tuple[Segment, int]]]:
         """Look at everything outside packs, and whether the store opens with it.
@@ -168,9 +180,8 @@ class Check:
         Raises:
             KeyAccessError: as :meth:`run`.
         """
-        top = sorted(set(os.listdir(self.backend.root)) - scrub.TOP)
-        self.damages += [scrub.Damage(file=name, what=scrub.STRANGER) for name in top]
-        for size, damage in scrub.sealed_files(self.backend):
+        self.damages += [scrub.Damage(file=name, what=scrub.STRANGER) for name in sorted(self._strangers())]
+        for size, damage in scrub.sealed_files(self.backend, self._each):
             self.files += 1
             self.size += size
             self.damages += [damage] if damage is not None else []
@@ -178,27 +189,73 @@ class Check:
         names, strangers = scrub.pack_names(self.backend)
         self.damages += strangers
         live = self._live()
-        if self.session is not None and not quick:
+        if self.store is not None and not quick:
             self.damages += [
                 scrub.Damage(file=file, what="the log does not hang together", why=why)
-                for file, why in self.session.store.log.faults()
+                for file, why in self.store.log.faults()
             ]
             known = {damage.file for damage in self.damages}
-            self.damages += [each for each in scrub.log_keys(self.session.store) if each.file not in known]
+            self.damages += [each for each in scrub.log_keys(self.store) if each.file not in known]
         return names, live
+
+    def _strangers(self) -> Iterable[str]:
+        """Return the names at the top of the place that no store has."""
+        return set(self.backend.names("")) - scrub.TOP
+
+    def _opened(self) -> Store:
+        """Return the store; raises whatever keeps it from being opened."""
+        raise NotImplementedError
+
+    def _load_secrets(self) -> object:
+        """Open the key of the store; raises as :func:`dvtool.store.keys.load_secrets`."""
+        raise NotImplementedError
+
+    def _name_of(self, where: str) -> str:
+        """Return the file of the store that an error means."""
+        return where
+
+    def _each(self, look: Callable[[str], T], names: Sequence[str]) -> Iterable[T]:
+        """Return what ``look`` says of each of some small files, in this order."""
+        return map(look, names)
+
+    def _view(self, _file: str) -> View | None:
+        """Return the bytes of a pack that is read now from its beginning to its end; None for the usual way."""
+        return None
+
+    def _scrubbed(self, name: bytes) -> Looked:
+        size, damage = scrub.pack_file(self.backend, name, self._view(pack.file_name(name)))
+        return size, damage, 0
+
+    def _work(self, chosen: Sequence[bytes], look: Callable[[bytes], Looked]) -> list[scrub.Scrubbed]:
+        """Look at packs; progress was started, and is finished afterwards."""
+        result = scrub.Scrubbed(damages=[])
+        for name in chosen:
+            _count(result, look(name))
+            self.context.progress.advance(files=result.packs, size=result.size)
+        return [result]
+
+    def _leave_copies(self, store: Store) -> None:
+        """Take from the damages the objects of which another pack has a sound copy: they are not lost."""
+        bad = {damage.file for damage in self.damages}
+        for number, damage in enumerate(self.damages):
+            lost = tuple(identity for identity in damage.ids if not store.segments.is_held(identity, bad))
+            self.damages[number] = msgspec.structs.replace(damage, ids=lost)
 
     def _open(self, *, quick: bool) -> None:
         """Open the store, if it opens; else that is one more thing which is wrong with it.
 
         Raises:
             KeyAccessError: when there is no key, and a full check was asked for.
+            ConflictError: when it is the store of another repository.
         """
         try:
-            self.session = Session(self.place, self.context)
+            self.store = self._opened()
+        except ConflictError:
+            raise  # it is another's store, and whatever is wrong with that is not asked
         except DvError as error:
             if isinstance(error, KeyAccessError) and not self._has_key(quick=quick):
                 return
-            where = error.where.removeprefix(self.backend.root + "/")
+            where = self._name_of(error.where)
             if where not in {damage.file for damage in self.damages}:
                 self.damages.append(scrub.Damage(file=where, what=error.what, why=error.why))
 
@@ -209,8 +266,7 @@ class Check:
             KeyAccessError: when there is none, and a full check was asked for.
         """
         try:
-            repository = storeformat.decode(self.backend.read("format")).repository
-            keys.load_secrets(self.backend, repository, self.context.unlock)
+            self._load_secrets()
         except KeyAccessError:
             if quick:
                 return False
@@ -221,7 +277,7 @@ class Check:
         """Return every pack that the log names, with where its index file lists it."""
         found: dict[bytes, tuple[Segment, int]] = {}
         known = {damage.file for damage in self.damages}
-        for segment in self.session.store.segments.live() if self.session is not None else ():
+        for segment in self.store.segments.live() if self.store is not None else ():
             file = segment.description.keys
             try:
                 _ = segment.keys
@@ -235,29 +291,14 @@ class Check:
             found.update({entry.name: (segment, position) for position, entry in enumerate(packs)})
         return found
 
-    def _look(self, names: Sequence[bytes], look: Callable[[bytes], tuple[int, Damage | None, int]]) -> None:
-        """Look at packs, with all cores, within the budget."""
+    def _look(self, names: Sequence[bytes], look: Callable[[bytes], Looked]) -> None:
+        """Look at packs within the budget."""
         chosen = self._choose(names)
-        turns = workers.Turns(len(chosen))
         progress = self.context.progress
         progress.start("checking", files=len(chosen), size=sum(map(self._size, chosen)))
-
-        def work(_number: int, counter: workers.Counter) -> scrub.Scrubbed:
-            result = scrub.Scrubbed(damages=[])
-            for turn in turns:
-                size, damage, frames = look(chosen[turn])
-                result.damages += [damage] if damage is not None else []
-                result.packs += 1
-                result.size += size
-                result.frames += frames
-                counter.add(size)
-            return result
-
-        count = min(workers.count(), len(chosen)) or 1
         try:
-            results = workers.run(range(count), work, scrub.Scrubbed, progress, clean=lambda _process: None)
+            results = self._work(chosen, look)
         finally:
-            turns.close()
             progress.finish()
         for result in results:
             self.damages += result.damages
@@ -290,14 +331,14 @@ class Check:
 
     def _recall(self) -> dict[bytes, int]:
         """Return when each pack was checked last, in microseconds; nothing where no store opens, or none was."""
-        if self.session is None:
+        if self.store is None:
             return {}
         try:
-            with open(f"{self.place.cache}/{self.memory}", "rb") as file:
+            with open(f"{self._cache}/{self.memory}", "rb") as file:
                 blob = file.read()
-            cache = self.session.store.secrets.cache
+            cache = self.store.secrets.cache
             payload = sealed.open_blob(
-                sealed.CACHE, cache, self.session.store.format.store + self.memory.encode(), blob, what="cache"
+                sealed.CACHE, cache, self.store.format.store + self.memory.encode(), blob, what="cache"
             )
             found = codec.decode(dict[str, int], payload, what="cache")
             return {bytes.fromhex(name): when for name, when in found.items()}
@@ -305,7 +346,7 @@ class Check:
             return {}
 
     def _remember(self, chosen: Sequence[bytes], names: Sequence[bytes]) -> None:
-        if self.session is None:
+        if self.store is None:
             return
         now = self.context.clock.now()
         there = set(names)
@@ -313,16 +354,16 @@ class Check:
         entropy = self.context.entropy
         blob = sealed.seal(
             sealed.CACHE,
-            self.session.store.secrets.cache,
+            self.store.secrets.cache,
             bytes(sealed.LABEL_SIZE),
             entropy.bytes(sealed.SALT_SIZE),
-            self.session.store.format.store + self.memory.encode(),
+            self.store.format.store + self.memory.encode(),
             codec.encode({name.hex(): when for name, when in known.items()}),
         )
         try:
-            if not os.path.isdir(self.place.cache):
-                self.context.disk.make_directory(self.place.cache)
-            layout.write_file(f"{self.place.cache}/{self.memory}", blob, self.context.disk, durable=False)
+            if not os.path.isdir(self._cache):
+                self.context.disk.make_directory(self._cache)
+            layout.write_file(f"{self._cache}/{self.memory}", blob, self.context.disk, durable=False)
         except DvError:
             return  # a disk that takes nothing is no reason to say nothing
 
@@ -360,7 +401,65 @@ class Check:
             ),
             left=self.left,
             unreferenced=unreferenced,
+            absent=links.absent if links is not None else 0,
             problems=problems,
             objects=tuple(objects),
             paths=tuple(lost),
         )
+
+
+class Check(Examination):
+    """One look at the store of a worktree, with all cores."""
+
+    def __init__(self, place: layout.Layout, context: Context, max_bytes: int | None = None) -> None:
+        """Prepare to check the store of a worktree, reading packs of about ``max_bytes`` at most.
+
+        Raises:
+            NotFoundError: when there is no store.
+        """
+        backend = stores.local_backend(place.store(), entropy=context.entropy, disk=context.disk)
+        super().__init__(backend, context, place.cache, max_bytes)
+        self.place = place
+        self.session: Session | None = None
+        self._root = backend.root
+
+    def _strangers(self) -> Iterable[str]:
+        return set(os.listdir(self._root)) - scrub.TOP
+
+    def _opened(self) -> Store:
+        self.session = Session(self.place, self.context)
+        self.promised = self.session.lazy is not None
+        return self.session.store
+
+    def _load_secrets(self) -> object:
+        repository = storeformat.decode(self.backend.read("format")).repository
+        return keys.load_secrets(self.backend, repository, self.context.unlock)
+
+    def _name_of(self, where: str) -> str:
+        return where.removeprefix(self._root + "/")
+
+    def _work(self, chosen: Sequence[bytes], look: Callable[[bytes], Looked]) -> list[scrub.Scrubbed]:
+        turns = workers.Turns(len(chosen))
+
+        def work(_number: int, counter: workers.Counter) -> scrub.Scrubbed:
+            result = scrub.Scrubbed(damages=[])
+            for turn in turns:
+                looked = look(chosen[turn])
+                _count(result, looked)
+                counter.add(looked[0])
+            return result
+
+        count = min(workers.count(), len(chosen)) or 1
+        try:
+            return workers.run(range(count), work, scrub.Scrubbed, self.context.progress, clean=lambda _process: None)
+        finally:
+            turns.close()
+
+
+def _count(result: scrub.Scrubbed, looked: Looked) -> None:
+    """Add what was seen of one pack."""
+    size, damage, frames = looked
+    result.damages += [damage] if damage is not None else []
+    result.packs += 1
+    result.size += size
+    result.frames += frames

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dvtool.operations.prune import PruneResult
     from dvtool.operations.push import PushResult
     from dvtool.operations.refs import RefItem
+    from dvtool.operations.remote_check import RemoteReport
     from dvtool.operations.remotes import RemoteItem
     from dvtool.operations.remove import RemoveResult
     from dvtool.operations.restore import RestoreResult
@@ -371,6 +372,12 @@ class Repo:
             single_writer=single_writer,
         )
 
+    def check_remote(self, name: str | None = None) -> RemoteReport:
+        """Find out what a remote can do; see :func:`dvtool.operations.remote_check.check`."""
+        from dvtool.operations import remote_check
+
+        return remote_check.check(self._workspace, name)
+
     def remove_remote(self, name: str) -> RemoteItem:
         """Take a remote out of ``dv.toml``; see :func:`dvtool.operations.remotes.remove`."""
         from dvtool.operations import remotes
@@ -492,6 +499,12 @@ class Repo:
 
         return fsck.fsck(path, context or Context(), quick=quick, max_bytes=max_bytes)
 
+    def fsck_remote(self, remote: str, *, quick: bool = False, max_bytes: int | None = None) -> Report:
+        """Check the store of a remote; see :func:`dvtool.operations.fsck.fsck_remote`."""
+        from dvtool.operations import fsck
+
+        return fsck.fsck_remote(self._workspace, remote, quick=quick, max_bytes=max_bytes)
+
     @staticmethod
     def repair(
         path: str = ".",
@@ -508,10 +521,28 @@ class Repo:
 
         return repair.repair(path, context or Context(), source=source, give_up_entries=give_up_entries)
 
-    def gc(self, *, dry_run: bool = False, grace: int | None = None, retention: int | None = None) -> GcResult:
-        """Collect garbage; times in seconds, 14 and 90 days by default; see :func:`dvtool.operations.gc.gc`."""
+    def gc(
+        self,
+        *,
+        dry_run: bool = False,
+        grace: int | None = None,
+        retention: int | None = None,
+        remote: str | None = None,
+    ) -> GcResult:
+        """Collect garbage, here or at a remote; times in seconds, 14 and 90 days by default.
+
+        See :func:`dvtool.operations.gc.gc` and :func:`dvtool.operations.gc.gc_remote`.
+        """
         from dvtool.operations import gc
 
+        if remote is not None:
+            return gc.gc_remote(
+                self._workspace,
+                remote,
+                dry_run=dry_run,
+                grace=gc.GRACE if grace is None else grace,
+                retention=gc.RETENTION if retention is None else retention,
+            )
         return gc.gc(
             self._workspace,
             dry_run=dry_run,

@@ -48,7 +48,9 @@ class Workspace:
         self.session = session
         self._held: set[str] = set()
         session.held_by_git = self.held_by_git
-        self._reliance = Reliance(session.store, session.context.progress)
+        self._reliance = Reliance(
+            session.store, session.context.progress, without_data=lambda: session.lazy is not None
+        )
 
     @classmethod
     def open(cls, path: str, context: Context) -> Workspace:

@@ -36,6 +36,7 @@ from dvtool.operations.move import MoveResult
 from dvtool.operations.prune import PruneResult
 from dvtool.operations.push import PushResult
 from dvtool.operations.refs import RefItem
+from dvtool.operations.remote_check import RemoteReport
 from dvtool.operations.remotes import RemoteItem
 from dvtool.operations.remove import RemoveResult
 from dvtool.operations.restore import RestoreResult
@@ -72,6 +73,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "merge": MergeResult,
     "remote add": RemoteItem,
     "remote list": list[RemoteItem],
+    "remote check": RemoteReport,
     "remote remove": RemoteItem,
     "remote rename": RemoteItem,
     "remote set-url": RemoteItem,

@@ -15,7 +15,7 @@ from dvtool.history import graph
 from dvtool.history.marking import Marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from dvtool.effects import Progress
     from dvtool.store.state import State
@@ -25,8 +25,15 @@ if TYPE_CHECKING:
 class Reliance:
     """The snapshots and stages that a command named, and the check that each entry it appends has to pass."""
 
-    def __init__(self, store: Store, progress: Progress) -> None:
-        """Begin with none, and take part in every entry that the store's log is about to get."""
+    def __init__(self, store: Store, progress: Progress, *, without_data: Callable[[], bool] = lambda: False) -> None:
+        """Begin with none, and take part in every entry that the store's log is about to get.
+
+        Args:
+            store: the store.
+            progress: told of long work.
+            without_data: whether another place has the chunks that are not here, as in a clone without data.
+        """
+        self._without_data = without_data
         self._store = store
         self._progress = progress
         self._named: set[bytes] = set()
@@ -118,6 +125,8 @@ class Reliance:
 
     def _require(self, identity: bytes) -> None:
         marks = Marks(self._store, self._progress)
+        if self._without_data():
+            marks.pass_over_lacking()
         why = "nothing led to it any more, so parts of it were collected as garbage"
         try:
             marks.follow([identity])

@@ -56,13 +56,23 @@ class _Watched:
 class Links:
     """One walk over everything that the refs of a store reach, each object once."""
 
-    def __init__(self, store: Store, lost: AbstractSet[bytes] = frozenset()) -> None:
-        """Prepare a walk; ``lost`` are ids of which a copy is known to be damaged."""
+    def __init__(self, store: Store, lost: AbstractSet[bytes] = frozenset(), *, promised: bool = False) -> None:
+        """Prepare a walk.
+
+        Args:
+            store: the store.
+            lost: ids of which a copy is known to be damaged.
+            promised: whether another place has the chunks that no index file lists, as in a clone without data.
+        """
         self.missing: set[bytes] = set()
         """Ids of the objects and chunks that could not be read, or are not in the store; inner nodes among them."""
         self._store = store
         self._source = _Watched(store, self.missing)
         self._lost = lost
+        self._promised = promised
+        self._elsewhere = 0
+        self.absent = 0
+        """Contents of files that are sound, but lie elsewhere in whole or in part."""
         self._trees = Trees(self._source)
         self._contents: dict[tuple[bytes, bool], str] = {}
         self._below: dict[bytes, list[tuple[str, bytes]]] = {}
@@ -218,8 +228,11 @@ class Links:
         is_link = entry.kind == tree.SYMLINK
         why = self._contents.get((entry.id, is_link))
         if why is None:
+            before = self._elsewhere
             why = self._long(entry) if entry.kind in tree.LONG else self._chunk(entry.id, entry.size)
-            why = self._target(entry.id) if is_link and not why else why
+            is_here = self._elsewhere == before
+            self.absent += not is_here and not why
+            why = self._target(entry.id) if is_link and is_here and not why else why
             self._contents[entry.id, is_link] = why
             if why:
                 kind = "manifest" if entry.kind in tree.LONG else "chunk"
@@ -250,6 +263,9 @@ class Links:
         except DvError as error:
             self.missing.add(identity)
             return error.what
+        if found is None and self._promised:
+            self._elsewhere += 1
+            return ""
         if found is None:
             self.missing.add(identity)
             return "its content is missing from the store"

@@ -182,6 +182,10 @@ class Marks:
         """Take what lies in condemned packs, or in those that are missing or cut short, as not there."""
         self.ranks = RELIABLE
 
+    def pass_over_lacking(self) -> None:
+        """Take chunks that no index file lists as kept elsewhere, as in a clone without data; objects must be here."""
+        self.lacking = lambda _chunks: None
+
     def hold(self, wanted: set[bytes]) -> set[bytes]:
         """Mark those of some objects that sound packs hold, put aside or not, whatever kind they are; return them."""
         found: set[bytes] = set()

@@ -12,6 +12,7 @@ from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageErr
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
+from dvtool.sharing import reaching
 from dvtool.store import collecting
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Progress
     from dvtool.history.marking import Marks, PackUse
+    from dvtool.storage.backend import Purged
     from dvtool.store.store import Store
     from dvtool.store.transaction import Transaction
     from dvtool.workspace import Workspace
@@ -50,6 +52,14 @@ _RANDOM: Final = re.compile("[0-9a-f]{32}")
 _NAMES: Final = {"packs": re.compile("[0-9a-f]{64}"), "index": _RANDOM, "keys": _RANDOM}
 
 
+class LeftFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was to go and of which the place keeps something: why, and until when (None: nobody knows)."""
+
+    file: str
+    why: tuple[str, ...]
+    until: str | None
+
+
 class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was collected, or would be.
 
@@ -57,8 +67,11 @@ class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     small, or partly garbage, and what is needed of them lies in new ones.  ``condemned`` files are to be deleted when
     the grace is over, and nothing relies on them from here on; ``waiting`` were condemned earlier, and the first of
     them is due at ``due``; ``deleted`` are gone.  Index and key files that only listed other packs are not counted.
+    ``remote`` is the remote whose store it was, None for the store here.  Of the files in ``left`` a place that keeps
+    versions, or locks them, still has something; the next collection tries again.
     """
 
+    remote: str | None
     dry_run: bool
     snapshots: int
     objects: int
@@ -68,6 +81,7 @@ class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Amount
     due: str | None
     deleted: Amount
+    left: tuple[LeftFile, ...]
 
 
 class _Plan:
@@ -108,8 +122,7 @@ def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, reten
         IntegrityError: when something needed is missing or damaged; then nothing is collected.
         UsageError: when a time is negative.
     """
-    if grace < 0 or retention < 0:
-        raise UsageError("a time cannot be negative", next="write it as '14d', '12h' or '0'")
+    _require_times(grace, retention)
     session = workspace.session
     ahead = session.store.refresh().time - session.store.clock.now()
     if ahead > SKEW and (grace or retention):
@@ -117,16 +130,60 @@ def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, reten
             f"warning: the newest entry of the log is {ahead // SKEW:,} days ahead of this machine's clock; "
             "what was written under that time waits so much longer. If the clock is right, '--grace 0' waits no more"
         )
-    return collect(session.store, session.context.progress, dry_run=dry_run, grace=grace, retention=retention)
+    return collect(
+        session.store,
+        session.context.progress,
+        dry_run=dry_run,
+        grace=grace,
+        retention=retention,
+        without_data=session.lazy is not None,
+    )
 
 
-def collect(store: Store, progress: Progress, *, dry_run: bool, grace: int, retention: int) -> GcResult:
-    """Collect the garbage of one store; see :func:`gc`."""
+def _require_times(grace: int, retention: int) -> None:
+    if grace < 0 or retention < 0:
+        raise UsageError("a time cannot be negative", next="write it as '14d', '12h' or '0'")
+
+
+def gc_remote(
+    workspace: Workspace, name: str, *, dry_run: bool = False, grace: int = GRACE, retention: int = RETENTION
+) -> GcResult:
+    """Collect the garbage of a remote, as its own log tells what is needed there.
+
+    What is dropped is purged: a place that keeps versions of deleted files gives them up, as far as it lets go of them.
+
+    Args:
+        workspace: the worktree.
+        name: which remote.
+        dry_run: as for :func:`gc`.
+        grace: as for :func:`gc`.
+        retention: seconds for which the remote keeps what its branches and tags had.
+
+    Raises:
+        NotFoundError: when there is no such remote, or no store there.
+        StorageError: when it cannot be reached.
+        ConflictError, IntegrityError, UsageError: as :func:`gc`, of the remote's store.
+    """
+    _require_times(grace, retention)
+    remote = reaching.reach(workspace, name)
+    progress = workspace.session.context.progress
+    result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)
+    remote.remember()
+    return msgspec.structs.replace(result, remote=remote.name)
+
+
+def collect(
+    store: Store, progress: Progress, *, dry_run: bool, grace: int, retention: int, without_data: bool = False
+) -> GcResult:
+    """Collect the garbage of one store; see :func:`gc`.
+
+    ``without_data`` says that another place has the chunks which are not here, so that they may be missing.
+    """
     if not dry_run and (grace or retention):
         _require_clock(store)
-    collector = _Collector(store, progress, grace, retention)
+    collector = _Collector(store, progress, grace, retention, without_data=without_data)
     plan = collector.plan(rewriting=True)
-    result = collector.result(plan, dry_run=dry_run)
+    first = plan
     for _round in range(0 if dry_run else ROUNDS):
         if plan.is_done():
             break
@@ -134,7 +191,7 @@ def collect(store: Store, progress: Progress, *, dry_run: bool, grace: int, rete
         if grace:
             break
         plan = collector.plan(rewriting=False)
-    return result
+    return collector.result(first, dry_run=dry_run)
 
 
 def _require_clock(store: Store) -> None:
@@ -156,8 +213,12 @@ def _require_clock(store: Store) -> None:
 
 
 class _Collector:
-    def __init__(self, store: Store, progress: Progress, grace: int, retention: int) -> None:
+    def __init__(
+        self, store: Store, progress: Progress, grace: int, retention: int, *, without_data: bool = False
+    ) -> None:
         self.store = store
+        self.without_data = without_data
+        self.left: dict[str, Purged] = {}
         self.grace = grace * 1_000_000
         self.retention = retention * 1_000_000
         self.progress = progress
@@ -178,6 +239,8 @@ class _Collector:
 
     def _plan(self, *, rewriting: bool) -> _Plan:
         marks = marking.Marks(self.store, self.progress)
+        if self.without_data:
+            marks.pass_over_lacking()
         state = marks.state
         now = self.store.clock.now()
         marks.follow(marking.roots(state))
@@ -272,7 +335,7 @@ class _Collector:
                     condemn=frozenset(plan.condemn),
                     drop=frozenset(plan.drop),
                 )
-        collecting.delete(self.store.backend, [*plan.leftovers, *plan.drop])
+        self.left |= collecting.delete(self.store.backend, [*plan.leftovers, *plan.drop])
 
     def _copy(self, plan: _Plan, uses: list[PackUse], transaction: Transaction) -> None:
         total = sum(use.kept for use in uses)
@@ -298,7 +361,9 @@ class _Collector:
         condemned, deleted = dict(plan.condemn), plan.drop | plan.leftovers
         if not self.grace:
             condemned, deleted = {}, deleted | condemned
+        deleted = {name: size for name, size in deleted.items() if name not in self.left}
         return GcResult(
+            remote=None,
             dry_run=dry_run,
             snapshots=plan.marks.snapshots,
             objects=plan.marks.objects,
@@ -306,9 +371,17 @@ class _Collector:
             rewritten=amount(use.size for use in plan.rewrite),
             condemned=amount(condemned.values()),
             waiting=amount(plan.waiting.values()),
-            due=rfc3339(min(plan.due, codec.TIME_LIMIT - 1)) if plan.due is not None else None,
+            due=_moment(plan.due),
             deleted=amount(deleted.values()),
+            left=tuple(
+                LeftFile(file=name, why=found.left, until=_moment(found.until))
+                for name, found in sorted(self.left.items())
+            ),
         )
+
+
+def _moment(time: int | None) -> str | None:
+    return rfc3339(min(time, codec.TIME_LIMIT - 1)) if time is not None else None
 
 
 def _to_rewrite(uses: list[PackUse]) -> list[PackUse]:

@@ -344,7 +344,7 @@ class _Repair:
             self.copied += copied
             self.recovered += wanted.found
             # What was found may name more that is missing, which nobody could know of before.
-            links = Links(store, frozenset(wanted.lost))
+            links = Links(store, frozenset(wanted.lost), promised=check.promised)
             links.follow()
             self._give_up(store, erasures, bad, links.missing)
             bad, missing = frozenset(), links.missing - tried

@@ -18,7 +18,7 @@ from dvtool.errors import (
     UsageError,
 )
 from dvtool.formats import log, repokey, storeformat
-from dvtool.sharing import configuring
+from dvtool.sharing import configuring, vetting
 from dvtool.sharing import memory as memories
 from dvtool.storage import opening
 from dvtool.storage.inventory import Inventory
@@ -28,6 +28,8 @@ from dvtool.store import keys
 from dvtool.store.store import Known, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dvtool.formats.project import Remote as RemoteSettings
     from dvtool.formats.repokey import Protection
     from dvtool.sharing.memory import Memory
@@ -40,8 +42,21 @@ FORMAT: Final = "format"
 class Remote:
     """One remote: its settings, its place, and its store once it was opened."""
 
-    def __init__(self, workspace: Workspace, name: str, settings: RemoteSettings) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        name: str,
+        settings: RemoteSettings,
+        *,
+        through: Callable[[Backend], Backend] | None = None,
+    ) -> None:
         """Prepare to reach a remote; nothing is asked yet.
+
+        Args:
+            workspace: the worktree.
+            name: what it is called here.
+            settings: what ``dv.toml`` says of it.
+            through: returns the place as it is to be read, instead of one that is helped by copies here.
 
         Raises:
             UsageError: when the URL names no place.
@@ -50,7 +65,7 @@ class Remote:
         self.session = workspace.session
         self.name = name
         self.settings = settings
-        self.backend = self._place()
+        self.backend = (through or self._with_copies)(self._place())
         found = memories.recall(self.session, name)
         self.memory: Memory | None = found if found is not None and found.url == settings.url else None
         self._store: Store | None = None
@@ -63,10 +78,12 @@ class Remote:
 
     def _place(self) -> Backend:
         context = self.session.context
-        place = opening.open_place(self.settings.url, self.settings.options, entropy=context.entropy, disk=context.disk)
+        return opening.open_place(self.settings.url, self.settings.options, entropy=context.entropy, disk=context.disk)
+
+    def _with_copies(self, place: Backend) -> Backend:
         if isinstance(place, LocalBackend):
             return place
-        return Mirror(Inventory(place), memories.mirror(self.session, self.name), context.disk)
+        return Mirror(Inventory(place), memories.mirror(self.session, self.name), self.session.context.disk)
 
     def has_news(self) -> bool:
         """Return whether the remote's log has grown since it was last looked at; one request.
@@ -265,7 +282,7 @@ class Remote:
 
         Raises:
             UsageError: when nobody said how the repository's key is to be kept there; it would go out in the clear.
-            ConflictError: when another repository is there.
+            ConflictError: when another repository is there, or the place cannot keep two writers apart.
             StorageError: when the place refuses.
         """
         session = self.session
@@ -278,6 +295,7 @@ class Remote:
                 "--plain-keys if nobody else can read that place",
             )
         described = msgspec.structs.replace(session.store.format, store=session.context.entropy.bytes(16))
+        vetting.require_exclusive(self.backend, self.settings, session.context, self.name)
         self.backend.prepare(storeformat.DIRECTORIES)
         try:
             self.backend.create(FORMAT, storeformat.encode(described))

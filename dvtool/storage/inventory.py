@@ -23,6 +23,27 @@ COUNTED: Final = frozenset({"packs", "index", "keys"})
 """Directories of files that are written once.  The log is not among them: others append to it all the time."""
 
 
+class Ranges:
+    """A file of which slices are read, one request each; its length was known before."""
+
+    __slots__ = ("_backend", "_length", "_name")
+
+    def __init__(self, backend: Backend, name: str, length: int) -> None:
+        """Name the file; nothing is asked of the place."""
+        self._backend = backend
+        self._name = name
+        self._length = length
+
+    def __len__(self) -> int:
+        """Return the length of the file when it was listed, in bytes."""
+        return self._length
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Return a slice; a shorter one where the file ends before."""
+        start, stop, _step = part.indices(self._length)
+        return self._backend.read(self._name, start, stop - start) if start < stop else b""
+
+
 class Inventory(Wrapper):
     """A place that is listed once, directory by directory, when it is first asked about a file there."""
 
@@ -30,6 +51,10 @@ class Inventory(Wrapper):
         """Wrap ``below``; nothing is listed yet."""
         super().__init__(below)
         self._known: dict[str, dict[str, Listed]] = {}
+
+    def view(self, name: str) -> View:
+        """Return the bytes of ``name``, read as they are sliced; their number is known."""
+        return Ranges(self.below, name, self._file(name).size) if _is_counted(name) else self.below.view(name)
 
     def size(self, name: str) -> int:
         """Return the length of ``name`` in bytes."""

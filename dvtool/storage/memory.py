@@ -51,7 +51,7 @@ class MemoryBackend:
 
     def names(self, directory: str) -> Iterator[str]:
         """Yield the names right below ``directory``."""
-        prefix = directory + "/"
+        prefix = f"{directory}/" if directory else ""
         yield from sorted({name[len(prefix) :].split("/")[0] for name in self.blobs if name.startswith(prefix)})
 
     def listed(self, directory: str, *, after: str = "", most: int = 0) -> Iterator[Listed]:

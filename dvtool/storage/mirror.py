@@ -16,9 +16,10 @@ from dvtool.storage.wrapping import Wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from dvtool.effects import View
-    from dvtool.storage.backend import Backend
+    from dvtool.storage.backend import Backend, Purged
 
 KEPT: Final = frozenset({"packs", "index"})
 SMALL: Final = 16 * 1024 * 1024
@@ -35,7 +36,15 @@ _TRAILER: Final = 16
 class Mirror(Wrapper):
     """A place of which index files and small packs are read from a local copy, once there is one."""
 
-    def __init__(self, below: Backend, directory: str, disk: Disk, *, limit: int = LIMIT) -> None:
+    def __init__(
+        self,
+        below: Backend,
+        directory: str,
+        disk: Disk,
+        *,
+        limit: int = LIMIT,
+        kept: AbstractSet[str] = KEPT,
+    ) -> None:
         """Wrap ``below``.
 
         Args:
@@ -43,11 +52,13 @@ class Mirror(Wrapper):
             directory: where copies lie; made when there is the first.
             disk: the local disk.
             limit: bytes that all copies may have together.
+            kept: directories of which files are copied, among those whose files never change.
         """
         super().__init__(below)
         self._directory = directory
         self._disk = disk
         self._limit = limit
+        self._kept = kept
         self._open: dict[str, FileView] = {}
         self.keeps_parts = False
         """Whether parts of larger packs are kept as well: for who reads a little here and there, and stores nothing."""
@@ -70,10 +81,15 @@ class Mirror(Wrapper):
         self._drop(name)
         self.below.delete(name)
 
+    def purge(self, name: str) -> Purged:
+        """Remove ``name`` so that it cannot come back, and the copy of it."""
+        self._drop(name)
+        return self.below.purge(name)
+
     def _copy(self, name: str) -> FileView | None:
         """Return the local copy of a file that is kept, made now if there is none; None for what is not kept."""
         directory = name.partition("/")[0]
-        if directory not in KEPT:
+        if directory not in self._kept:
             return None
         known = self._open.get(name)
         if known is not None:

@@ -17,7 +17,7 @@ from dvtool.store import checkpoints
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dvtool.storage.backend import Backend
+    from dvtool.storage.backend import Backend, Purged
     from dvtool.store.segments import Segment
     from dvtool.store.state import State
     from dvtool.store.store import Store
@@ -122,17 +122,27 @@ def record(
     )
 
 
-def delete(backend: Backend, names: Iterable[str]) -> None:
+def delete(backend: Backend, names: Iterable[str]) -> dict[str, Purged]:
     """Delete dropped files; those that stay because the disk refuses are deleted by the next collection.
+
+    Where a place keeps versions all of them go.
+
+    Returns:
+        the files of which the place still has something, and why.
 
     Raises:
         StorageError, IntegrityError: that of the first that does not go, when all others are gone.
     """
     failed: DvError | None = None
+    left: dict[str, Purged] = {}
     for name in sorted(names):
         try:
-            backend.delete(name)
+            if not backend.abilities.versions:
+                backend.delete(name)
+            elif (found := backend.purge(name)).left:
+                left[name] = found
         except DvError as error:
             failed = failed or error
     if failed is not None:
         raise failed
+    return left

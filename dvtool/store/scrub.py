@@ -6,6 +6,7 @@ With keys each frame is opened, and its content held against its id.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from dvtool.formats.index import Location
 from dvtool.store import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dvtool.digest import IdHasher
     from dvtool.effects import View
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from dvtool.store.segments import Segment
     from dvtool.store.store import Store
 
+    _Look = Callable[[str], tuple[int, "Damage | None"]]
+
 PIECE: Final = 8 * 1024 * 1024
-"""Bytes of a pack that are read at once where no key is needed."""
+"""Bytes of a pack that are read at once."""
 TOP: Final = frozenset({"format", *storeformat.DIRECTORIES})
 """All that lies at the top of a store."""
 STRANGER: Final = "this is no file of a store"
@@ -57,17 +60,23 @@ class Scrubbed(msgspec.Struct, kw_only=True, array_like=True):
     frames: int = 0
 
 
-def sealed_files(backend: Backend) -> Iterator[tuple[int, Damage | None]]:
-    """Read every file of a store but its packs, without any key, and yield (bytes read, what is wrong with it)."""
+def sealed_files(
+    backend: Backend, each: Callable[[_Look, Sequence[str]], Iterable[tuple[int, Damage | None]]] = map
+) -> Iterator[tuple[int, Damage | None]]:
+    """Read every file of a store but its packs, without any key, and yield (bytes read, what is wrong with it).
+
+    ``each`` returns what a function says of each of some names, in this order; it may ask for several at once.
+    """
     yield look(backend, "format")
+    numbers: list[int] = []
     for directory in ("log", "keys", "index"):
-        for last in sorted(backend.names(directory)):
-            name = f"{directory}/{last}"
-            if not is_name(name):
-                yield 0, Damage(file=name, what=STRANGER)
-            elif name != keys.REPOSITORY_KEY:
-                yield look(backend, name)
-    numbers = sorted(filter(None, map(log.number_of, backend.names("log"))))
+        names = [f"{directory}/{last}" for last in sorted(backend.names(directory))]
+        yield from ((0, Damage(file=name, what=STRANGER)) for name in names if not is_name(name))
+        yield from each(
+            functools.partial(look, backend), [name for name in names if is_name(name) and name != keys.REPOSITORY_KEY]
+        )
+        if directory == "log":
+            numbers = sorted(filter(None, (log.number_of(name.removeprefix("log/")) for name in names)))
     for before, after in itertools.pairwise([0, *numbers]):
         if after > before + 1:
             why = f"{after - before - 1:,} before entry {after:,}, which is there"
@@ -121,51 +130,114 @@ def pack_names(backend: Backend) -> tuple[list[bytes], list[Damage]]:
     return found, other
 
 
-def pack_file(backend: Backend, name: bytes) -> tuple[int, Damage | None]:
-    """Hold a pack against its checksum and its name, without any key; return its size and what is wrong with it."""
+def pack_file(backend: Backend, name: bytes, view: View | None = None) -> tuple[int, Damage | None]:
+    """Hold a pack against its checksum and its name, without any key; return its size and what is wrong with it.
+
+    ``view`` are its bytes, where the caller reads them in a way of its own; they are asked for from front to back.
+    """
     file = pack.file_name(name)
     try:
-        view = backend.view(file)
-        size = len(view)
-        if size < pack.HEADER_SIZE + pack.TAIL_SIZE:
-            return size, Damage(file=file, what="a pack is truncated", why=f"it has {size:,} bytes")
-        hasher = digest.SealedHasher()
-        trailer = _read(view, hasher)
-        hasher.name_only(trailer)
-        if hasher.accident() != trailer:
-            return size, Damage(file=file, what="a pack is damaged", why="its checksum does not match")
-        if hasher.name() != name:
-            return size, Damage(file=file, what="a pack is damaged", why="its bytes do not have its name")
+        passing = _Passing(view if view is not None else backend.view(file))
+        return passing.size, passing.finish(name)
     except DvError as error:
         return 0, _of(error, file)
-    return size, None
 
 
-def frames(store: Store, segment: Segment, position: int) -> tuple[int, int, Damage | None]:
+class _Passing:
+    """A pack that is read once, from front to back: hashed on the way, with frames cut out of what was read."""
+
+    def __init__(self, view: View) -> None:
+        """Begin at the front."""
+        self._view = view
+        self.size = len(view)
+        self._end = self.size - pack.TRAILER_SIZE
+        self._hasher = digest.SealedHasher()
+        self._at = self._start = 0
+        self._window: bytes | memoryview = b""
+        self._failed: DvError | None = None
+
+    def take(self, offset: int, length: int) -> memoryview:
+        """Return bytes from ``offset`` on, which never goes back; fewer where the pack ends before.
+
+        Where a piece cannot be read, its frames are read one by one, and some may come out.
+        """
+        while self._failed is None and self._at < min(offset + length, self._end):
+            piece = self._read()
+            if not piece:
+                break
+            kept = memoryview(self._window)[max(0, offset - self._start) :]
+            self._start = self._at - len(piece) - len(kept)
+            self._window = b"".join((kept, piece)) if kept else piece
+        if self._failed is not None:
+            return memoryview(self._view[offset : offset + length])
+        at = offset - self._start
+        return memoryview(self._window)[at : at + length] if at >= 0 else memoryview(b"")
+
+    def finish(self, name: bytes) -> Damage | None:
+        """Read the rest, and return what is wrong with the pack as a whole."""
+        file = pack.file_name(name)
+        if self.size < pack.HEADER_SIZE + pack.TAIL_SIZE:
+            return Damage(file=file, what="a pack is truncated", why=f"it has {self.size:,} bytes")
+        self._window = b""
+        while self._failed is None and self._at < self._end and self._read():
+            pass
+        if self._failed is not None:
+            return _of(self._failed, file)
+        trailer = bytes(self._view[self._end : self.size])
+        self._hasher.name_only(trailer)
+        if self._hasher.accident() != trailer:
+            return Damage(file=file, what="a pack is damaged", why="its checksum does not match")
+        if self._hasher.name() != name:
+            return Damage(file=file, what="a pack is damaged", why="its bytes do not have its name")
+        return None
+
+    def _read(self) -> bytes | memoryview:
+        """Read and hash the next piece; nothing where that fails, or the pack was cut short meanwhile."""
+        try:
+            piece = self._view[self._at : min(self._end, self._at + PIECE)]
+        except DvError as error:
+            self._failed = error
+            return b""
+        self._hasher.update(piece)
+        self._at += len(piece)
+        return piece
+
+
+def frames(store: Store, segment: Segment, position: int, view: View | None = None) -> tuple[int, int, Damage | None]:
     """Read a pack and open every frame of it; return (bytes, frames, what is wrong).
 
     It is held against the size on record, its checksum and its name, and its footer against the records of the index
     file.  A frame that does not open, or whose content has another id, is lost.
+
+    Args:
+        store: the store.
+        segment: the index file that lists the pack.
+        position: the pack's place in it.
+        view: as in :func:`pack_file`.
     """
     entry = segment.index.directory.packs[position]
     file = pack.file_name(entry.name)
+    bad = []
     try:
         reader = segment.pack(position)
-        size, damage = pack_file(store.backend, entry.name)
         footer = reader.footer()
-        view = store.backend.view(file)
+        passing = _Passing(view if view is not None else store.backend.view(file))
+        size = passing.size
+        strays = len(footer) != entry.frames or size != entry.size
+        for identity, location in _framed(footer, position):
+            try:
+                content = reader.open(identity, location, passing.take(location.offset, location.stored))
+                if store.hasher.id(location.flags & pack.KIND_MASK, content) != identity:
+                    bad.append(identity)
+                strays = strays or not _is_recorded(segment, identity, location)
+            except DvError:
+                bad.append(identity)
+        damage = passing.finish(entry.name)
     except DvError as error:
         return 0, 0, msgspec.structs.replace(_of(error, file), ids=_recorded(segment, position))
-    bad = lost(reader, view, store.hasher)
-    strays = len(footer) != entry.frames or size != entry.size
-    for identity, location in _framed(footer, position):
-        try:
-            strays = strays or not _is_recorded(segment, identity, location)
-        except DvError:
-            bad.append(identity)
     if bad:
-        why = f"{len(set(bad)):,} of {len(footer):,} objects in it are damaged"
-        damage = Damage(file=file, what="a pack is damaged", why=why, ids=tuple(sorted(set(bad))))
+        why = f"{len(bad):,} of {len(footer):,} objects in it are damaged"
+        damage = Damage(file=file, what="a pack is damaged", why=why, ids=tuple(sorted(bad)))
     elif strays and damage is None:
         why = "its size, or what its footer lists, is not what its index file says"
         damage = Damage(file=file, what="a pack is damaged", why=why)

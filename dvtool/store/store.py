@@ -273,7 +273,10 @@ class Store:
                 self.backend.create(name, b"")
             written = self.backend.modified(name)
         finally:
-            self.backend.delete(name)
+            if self.backend.abilities.versions:
+                self.backend.purge(name)
+            else:
+                self.backend.delete(name)
         return self.clock.now() - written if written else None
 
     def maintain(self, *, due: bool = False) -> None:

@@ -23,6 +23,7 @@ SHOWN = 40
     "dv fsck",
     "dv fsck --quick",
     "dv fsck --max-bytes 100GB --json",
+    "dv fsck --remote origin --quick",
     "dv fsck --repair",
     "dv fsck --repair --from /mnt/backup/data",
 )
@@ -34,6 +35,7 @@ SHOWN = 40
     metavar="N",
     help="Read packs of about N bytes (or 10MB, 1.5GiB), those first whose last check is longest ago.",
 )
+@click.option("--remote", metavar="NAME", help="Check the store of this remote instead of the one here.")
 @click.option("--repair", is_flag=True, help="Mend what can be mended; damaged files are kept in .dv/quarantine.")
 @click.option(
     "--from",
@@ -55,6 +57,7 @@ def fsck_command(
     quick: bool,
     full: bool,
     max_bytes: int | None,
+    remote: str | None,
     repair: bool,
     source: str | None,
     give_up_entries: bool,
@@ -79,12 +82,14 @@ def fsck_command(
     context = opening.context(settings)
     if repair:
         found = Repo.repair(settings.directory, context, source=source, give_up_entries=give_up_entries)
+    elif remote is not None:
+        found = opening.open_repo(settings).fsck_remote(remote, quick=quick, max_bytes=max_bytes)
     else:
         found = Repo.fsck(settings.directory, context, quick=quick, max_bytes=max_bytes)
     if json:
         output.as_json(found)
     else:
-        _show(found)
+        _show(found, remote)
     return exits.DONE if found.clean else exits.CODES[IntegrityError]
 
 
@@ -110,7 +115,7 @@ def _show_repair(done: Repair) -> None:
         output.say("there was nothing that could be mended")
 
 
-def _show(found: Report) -> None:
+def _show(found: Report, remote: str | None) -> None:
     if found.repair is not None:
         _show_repair(found.repair)
     checked = found.checked
@@ -120,6 +125,8 @@ def _show(found: Report) -> None:
             f"opened {output.quantity(checked.frames, 'object')} and followed "
             f"{output.quantity(checked.snapshots, 'snapshot')}"
         )
+    if found.absent:
+        output.say(f"{output.quantity(found.absent, 'content')} of files lie at the remote, in whole or in part")
     if found.left:
         output.say(f"{output.quantity(found.left, 'pack')} were left for another time")
     for problem in found.problems[:SHOWN]:
@@ -150,6 +157,6 @@ def _show(found: Report) -> None:
     else:
         output.say(
             "damage was found; nothing was changed, and what lies elsewhere still comes out. "
-            "'dv fsck --repair' mends what it can",
+            f"'dv fsck {f'--remote {remote} ' if remote is not None else ''}--repair' mends what it can",
             colour="removed",
         )

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from dvtool.operations.gc import GcResult
 
 
-@shared.command("gc", "dv gc --dry-run", "dv gc", "dv gc --grace 2d --json")
+SHOWN = 40
+"""Files that are shown to people; --json lists all."""
+
+
+@shared.command("gc", "dv gc --dry-run", "dv gc", "dv gc --grace 2d --json", "dv gc --remote origin --dry-run")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
     "--grace",
@@ -33,16 +37,21 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="How long 'dv undo' can bring back what branches, tags, HEAD and stage had.",
 )
+@click.option("--remote", metavar="NAME", help="Collect the garbage of this remote, by what its own log needs.")
 @shared.json_option
 @click.pass_obj
-def gc_command(settings: Settings, *, dry_run: bool, grace: int, retention: int, json: bool) -> None:
+def gc_command(
+    settings: Settings, *, dry_run: bool, grace: int, retention: int, remote: str | None, json: bool
+) -> None:
     """Take out of the store what nothing needs any more, and merge small packs.
 
     Needed is what branches, tags, and the HEADs and stages of all worktrees lead to, now or within the retention.
     Everything else is condemned first, so that nobody relies on it any more, and deleted by a later call when the
     grace is over. So calling it now and then is enough, and it is safe beside other commands.
+
+    At a remote that keeps versions of deleted files, those go as well; what it does not let go of is listed.
     """
-    result = opening.open_repo(settings).gc(dry_run=dry_run, grace=grace, retention=retention)
+    result = opening.open_repo(settings).gc(dry_run=dry_run, grace=grace, retention=retention, remote=remote)
     if json:
         output.as_json(result)
     else:
@@ -67,5 +76,10 @@ def _show(result: GcResult) -> None:
         )
     if result.deleted.files:
         output.say(f"  {would}deleted: {output.amount(result.deleted, 'file')}")
-    if not (result.rewritten.files or result.condemned.files or result.deleted.files):
+    for each in result.left[:SHOWN]:
+        until = f" (until {each.until})" if each.until is not None else ""
+        output.say(f"  {each.file} is kept by the place: {'; '.join(each.why)}{until}", colour="removed")
+    if len(result.left) > SHOWN:
+        output.say(f"  … and {len(result.left) - SHOWN:,} more (all of them with --json)", colour="removed")
+    if not (result.left or result.rewritten.files or result.condemned.files or result.deleted.files):
         output.say("nothing to collect")

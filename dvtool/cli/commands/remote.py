@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import opening, output, passphrase, shared
+from dvtool.cli import exits, opening, output, passphrase, shared
+from dvtool.errors import ChecksFailedError
 
 if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
+    from dvtool.operations.remote_check import RemoteReport
 
 
 @click.group(
@@ -124,3 +126,47 @@ def set_url_subcommand(settings: Settings, *, name: str, url: str, json: bool) -
         output.as_json(item)
     else:
         output.say(f"remote {item.name} is at {item.url} now")
+
+
+@remote_command.command("check", epilog=shared.example("dv remote check", "dv remote check origin --json"))
+@click.argument("name", required=False)
+@shared.json_option
+@click.pass_obj
+def check_subcommand(settings: Settings, *, name: str | None, json: bool) -> int:
+    """Find out what a remote can do, and what follows for safety and for erasure.
+
+    One small file is written there, read and removed again. The exit code is 1 when the place is not safe to use, or
+    the store there does not open.
+    """
+    found = opening.open_repo(settings).check_remote(name)
+    if json:
+        output.as_json(found)
+    else:
+        _show(found)
+    return exits.DONE if found.safe else exits.CODES[ChecksFailedError]
+
+
+def _show(found: RemoteReport) -> None:
+    output.say(f"remote {found.remote}: {found.url}")
+    place = found.place
+    for what, word in (
+        ("reading", place.reading),
+        ("listing", place.listing),
+        ("writing", place.writing),
+        ("deleting", place.deleting),
+        ("exclusive creation", place.exclusive),
+        ("versioning", place.versioning),
+        ("soft delete", place.soft_delete),
+        ("object lock", place.lock),
+    ):
+        output.say(f"  {what + ':':20}{output.harmless(word)}")
+    if place.skew is not None:
+        output.say(f"  {'clock:':20}{place.skew / 1_000_000:+.0f} s")
+    store = found.store
+    if store.opens:
+        entries = output.quantity(store.entries or 0, "log entry", "log entries")
+        output.say(f"  {'store:':20}format {store.version}, opens, {entries}")
+    else:
+        output.say(f"  {'store:':20}{'does not open' if store.there else 'none'}")
+    for each in found.follows:
+        output.say(f"{each.about}: {output.harmless(each.text)}", colour="removed" if each.serious else None)

@@ -104,12 +104,12 @@ class CloudBackend:
     def names(self, directory: str) -> Iterator[str]:
         """Yield the names right below ``directory``."""
         with self._asking("list", directory):
-            yield from self._client.names(self._key(directory) + "/")
+            yield from self._client.names(self._below(directory))
 
     def listed(self, directory: str, *, after: str = "", most: int = 0) -> Iterator[Listed]:
         """Yield the files right below ``directory``, in order of name; of no more than ``most`` the place is asked."""
         with self._asking("list", directory):
-            yield from self._client.listed(self._key(directory) + "/", after, most)
+            yield from self._client.listed(self._below(directory), after, most)
 
     def create(self, name: str, data: bytes) -> None:
         """Write ``data`` at ``name`` by a request that the place refuses when something is there.
@@ -182,6 +182,11 @@ class CloudBackend:
         if not self.abilities.writing:
             raise StorageError("this place can only be read", where=self.where, next="write to another remote")
         return self._asking(doing, name)
+
+    def _below(self, directory: str) -> str:
+        """Return what the keys below a directory begin with; that of the store itself has no name."""
+        key = self._key(directory) if directory else self._prefix
+        return f"{key}/" if key else ""
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name

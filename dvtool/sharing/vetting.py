@@ -1,0 +1,76 @@
+"""Finds out whether a place is safe to keep a store at, and what follows from how it keeps what was deleted."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from dvtool.errors import ConflictError
+from dvtool.storage import probing
+from dvtool.storage.local import LocalBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.formats.project import Remote as Settings
+    from dvtool.storage.backend import Backend
+    from dvtool.storage.probing import Findings
+    from dvtool.worktree.session import Context
+
+YES: Final = "yes"
+OFF: Final = "off"
+UNKNOWN: Final = "unknown"
+
+
+def examine(backend: Backend, context: Context) -> Findings:
+    """Return what a place can do, tried with one small file; directories that were made for it go again.
+
+    Nothing is raised for what the place refuses: that is a finding.
+    """
+    made = list(_missing(backend.path(probing.DIRECTORY))) if isinstance(backend, LocalBackend) else []
+    if made:
+        os.makedirs(made[0], exist_ok=True)
+    try:
+        return probing.examine(backend, clock=context.clock, entropy=context.entropy)
+    finally:
+        if made and isinstance(backend, LocalBackend):
+            for path in (backend.scratch, *made):
+                _remove_empty(path)
+
+
+def _missing(path: str) -> Iterator[str]:
+    """Yield a directory and those above it that are not there, from the bottom up."""
+    while not os.path.isdir(path):
+        yield path
+        path = os.path.dirname(path)
+
+
+def _remove_empty(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        return  # it is not there, or somebody else has put something into it
+
+
+def excludes(found: Findings) -> bool:
+    """Return whether the place keeps two writers apart."""
+    return found.exclusive == YES
+
+
+def require_exclusive(backend: Backend, settings: Settings, context: Context, name: str) -> None:
+    """Refuse to make a store at a place that cannot keep two writers apart, unless there is to be only one.
+
+    Raises:
+        ConflictError: when the place cannot, or does not say.
+    """
+    if settings.single_writer is True:
+        return
+    found = examine(backend, context)
+    if not excludes(found):
+        raise ConflictError(
+            "this place cannot keep two writers apart, and no store was made there",
+            where=settings.url,
+            why=f"exclusive creation of a file: {found.exclusive}",
+            next="use another place; or, if nobody but you will ever write there, add the remote with --single-writer "
+            f"(single-writer = true below [remote.{name}] in dv.toml)",
+        )

@@ -1,0 +1,156 @@
+"""Looking after a store in S3: it is checked, collected and looked at by few requests, and versions go as well."""
+
+import boto3
+import pytest
+
+from dvtool.repo import Repo
+from dvtool.storage.backend import Purged
+from dvtool.storage.cloud import s3
+from dvtool.storage.retrying import Persistence
+
+
+@pytest.fixture
+def server(moto_server):
+    return moto_server
+
+
+@pytest.fixture
+def bucket(server, request):
+    name = request.node.name.replace("_", "-").lower()[:60]
+    found = boto3.resource("s3", endpoint_url=server, region_name="us-east-1").create_bucket(Bucket=name)
+    found.meta.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    yield found
+    found.meta.client.close()
+
+
+@pytest.fixture
+def shared(data, server, bucket):
+    options = ["--option", f"endpoint_url={server}", "--option", "region=us-east-1"]
+    data("remote", "add", "origin", f"s3://{bucket.name}/some/where", *options, "--plain-keys")
+    data("push")
+    return data
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """What S3 was asked: operation and key or prefix, whatever way s3fs takes."""
+    found = []
+    real_call, real_read = s3.S3Client._call, s3.S3Client.read
+
+    def call(self, method, parameters):
+        found.append((method, parameters.get("Key") or parameters.get("Prefix")))
+        return real_call(self, method, parameters)
+
+    def read(self, key, start, end):
+        found.append(("get_object", key))
+        return real_read(self, key, start, end)
+
+    monkeypatch.setattr(s3.S3Client, "_call", call)
+    monkeypatch.setattr(s3.S3Client, "read", read)
+    return found
+
+
+def looked_at_alone(requests):
+    """The packs, index files and key files that were asked for their size: listings tell of all."""
+    return [
+        key
+        for method, key in requests
+        if method == "head_object" and not {"packs", "index", "keys"}.isdisjoint(key.split("/"))
+    ]
+
+
+def test_what_a_place_can_do_is_found_out(shared):
+    found = shared("remote", "check", "--json").json
+    assert found["safe"]
+    assert found["place"]["exclusive"] == "yes"
+    assert found["place"]["versioning"] == "on"
+    assert found["store"] == {"there": True, "opens": True, "version": 1, "entries": 1, "why": ""}
+    text = shared("remote", "check", "origin").text
+    assert "purge every version" in text
+
+
+def keys_of(bucket, directory):
+    return sorted(each.key for each in bucket.objects.filter(Prefix=f"some/where/{directory}/"))
+
+
+def test_a_sound_store(shared, bucket, requests):
+    found = shared("fsck", "--remote", "origin", "--json").json
+    assert found["clean"]
+    assert found["checked"]["packs"] == len(keys_of(bucket, "packs"))
+    assert not looked_at_alone(requests)
+    bucket.put_object(Key="some/where/stranger", Body=b"x")
+    (problem,) = shared("fsck", "--remote", "origin", "--quick", "--json", code=20).json["problems"]
+    assert problem["file"] == "stranger"
+
+
+def test_damage_is_found_though_copies_are_kept_here(shared, bucket):
+    for directory in ("packs", "index", "keys", "log"):
+        for key in keys_of(bucket, directory):
+            body = bucket.Object(key).get()["Body"].read()
+            bucket.put_object(Key=key, Body=body[:-20] + bytes([body[-20] ^ 1]) + body[-19:])
+            found = shared("fsck", "--remote", "origin", "--json", code=20).json
+            assert key.removeprefix("some/where/") in {problem["file"] for problem in found["problems"]}
+            bucket.put_object(Key=key, Body=body)
+    assert shared("fsck", "--remote", "origin", "--json").json["clean"]
+
+
+def test_a_place_that_does_not_answer_is_not_damaged(shared, monkeypatch):
+    real = s3.S3Client.read
+
+    def refuse(self, key, start, end):
+        if "/packs/" in key:
+            raise ConnectionResetError("gone")
+        return real(self, key, start, end)
+
+    monkeypatch.setattr(s3.S3Client, "read", refuse)
+    monkeypatch.setattr(Persistence, "again", lambda _self, request, _passing: request())
+    assert shared("fsck", "--remote", "origin", "--json", code=30).error["kind"] == "storage"
+    assert shared("fsck", "--remote", "origin", "--quick", "--json", code=30).error["kind"] == "storage"
+
+
+def garbage(shared):
+    shared("checkout", "-b", "side")
+    for number in range(5):
+        shared.write("data/side.txt", f"side {number}\n")
+        shared.commit("side")
+        shared("push", "origin", "side")
+    shared("push", "origin", "--delete", "side")
+    shared("checkout", "main")
+
+
+def test_garbage_goes_with_all_its_versions_and_few_requests(shared, bucket, requests):
+    garbage(shared)
+    before = set(keys_of(bucket, "packs"))
+    requests.clear()
+    shared("gc", "--remote", "origin", "--retention", "0", "--dry-run")
+    assert not looked_at_alone(requests)
+    done = shared("gc", "--remote", "origin", "--retention", "0", "--grace", "0", "--json").json
+    assert done["deleted"]["files"] >= 5
+    assert done["left"] == []
+    gone = before - set(keys_of(bucket, "packs"))
+    assert gone
+    assert not gone & {each.object_key for each in bucket.object_versions.all()}
+    assert shared("fsck", "--remote", "origin", "--json").json["clean"]
+
+
+def test_what_a_place_does_not_let_go_of_is_said(shared, monkeypatch):
+    garbage(shared)
+    locked = Purged(versions=0, left=("an object lock protects it",), until=1_900_000_000_000_000)
+    monkeypatch.setattr(s3.S3Client, "purge", lambda _self, _key: locked)
+    done = shared("gc", "--remote", "origin", "--retention", "0", "--grace", "0", "--json").json
+    assert done["left"][0]["until"].startswith("2030-03-17")
+    assert done["deleted"] == {"files": 0, "bytes": 0}
+    monkeypatch.undo()
+
+
+def test_a_budget_and_large_packs(data, server, bucket):
+    content = bytes(range(256)) * 40_000
+    for number in range(3):
+        data.write(f"data/{number}.bin", bytes([number]) + content)
+    data.commit("large")
+    options = ["--option", f"endpoint_url={server}", "--option", "region=us-east-1"]
+    data("remote", "add", "origin", f"s3://{bucket.name}", *options, "--plain-keys")
+    data("push")
+    assert data("fsck", "--remote", "origin", "--json").json["clean"]
+    assert data("fsck", "--remote", "origin", "--max-bytes", "1", "--json").json["left"]
+    assert Repo.open(str(data.root)).fsck_remote("origin").clean

@@ -23,11 +23,10 @@ from dvtool.worktree.session import Context
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from dvtool.checking import Report
     from dvtool.formats.repokey import Protection
-    from dvtool.formats.tree import Entry
     from dvtool.history.describe import SnapshotItem
     from dvtool.history.oplog import OperationItem
     from dvtool.operations.add import AddResult
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from dvtool.operations.expire import ExpireResult
     from dvtool.operations.fetch import PullResult
     from dvtool.operations.gc import GcResult
-    from dvtool.operations.keys import KeyBackup, KeyState
+    from dvtool.operations.keys import KeyBackup, KeyRotation, KeyState
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
@@ -83,14 +82,10 @@ class Repo:
     def __init__(self, workspace: Workspace) -> None:
         """Wrap an opened worktree; use :meth:`open`, :meth:`init` or :meth:`clone`."""
         self._workspace = workspace
-        workspace.session.bring = self._bring
-
-    def _bring(self, entries: Iterable[Entry]) -> None:
-        """Bring content that a lazy clone has left at its remote."""
-        if self._workspace.session.lazy is not None:
+        if workspace.session.lazy is not None:
             from dvtool.sharing import lazily
 
-            lazily.bring(self._workspace, entries)
+            lazily.enable(workspace)
 
     @classmethod
     def open(cls, path: str = ".", context: Context | None = None) -> Repo:
@@ -583,6 +578,15 @@ class Repo:
         from dvtool.operations import keys
 
         return keys.export(keys.of_store(self._workspace), self._workspace.session.context, target, protection)
+
+    def rotate_key(self, protection: Protection | None = None) -> KeyRotation:
+        """Give the store another wrapping secret; see :func:`dvtool.operations.keys.rotate`.
+
+        This object keeps the old one: open the repository anew after that.
+        """
+        from dvtool.operations import keys
+
+        return keys.rotate(keys.of_store(self._workspace), self._workspace.session.context, protection)
 
     @staticmethod
     def import_key(source: str, path: str = ".", context: Context | None = None, *, force: bool = False) -> KeyState:

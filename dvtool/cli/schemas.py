@@ -29,7 +29,7 @@ from dvtool.operations.doctor import Diagnosis
 from dvtool.operations.expire import ExpireResult
 from dvtool.operations.fetch import PullResult
 from dvtool.operations.gc import GcResult
-from dvtool.operations.keys import IdentityItem, KeyBackup, KeyState
+from dvtool.operations.keys import IdentityItem, KeyBackup, KeyRotation, KeyState
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
@@ -94,6 +94,7 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "key recipients list": KeyState,
     "key export": KeyBackup,
     "key import": KeyState,
+    "key rotate": KeyRotation,
     "fsck": Report,
     "gc": GcResult,
     "expire": ExpireResult,

@@ -7,7 +7,6 @@ for the owners of given public keys.
 
 from __future__ import annotations
 
-import hmac
 import struct
 import unicodedata
 from collections.abc import Callable
@@ -171,7 +170,7 @@ def decode(data: bytes, repository: bytes, unlock: Unlock = LOCKED) -> Opened:
     version, kind, parameters, before, payload = _parts(data, repository)
     if version == FIRST_VERSION:
         secret, check = payload[:SECRET_SIZE], payload[SECRET_SIZE:]
-        if not hmac.compare_digest(check, _check(repository, secret)):
+        if check != _check(repository, secret):
             raise _of_another()
         return Opened(secret=secret, wrapping=secret)
     if kind == PASSPHRASE:
@@ -182,7 +181,7 @@ def decode(data: bytes, repository: bytes, unlock: Unlock = LOCKED) -> Opened:
         raise _damaged("what it keeps has another length")
     secrets, check = payload[:-CHECK_SIZE], payload[-CHECK_SIZE:]
     secret, wrapping, previous = (secrets[at : at + SECRET_SIZE] for at in range(0, 3 * SECRET_SIZE, SECRET_SIZE))
-    if not hmac.compare_digest(check, _check(repository, secret, secrets[SECRET_SIZE:])):
+    if check != _check(repository, secret, secrets[SECRET_SIZE:]):
         raise _of_another()
     return Opened(secret=secret, wrapping=wrapping, previous=previous or None)
 

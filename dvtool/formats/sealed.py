@@ -19,6 +19,7 @@ HEADER_SIZE: Final = 56
 SALT_SIZE: Final = 32
 LABEL_SIZE: Final = 16
 TRAILER_SIZE: Final = 16
+NUMBER_SIZE: Final = 8
 
 LOG_ENTRY: Final = 1
 KEY_FILE: Final = 2
@@ -84,7 +85,8 @@ def open_blob(kind: int, longterm: bytes, context: bytes, blob: bytes, *, what: 
         raise KeyAccessError(
             f"{what} does not open",
             why="the key is not the one it was sealed with, or it was changed or moved on purpose",
-            next="check keys/repo; restore it from your backup of the key if it was replaced",
+            next="run the command again, in case the keys were replaced meanwhile; else check keys/repo, and restore "
+            "it from your backup of the key if it was replaced",
         ) from None
 
 

@@ -67,13 +67,11 @@ def to_stream(workspace: Workspace, revision: str, stream: IO[bytes]) -> Archive
         IntegrityError: when some files are damaged; the others have been written, and the archive is a valid one.
     """
     session = workspace.session
-    contents = materialise.Contents(session.store)
+    contents = materialise.Contents(session.store, session.frames())
     identity, _path, _entry = workspace.place(revision)
     moment = session.snapshot(identity).time // 1_000_000
     count = size = 0
     damaged: Damage = []
-    if session.lazy is not None:
-        session.bring(entry for _path, entry in _entries(workspace, revision, [], kept=False))
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for path, entry in _entries(workspace, revision, damaged, kept=False):
             archive.getmembers().clear()  # which it keeps to look names up in; a stream has no end that anybody knows

@@ -32,5 +32,5 @@ def cat(workspace: Workspace, place: str) -> Iterator[bytes]:
         raise UsageError(f"{place!r} is a directory", next=f"run 'dv ls {place}' to see what is in it")
     if entry.kind == tree.ERASED:
         raise erased(where)
-    workspace.session.bring((entry,))
-    return Contents(workspace.session.store).pieces(entry)
+    session = workspace.session
+    return Contents(session.store, session.frames()).pieces(entry)

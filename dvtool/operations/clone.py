@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dvtool import advancing, paths
-from dvtool.errors import ConflictError, DvError, NotFoundError
+from dvtool.errors import ConflictError, DvError, KeyAccessError, NotFoundError
 from dvtool.formats import log, project, storeformat, tree
 from dvtool.formats.tree import Entry
 from dvtool.git import beside
@@ -70,7 +70,9 @@ def clone(
     """
     free_target(directory, what=f"{directory!r}")
     root = os.path.realpath(directory)
-    settings = project.Remote(url=_absolute(url), options=dict(options or {}), keys=keys_url)
+    settings = project.Remote(
+        url=_absolute(url), options=dict(options or {}), keys=_absolute(keys_url) if keys_url else None
+    )
     workspace = found(root, settings, context)
     try:
         return fill(workspace, settings, lazy=lazy)
@@ -163,7 +165,12 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
     where = place
     if settings.keys is not None:
         where = opening.open_place(settings.keys, settings.options, entropy=context.entropy, disk=context.disk)
-    return described, keys.open_repokey(where, described.repository, context.unlock)
+    try:
+        return described, keys.open_repokey(where, described.repository, context.unlock)
+    except KeyAccessError as error:
+        if settings.keys is None and not place.exists(keys.REPOSITORY_KEY):
+            error.next = f"if it is kept at another place, name that with --keys URL; else {error.next}"
+        raise
 
 
 def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool) -> CloneResult:

@@ -171,6 +171,13 @@ def _keys(workspace: Workspace) -> Check:
             found=f"keys/repo is readable by others (mode {mode:04o})",
             next=f"chmod 600 {path}",
         )
+    if workspace.session.store.secrets.wrap.previous is not None:
+        return Check(
+            name="keys",
+            result=WARNING,
+            found="a rotation of the secret was stopped, or is under way",
+            next="dv key rotate",
+        )
     return Check(name="keys", result=OK, found="the repository key opens, and only its owner reads it")
 
 

@@ -20,11 +20,11 @@ from dvtool.errors import (
 )
 from dvtool.formats import identity as identities
 from dvtool.formats import repokey, storeformat
-from dvtool.formats.repokey import Recipients
+from dvtool.formats.repokey import Passphrase, Recipients
 from dvtool.sharing import reaching
 from dvtool.storage.backend import Backend
 from dvtool.storage.disk import Disk, read_regular, sweep_directory, temporary_name
-from dvtool.store import keys, protecting
+from dvtool.store import keys, protecting, rotating
 from dvtool.store import store as stores
 from dvtool.worktree import layout, locking, unlocking
 
@@ -65,6 +65,13 @@ class KeyState(msgspec.Struct, frozen=True, kw_only=True):
 
     protection: str
     recipients: tuple[RecipientItem, ...]
+
+
+class KeyRotation(KeyState, frozen=True, kw_only=True):
+    """How the key is protected from now on, for whom, and how many key files and log keys were sealed anew."""
+
+    key_files: int
+    log_keys: int
 
 
 class KeyBackup(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,6 +187,41 @@ def remove_recipients(place: KeyPlace, context: Context, arguments: Sequence[str
         known = _sealed_for(place)
         gone = {each.key for argument in arguments for each in _named(argument, known, context.cwd)}
         return _change(place, context, Recipients(recipients=tuple(each for each in known if each.key not in gone)))
+
+
+def rotate(place: KeyPlace, context: Context, protection: Protection | None = None) -> KeyRotation:
+    """Give a store another wrapping secret; see :func:`dvtool.store.rotating.rotate`.
+
+    Args:
+        place: where the key is.
+        context: what opens it now.
+        protection: how it is protected from now on; by default as it is.
+
+    Raises:
+        UsageError: when it is sealed by a passphrase, and none is given for the new one.
+        KeyAccessError, ConflictError, IntegrityError, StorageError: as that does.
+    """
+    with _locked(place, context):
+        if protection is None:
+            protection = protecting.current(place.backend, place.repository, context.unlock)
+            if isinstance(protection, Passphrase):
+                raise UsageError(
+                    "a new secret under the old passphrase is a secret from nobody",
+                    why="whoever is to be kept out knows the passphrase",
+                    next="give --passphrase-file FILE with another one, --recipient FILE, or --plain-keys",
+                )
+        done = rotating.rotate(
+            place.backend,
+            context.unlock,
+            protection,
+            clock=context.clock,
+            entropy=context.entropy,
+            disk=context.disk,
+        )
+        said = _said(repokey.describe(keys.read_repokey(place.backend), place.repository), context)
+    return KeyRotation(
+        protection=said.protection, recipients=said.recipients, key_files=done.key_files, log_keys=done.log_keys
+    )
 
 
 def export(place: KeyPlace, context: Context, target: str, protection: Protection) -> KeyBackup:

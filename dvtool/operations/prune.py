@@ -15,9 +15,13 @@ from dvtool.storage.disk import as_ours
 from dvtool.worktree import layout, leftovers, locking
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dvtool.worktree.layout import Layout
     from dvtool.worktree.session import Context
 
+REMOTES: Final = "remotes"
+"""The directory among the caches with what was read of remotes."""
 KEPT: Final = "head"
 """The file among the caches that stays: it is what notices a store that was rolled back."""
 
@@ -71,13 +75,21 @@ def _caches(place: Layout) -> dict[str, int]:
     try:
         with os.scandir(place.cache) as entries:
             for entry in entries:
-                if entry.name != KEPT and not paths.is_partial(entry.name) and entry.is_file(follow_symlinks=False):
+                if entry.name == REMOTES and entry.is_dir(follow_symlinks=False):
+                    found.update({path: _size(path) for path in _below(entry.path)})
+                elif entry.name != KEPT and not paths.is_partial(entry.name) and entry.is_file(follow_symlinks=False):
                     found[entry.path] = _size(entry.path)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise as_ours(error, place.cache) from None
     return found
+
+
+def _below(directory: str) -> Iterator[str]:
+    """Yield the files below a directory, links not followed."""
+    for above, _directories, names in os.walk(directory):
+        yield from (f"{above}/{name}" for name in names if not os.path.islink(f"{above}/{name}"))
 
 
 def _size(path: str) -> int:

@@ -64,7 +64,7 @@ def add(
     settings = project.Remote(
         url=_place(workspace, url),
         options=dict(options or {}),
-        keys=keys_url,
+        keys=_place(workspace, keys_url) if keys_url is not None else None,
         single_writer=single_writer or msgspec.UNSET,
     )
     remote = reaching.Remote(workspace, name, settings)  # which refuses a URL that names no place

@@ -8,6 +8,7 @@ from dvtool.errors import NotFoundError
 from dvtool.formats import log, tree
 from dvtool.history.marking import Marks
 from dvtool.sharing import moving, reaching
+from dvtool.storage.mirror import Mirror
 from dvtool.store import manifests
 from dvtool.worktree.layout import write_file
 
@@ -16,11 +17,50 @@ if TYPE_CHECKING:
 
     from dvtool.formats.tree import Entry
     from dvtool.store.state import State
+    from dvtool.store.store import FrameReader
     from dvtool.workspace import Workspace
 
 OPERATION: Final = "get"
 BATCH: Final = 262144
 """Chunks that are looked up together."""
+
+
+class Frames:
+    """Reads chunks in the store here, and at the remote those that are not; nothing is stored, and parts are cached."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Ask nobody yet."""
+        self._workspace = workspace
+        self._here = workspace.session.store.frames()
+        self._there: FrameReader | None = None
+
+    def chunk(self, identity: bytes) -> bytes:
+        """Return a chunk, verified.
+
+        Raises:
+            IntegrityError: when it is damaged, or at neither place.
+            NotFoundError, StorageError: when the remote cannot be reached.
+        """
+        session = self._workspace.session
+        name = session.lazy
+        if name is None or session.store.has(identity):
+            return self._here.chunk(identity)
+        if self._there is None:
+            remote = _remote(self._workspace, name)
+            if isinstance(remote.backend, Mirror):
+                remote.backend.keeps_parts = True
+            self._there = remote.open().frames()
+        return self._there.chunk(identity)
+
+
+def _remote(workspace: Workspace, name: str) -> reaching.Remote:
+    try:
+        return reaching.reach(workspace, name)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"data are not here, and the remote {name!r} that has them is not configured",
+            next=f"add it again: dv remote add {name} URL",
+        ) from error
 
 
 def note(workspace: Workspace, name: str) -> None:
@@ -36,6 +76,7 @@ def enable(workspace: Workspace) -> None:
         bring(workspace, entries)
 
     workspace.session.bring = on_demand
+    workspace.session.frames = lambda: Frames(workspace)
 
 
 def bring(workspace: Workspace, entries: Iterable[Entry]) -> moving.Shipment | None:
@@ -58,14 +99,7 @@ def bring(workspace: Workspace, entries: Iterable[Entry]) -> moving.Shipment | N
         here.want(chunks)
     if not lacking:
         return None
-    try:
-        remote = reaching.reach(workspace, name)
-    except NotFoundError as error:
-        raise NotFoundError(
-            f"{len(lacking):,} chunks of data are not here, and the remote {name!r} that has them is not configured",
-            next=f"add it again: dv remote add {name} URL",
-        ) from error
-    return bring_chunks(remote, lacking)
+    return bring_chunks(_remote(workspace, name), lacking)
 
 
 def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment:

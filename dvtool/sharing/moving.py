@@ -18,6 +18,7 @@ from dvtool.storage.mirror import Mirror
 from dvtool.store import scrub
 from dvtool.store.packs import PackReader, missing
 from dvtool.store.segments import wrong
+from dvtool.store.transaction import SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,13 +119,15 @@ def send(source: Store, target: Store, shipment: Shipment, transaction: Transact
         IntegrityError: when a pack here is damaged; nothing that lies in it was sent.
         StorageError: when either side refuses.
     """
-    names = []
+    names: list[str] = []
     for use in shipment.whole:
         finished = _segment(shipment.marks, use).pack(use.position).described()
         if not (target.backend.exists(use.file) and target.backend.size(use.file) == use.size):
             _require_sound(source, use)
             target.backend.send(source.backend.view(use.file), use.file)
         transaction.adopt([finished])
+        if len(names) % SPAN == SPAN - 1:
+            transaction.put_aside()
         names.append(use.file)
         meter.files += 1
         meter.size += use.size
@@ -162,9 +165,11 @@ def receive(source: Store, target: Store, shipment: Shipment, transaction: Trans
         IntegrityError: when what comes is not what the remote's log says; it is not kept.
         StorageError: when either side refuses.
     """
-    for finished in _received(source, target, shipment, meter):
+    for number, finished in enumerate(_received(source, target, shipment, meter), 1):
         transaction.adopt([finished])
         meter.files += 1
+        if not number % SPAN:
+            transaction.put_aside()
     _copy(source, shipment, transaction, meter)
 
 
@@ -175,41 +180,47 @@ def _received(source: Store, target: Store, shipment: Shipment, meter: Meter) ->
     with ThreadPoolExecutor(THREADS, thread_name_prefix="receive") as pool:
         try:
             for use in waiting:
-                pending.add(pool.submit(_receive_one, source, target, use, meter))
+                pending.add(pool.submit(_receive_one, source, target, shipment.marks, use, meter))
                 if len(pending) < THREADS + 1:
                     continue
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 while not done:
                     meter.tell()
                     done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for each in done:
-                    yield _described(target, shipment.marks, each.result())
+                yield from (each.result() for each in done)
                 meter.tell()
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for each in done:
-                    yield _described(target, shipment.marks, each.result())
+                yield from (each.result() for each in done)
                 meter.tell()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _described(target: Store, marks: Marks, use: PackUse) -> FinishedPack:
-    """Return what a received pack says of itself, read from where it lies now."""
+def _receive_one(source: Store, target: Store, marks: Marks, use: PackUse, meter: Meter) -> FinishedPack:
+    """Bring one pack into the place of the store here, and return what it says of itself.
+
+    Its bytes have the name that the remote's log has for it, and every frame in it opens and has the id that it is
+    listed under.  Deduplication relies on ids, so what does not hold what it says must never count as stored.
+    """
+    if target.backend.exists(use.file) and scrub.pack_file(target.backend, use.name) == (use.size, None):
+        meter.size += use.size
+    else:
+        _download(source, target, use, meter)
     segment = _segment(marks, use)
-    entry = segment.index.directory.packs[use.position]
     key = segment.keys.packs.get(use.name)
     if key is None:
         raise IntegrityError("there is no key for a pack of the remote", where=segment.description.keys)
-    return PackReader(target.backend, entry, key).described()
+    reader = PackReader(target.backend, segment.index.directory.packs[use.position], key)
+    lost = scrub.lost(reader, target.backend.view(use.file), source.hasher)
+    if lost:
+        raise _not_as_said(use, f"{len(lost):,} objects in it are not what they say")
+    return reader.described()
 
 
-def _receive_one(source: Store, target: Store, use: PackUse, meter: Meter) -> PackUse:
-    """Bring one pack, verified by its name, into the place of the store here."""
-    if target.backend.exists(use.file) and scrub.pack_file(target.backend, use.name) == (use.size, None):
-        meter.size += use.size
-        return use
+def _download(source: Store, target: Store, use: PackUse, meter: Meter) -> None:
+    """Bring the bytes of a pack, held against its name, into the place of the store here."""
     path = f"{target.backend.workspace()}/{temporary_name()}"
     place = source.backend.below if isinstance(source.backend, Mirror) else source.backend  # one copy here is enough
     disk = target.disk
@@ -234,7 +245,6 @@ def _receive_one(source: Store, target: Store, use: PackUse, meter: Meter) -> Pa
     except BaseException:
         disk.unlink(path)
         raise
-    return use
 
 
 def _require_name(hasher: digest.SealedHasher, use: PackUse) -> None:

@@ -15,6 +15,7 @@ from dvtool.storage.local import FileView
 from dvtool.storage.wrapping import Wrapper
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import View
@@ -27,6 +28,8 @@ LIMIT: Final = 1024 * 1024 * 1024
 """Bytes that all copies may have together; the ones that were not used for longest go first."""
 PIECE: Final = 8 * 1024 * 1024
 """Bytes that are copied at once."""
+BLOCK: Final = 256 * 1024
+"""Bytes of a larger pack that are kept together, where parts of packs are kept."""
 _TRAILER: Final = 16
 
 
@@ -57,11 +60,15 @@ class Mirror(Wrapper):
         self._limit = limit
         self._kept = kept
         self._open: dict[str, FileView] = {}
+        self.keeps_parts = False
+        """Whether parts of larger packs are kept as well: for who reads a little here and there, and stores nothing."""
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``."""
         view = self._copy(name)
         if view is None:
+            if self.keeps_parts and length is not None and name.startswith("packs/"):
+                return self._part(name, offset, length)
             return self.below.read(name, offset, length)
         return view[offset:] if length is None else view[offset : offset + length]
 
@@ -100,6 +107,45 @@ class Mirror(Wrapper):
         if found is not None:
             self._open[name] = found
         return found
+
+    def _part(self, name: str, offset: int, length: int) -> bytes:
+        """Return bytes of a larger pack, of which whole blocks are read and kept; near each other, by one request."""
+        end = min(offset + length, self.below.size(name))
+        if end <= offset:
+            return b""
+        first = offset // BLOCK
+        found = {number: self._block(name, number) for number in range(first, (end - 1) // BLOCK + 1)}
+        for run in _runs([number for number, data in found.items() if data is None]):
+            data = self.below.read(name, run[0] * BLOCK, len(run) * BLOCK)
+            for at, number in enumerate(run):
+                found[number] = data[at * BLOCK : (at + 1) * BLOCK]
+                self._keep(f"{self._path(name)}.{number:x}", found[number] or b"")
+        joined = b"".join(data or b"" for _number, data in sorted(found.items()))
+        return joined[offset - first * BLOCK : end - first * BLOCK]
+
+    def _block(self, name: str, number: int) -> bytes | None:
+        path = f"{self._path(name)}.{number:x}"
+        try:
+            with open(path, "rb") as file:
+                data = file.read(BLOCK + _TRAILER + 1)
+            if len(data) > _TRAILER and digest.accident(data[:-_TRAILER]) == data[-_TRAILER:]:
+                os.utime(path)
+                return data[:-_TRAILER]
+            self._disk.unlink(path)
+        except (DvError, OSError):
+            return None
+        return None
+
+    def _keep(self, path: str, data: bytes) -> None:
+        """Keep a block with its checksum, if the disk takes it."""
+        temporary = f"{self._directory}/{temporary_name()}"
+        try:
+            self._disk.make_directory(self._directory)
+            self._make_room(len(data))
+            self._disk.write(temporary, data + digest.accident(data))
+            self._disk.rename(temporary, path)
+        except DvError:
+            return
 
     def _path(self, name: str) -> str:
         return f"{self._directory}/{name.replace('/', '-')}"
@@ -156,3 +202,15 @@ class Mirror(Wrapper):
             self._disk.unlink(self._path(name))
         except NotFoundError:
             return
+
+
+def _runs(numbers: list[int]) -> Iterator[list[int]]:
+    """Yield numbers that follow each other, together."""
+    run: list[int] = []
+    for number in numbers:
+        if run and number != run[-1] + 1:
+            yield run
+            run = []
+        run.append(number)
+    if run:
+        yield run

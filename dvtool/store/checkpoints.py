@@ -43,6 +43,8 @@ def write(
     without: AbstractSet[bytes] = frozenset(),
     more: Callable[[State], list[log.Action]] = lambda _state: [],
     merge: bool = True,
+    renew: Callable[[Sequence[Segment]], tuple[list[log.Segment], list[str]]] | None = None,
+    label: bytes = b"",
     sections: Mapping[str, msgspec.Raw] | None = None,
 ) -> bool:
     """Append a checkpoint of the store as it is now and return True; False when another writer was faster.
@@ -56,6 +58,9 @@ def write(
         without: packs (their names) that index and key files no longer list from here on.
         more: returns what else the entry does, after the checkpoint.
         merge: write index and key files anew where that is due; without it none of them is read.
+        renew: does something else with index and key files; is handed the segments, oldest first, and returns those
+            from here on and the files given up.
+        label: the log key to seal under from this entry on, if it is to be another.
         sections: what else the entry says.
 
     Raises:
@@ -75,7 +80,9 @@ def write(
         with Transaction(store) as transaction:
             checkpoint = {name: table(getattr(state, name), transaction) for name in log.TABLES}
             kept, condemned = [segment.description for segment in segments], list[str]()
-            if merge:
+            if renew is not None:
+                kept, condemned = renew(segments)
+            elif merge:
                 kept, condemned = _merge(store, segments, without)
             new = transaction.write_only()
 
@@ -93,7 +100,7 @@ def write(
                     *more(current),
                 ]
 
-            store.log.append(operation, build, sections={**state.sections, **(sections or {})})
+            store.log.append(operation, build, sections={**state.sections, **(sections or {})}, label=label)
     except _OvertakenError:
         return False
     except (IntegrityError, NotFoundError):

@@ -8,7 +8,7 @@ import msgspec
 
 from dvtool import digest
 from dvtool.crypto import KEY_SIZE
-from dvtool.errors import FormatError, KeyAccessError, NotFoundError, StorageError
+from dvtool.errors import FormatError, IntegrityError, KeyAccessError, NotFoundError, StorageError
 from dvtool.formats import keyfile, repokey, sealed
 from dvtool.formats.repokey import LOCKED
 
@@ -167,23 +167,58 @@ def log_key_name(label: bytes) -> str:
     return f"keys/log-{label.hex()}"
 
 
+class LogKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A log key (32 bytes), and the number of the last entry that it opens; None for one that is in use."""
+
+    key: bytes
+    last: int | None = None
+
+    def __repr__(self) -> str:
+        """Return nothing that could be used."""
+        return f"LogKey(..., last={self.last})"
+
+    def require(self, number: int, what: str) -> None:
+        """Refuse an entry of this number that was sealed after the key was given up.
+
+        Raises:
+            IntegrityError: when there was no such entry by then.
+        """
+        if self.last is not None and number > self.last:
+            raise IntegrityError(
+                f"{what} is sealed under a log key that was given up",
+                why="it was written with secrets from before the last 'dv key rotate'",
+                next="find out who can still write to this store and should not; then run 'dv fsck --repair'",
+            )
+
+
 def write_log_key(backend: Backend, store: bytes, wrap: Wrapping, entropy: Entropy) -> bytes:
     """Make a new log key, put it, and return its label."""
     label = entropy.bytes(sealed.LABEL_SIZE)
-    name = log_key_name(label)
-    blob = sealed.seal(
+    made = LogKey(key=entropy.bytes(KEY_SIZE))
+    backend.put(log_key_name(label), _sealed_log_key(store, wrap, label, made, entropy))
+    return label
+
+
+def replace_log_key(
+    backend: Backend, store: bytes, wrap: Wrapping, label: bytes, key: LogKey, entropy: Entropy
+) -> None:
+    """Write a log key over the one with this label, durably."""
+    backend.replace(log_key_name(label), _sealed_log_key(store, wrap, label, key, entropy))
+
+
+def _sealed_log_key(store: bytes, wrap: Wrapping, label: bytes, key: LogKey, entropy: Entropy) -> bytes:
+    until = key.last.to_bytes(sealed.NUMBER_SIZE, "little") if key.last is not None else b""
+    return sealed.seal(
         sealed.LOG_KEY,
         wrap.current,
         bytes(sealed.LABEL_SIZE),
         entropy.bytes(sealed.SALT_SIZE),
-        store + name.encode(),
-        entropy.bytes(KEY_SIZE),
+        store + log_key_name(label).encode(),
+        key.key + until,
     )
-    backend.put(name, blob)
-    return label
 
 
-def read_log_key(backend: Backend, store: bytes, wrap: Wrapping, label: bytes) -> bytes:
+def read_log_key(backend: Backend, store: bytes, wrap: Wrapping, label: bytes) -> LogKey:
     """Return the log key with this label.
 
     Raises:
@@ -191,7 +226,8 @@ def read_log_key(backend: Backend, store: bytes, wrap: Wrapping, label: bytes) -
         FormatError: when it is no key.
     """
     name = log_key_name(label)
-    key = wrap.open(sealed.LOG_KEY, store + name.encode(), backend.read(name), what=f"log key {name}")
-    if len(key) != KEY_SIZE:
-        raise FormatError("a log key has the wrong length", where=name, why=f"{len(key)} bytes, not {KEY_SIZE}")
-    return key
+    found = wrap.open(sealed.LOG_KEY, store + name.encode(), backend.read(name), what=f"log key {name}")
+    if len(found) not in {KEY_SIZE, KEY_SIZE + sealed.NUMBER_SIZE}:
+        raise FormatError("a log key has the wrong length", where=name, why=f"{len(found)} bytes, not {KEY_SIZE}")
+    until = found[KEY_SIZE:]
+    return LogKey(key=found[:KEY_SIZE], last=int.from_bytes(until, "little") if until else None)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Clock, Entropy
     from dvtool.storage.backend import Backend
-    from dvtool.store.keys import Wrapping
+    from dvtool.store.keys import LogKey, Wrapping
 
 ATTEMPTS: Final = 1000
 """Lost races before giving up; eight busy writers lose a few at most."""
@@ -51,7 +51,7 @@ class Log:
         self._wrap = wrap
         self._clock = clock
         self._entropy = entropy
-        self._keys: dict[bytes, bytes] = {}
+        self._keys: dict[bytes, LogKey] = {}
         self._state: State | None = None
         self._hint = 0
         self._seen = (0, b"")
@@ -344,6 +344,7 @@ class Log:
         build: Callable[[State], list[log.Action]],
         *,
         sections: dict[str, msgspec.Raw] | None = None,
+        label: bytes = b"",
     ) -> log.Entry:
         """Append one entry and return it.
 
@@ -352,6 +353,7 @@ class Log:
             build: returns the actions for a given state; called again after each lost race, so it must check its
                 expectations against the state it is handed and have no other effect.
             sections: what else the entry says, for those who know of it.
+            label: the log key that it and those after it are sealed under; by default that of the entry before.
 
         Raises:
             ConflictError: whatever ``build`` or the fold's own checks raise.
@@ -371,12 +373,12 @@ class Log:
             if state.number != number:
                 continue  # a check has folded what others wrote meanwhile, and the actions are for what was before
             entry = self._entry(state, operation, actions, write, sections or {})
-            label = state.label or self._first_label()
+            under = label or state.label or self._first_label()
             name = log.file_name(entry.number)
             blob = sealed.seal(
                 sealed.LOG_ENTRY,
-                self._key(label),
-                label,
+                self._key(under).key,
+                under,
                 self._entropy.bytes(sealed.SALT_SIZE),
                 self._store + name.encode(),
                 log.encode(entry),
@@ -392,7 +394,7 @@ class Log:
                 jitter = self._entropy.bytes(1)[0] / 255
                 time.sleep(min(0.2, 0.001 * 2 ** min(attempt, 8)) * jitter)
                 continue
-            state.apply(entry, log.chain(blob), label)
+            state.apply(entry, log.chain(blob), under)
             self._built_on(moved)
             return entry
         raise StorageError(
@@ -490,6 +492,18 @@ class Log:
                 high = middle
         return low
 
+    def begins(self, label: bytes) -> int:
+        """Return the number of the first entry under the log key of the newest one; all after it are under it too."""
+        low, high = 0, self.fold().number
+        while high - low > 1:
+            middle = (low + high) // 2
+            try:
+                found = sealed.label_of(self._read(middle) or b"", sealed.LOG_ENTRY, what="log entry")
+            except (FormatError, IntegrityError):
+                found = b""  # a stub, or damaged: the entries under a new log key are neither
+            low, high = (low, middle) if found == label else (middle, high)
+        return high
+
     def _read(self, number: int) -> bytes | None:
         try:
             return self._backend.read(log.file_name(number))
@@ -502,7 +516,9 @@ class Log:
         try:
             label = sealed.label_of(blob, sealed.LOG_ENTRY, what=what)
             context = self._store + name.encode()
-            entry = log.decode(sealed.open_blob(sealed.LOG_ENTRY, self._key(label), context, blob, what=what))
+            key = self._key(label)
+            key.require(number, what)
+            entry = log.decode(sealed.open_blob(sealed.LOG_ENTRY, key.key, context, blob, what=what))
         except (IntegrityError, FormatError, KeyAccessError) as error:
             error.where = error.where or name
             error.next = error.next or MEND
@@ -513,10 +529,15 @@ class Log:
             )
         return entry, label
 
-    def _key(self, label: bytes) -> bytes:
+    def _key(self, label: bytes) -> LogKey:
         if label not in self._keys:
             try:
                 self._keys[label] = keys.read_log_key(self._backend, self._store, self._wrap, label)
+            except KeyAccessError as error:
+                if self._state is not None:  # entries have been read: it is not that the key is another store's
+                    error.why = "the keys of this store were replaced while this command ran"
+                    error.next = "run the command again; nothing was lost"
+                raise
             except NotFoundError as error:
                 raise _KeyGoneError(
                     "a log key is missing",

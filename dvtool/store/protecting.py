@@ -102,18 +102,20 @@ def change(
     return opened
 
 
-def require_fit(backend: Backend, form: StoreFormat, opened: Opened) -> None:
-    """Refuse a key that is not the one with which a store is sealed now.
+def require_fit(backend: Backend, form: StoreFormat, opened: Opened) -> int:
+    """Refuse a key that is not the one with which a store is sealed now; return how many log keys it opens.
 
     Raises:
         KeyAccessError: when it does not open the log keys that are there.
     """
     wrap = keys.Secrets(opened).wrap
+    count = 0
     for name in sorted(backend.names("keys")):
         if not name.startswith("log-"):
             continue
         try:
             keys.read_log_key(backend, form.store, wrap, bytes.fromhex(name.removeprefix("log-")))
+            count += 1
         except KeyAccessError:
             raise KeyAccessError(
                 "this key does not open the store",
@@ -124,6 +126,7 @@ def require_fit(backend: Backend, form: StoreFormat, opened: Opened) -> None:
             ) from None
         except (DvError, ValueError):
             continue  # damaged, or no log key at all: it tells nothing about the key
+    return count
 
 
 def is_working(backend: Backend, form: StoreFormat) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from dvtool.errors import DvError
 from dvtool.formats import log, repokey, sealed, storeformat
 from dvtool.storage import pieces
-from dvtool.store import keys, scrub
+from dvtool.store import keys, protecting, scrub
 from dvtool.store.log import Log, newest_name
 
 if TYPE_CHECKING:
@@ -177,8 +177,7 @@ class Restorer:
             if name == "format":
                 return self._is_own_format(spare)
             if name == keys.REPOSITORY_KEY:
-                repokey.describe(keys.read_repokey(spare.backend), self._format().repository)
-                return True
+                return self._is_own_key(spare)
             if name.startswith("keys/"):
                 return self._opens(spare, name)
             if name.startswith("log/"):
@@ -201,6 +200,20 @@ class Restorer:
         if self._backend.exists(keys.REPOSITORY_KEY):
             repokey.describe(keys.read_repokey(self._backend), offered.repository)
         return True
+
+    def _is_own_key(self, spare: Spare) -> bool:
+        """Return whether the key of another copy is this store's, whose own is lost or another.
+
+        One that is whole and sealed stays, whether it can be opened now or not.  Another store of the same repository
+        has a wrapping secret of its own: its key would take the place of what opens this one.
+        """
+        own = self._format()
+        if protecting.is_working(self._backend, own):
+            return False
+        opened = repokey.decode(keys.read_repokey(spare.backend), own.repository, self._unlock)
+        if protecting.require_fit(self._backend, own, opened):
+            return True
+        return storeformat.decode(spare.backend.read("format")).store == own.store
 
     def _opens(self, spare: Spare, name: str) -> bool:
         own = self._format()

@@ -22,8 +22,10 @@ from dvtool.store import keys
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from dvtool.digest import IdHasher
     from dvtool.effects import View
     from dvtool.storage.backend import Backend
+    from dvtool.store.packs import PackReader
     from dvtool.store.segments import Segment
     from dvtool.store.store import Store
 
@@ -215,35 +217,62 @@ def frames(store: Store, segment: Segment, position: int, view: View | None = No
     """
     entry = segment.index.directory.packs[position]
     file = pack.file_name(entry.name)
-    lost = []
+    bad = []
     try:
         reader = segment.pack(position)
         footer = reader.footer()
         passing = _Passing(view if view is not None else store.backend.view(file))
         size = passing.size
         strays = len(footer) != entry.frames or size != entry.size
-        offset = pack.HEADER_SIZE
-        for number, (flags, stored, raw) in enumerate(zip(footer.flags, footer.stored, footer.raw, strict=True)):
-            identity = footer.ids[number * ids.ID_SIZE : (number + 1) * ids.ID_SIZE]
-            location = Location(position, number, offset, stored, index.pack_raw_flags(raw, flags))
+        for identity, location in _framed(footer, position):
             try:
-                content = reader.open(identity, location, passing.take(offset, stored))
-                if store.hasher.id(flags & pack.KIND_MASK, content) != identity:
-                    lost.append(identity)
+                content = reader.open(identity, location, passing.take(location.offset, location.stored))
+                if store.hasher.id(location.flags & pack.KIND_MASK, content) != identity:
+                    bad.append(identity)
                 strays = strays or not _is_recorded(segment, identity, location)
             except DvError:
-                lost.append(identity)
-            offset += stored
+                bad.append(identity)
         damage = passing.finish(entry.name)
     except DvError as error:
         return 0, 0, msgspec.structs.replace(_of(error, file), ids=_recorded(segment, position))
-    if lost:
-        why = f"{len(lost):,} of {len(footer):,} objects in it are damaged"
-        damage = Damage(file=file, what="a pack is damaged", why=why, ids=tuple(sorted(lost)))
+    if bad:
+        why = f"{len(bad):,} of {len(footer):,} objects in it are damaged"
+        damage = Damage(file=file, what="a pack is damaged", why=why, ids=tuple(sorted(bad)))
     elif strays and damage is None:
         why = "its size, or what its footer lists, is not what its index file says"
         damage = Damage(file=file, what="a pack is damaged", why=why)
     return size, len(footer), damage
+
+
+def lost(reader: PackReader, view: View, hasher: IdHasher) -> list[bytes]:
+    """Open every frame of a pack, and return the ids of those that do not open, or whose content has another id.
+
+    Args:
+        reader: reads the pack.
+        view: its bytes.
+        hasher: makes the ids of the repository.
+
+    Raises:
+        IntegrityError: when its footer is damaged.
+    """
+    found = []
+    for identity, location in _framed(reader.footer(), 0):
+        try:
+            content = reader.open(identity, location, view[location.offset : location.offset + location.stored])
+            if hasher.id(location.flags & pack.KIND_MASK, content) != identity:
+                found.append(identity)
+        except DvError:
+            found.append(identity)
+    return found
+
+
+def _framed(footer: pack.Footer, position: int) -> Iterator[tuple[bytes, Location]]:
+    """Yield (id, location) of the frames of a pack that stands at a position of an index file's list."""
+    offset = pack.HEADER_SIZE
+    for number, (flags, stored, raw) in enumerate(zip(footer.flags, footer.stored, footer.raw, strict=True)):
+        identity = footer.ids[number * ids.ID_SIZE : (number + 1) * ids.ID_SIZE]
+        yield identity, Location(position, number, offset, stored, index.pack_raw_flags(raw, flags))
+        offset += stored
 
 
 def _is_recorded(segment: Segment, identity: bytes, location: Location) -> bool:

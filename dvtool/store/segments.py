@@ -194,7 +194,7 @@ class Segments:
         for named in reversed(descriptions):
             description = self._instead.get(named.index, named)
             segment = self._open.get(description.index)
-            if segment is None:
+            if segment is None or segment.description != description:
                 segment = self._open[description.index] = Segment(
                     self._backend, self._store, self._wrap, description, self._pages
                 )

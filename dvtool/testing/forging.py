@@ -227,7 +227,7 @@ class Forger:
         store = self.store
         blob = sealed.seal(
             sealed.LOG_ENTRY,
-            keys.read_log_key(store.backend, store.format.store, store.secrets.wrap, state.label),
+            keys.read_log_key(store.backend, store.format.store, store.secrets.wrap, state.label).key,
             state.label,
             os.urandom(sealed.SALT_SIZE),
             store.format.store + name.encode(),

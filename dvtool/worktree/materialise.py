@@ -7,7 +7,7 @@ that names ``a`` as a link and then a file below ``a`` writes nothing outside.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Progress
     from dvtool.formats.tree import Entry
-    from dvtool.store.store import FrameReader, Store
+    from dvtool.store.store import Store
 
 FILE_COST: Final = 40_000
 SHARED_COST: Final = 64_000_000
@@ -42,13 +42,21 @@ class Written(msgspec.Struct, kw_only=True, array_like=True):
     damaged: list[tuple[str, str]]
 
 
+class Frames(Protocol):
+    """Reads chunks, about in the order of their packs."""
+
+    def chunk(self, identity: bytes) -> bytes:
+        """Return a chunk, verified."""
+        ...
+
+
 class Contents:
     """Reads the content of entries, verified chunk by chunk."""
 
-    def __init__(self, store: Store) -> None:
-        """Read from ``store`` through one window of read-ahead."""
+    def __init__(self, store: Store, frames: Frames | None = None) -> None:
+        """Read from ``store`` through windows of read-ahead; chunks from ``frames``, where they come from elsewhere."""
         self._store = store
-        self._frames: FrameReader = store.frames()
+        self._frames = frames or store.frames()
 
     def pieces(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of a file or the target of a link, piece by piece.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dvtool.store.store import Store
     from dvtool.store.trees import Damage
     from dvtool.worktree.layout import Layout, WorktreeFile
+    from dvtool.worktree.materialise import Frames
 
 DEFAULT_BRANCH: Final = "main"
 WAIT_SECONDS: Final = 30.0
@@ -108,6 +109,8 @@ class Session:
         self._index: indexes.WorktreeIndex | None = None
         self._ignore: ignoring.Ignore | None = None
         self._check_not_rolled_back()
+        self.frames: Callable[[], Frames] = self.store.frames
+        """Returns a reader of chunks, which in a lazy clone reads those that are not here at the remote."""
         self.bring: Callable[[Iterable[Entry]], None] = lambda _entries: None
         """Brings the content of files that is about to be read, where the store is a lazy clone's."""
         self.held_by_git: Callable[[Iterable[str]], set[str]] = lambda _files: set()

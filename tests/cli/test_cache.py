@@ -161,3 +161,12 @@ def test_from_another_worktree_its_own_caches_go(data):
     own = prune(data)
     assert own["caches"] == NOTHING
     assert data("cache", "prune", "--json", at="../other").json["caches"]["files"] == 1
+
+
+def test_what_was_read_of_a_remote_is_a_cache(data):
+    kept = data.root / ".dv/cache/remotes/origin"
+    kept.mkdir(parents=True)
+    (kept / "packs-0").write_bytes(b"sealed")
+    assert data("cache", "prune", "--json").json["caches"]["files"] >= 1
+    assert not (kept / "packs-0").exists()
+    data("status")

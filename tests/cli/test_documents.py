@@ -127,6 +127,7 @@ CALLS = [
     ["key", "recipients", "remove", "Ada"],
     ["key", "export", "backup", "--plain-keys"],
     ["key", "import", "--force", "kept"],
+    ["key", "rotate"],
     ["worktree", "list"],
     ["worktree", "add", "../other", "v1"],
 ]

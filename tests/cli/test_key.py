@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from dvtool.formats import identity, repokey
+from dvtool.formats import identity, repokey, storeformat
 
 ADA = bytes(range(32))
 REPO = ".dv/store/keys/repo"
@@ -96,14 +96,17 @@ def test_a_passphrase_is_asked_for_on_a_terminal_and_is_not_shown(data):
     )
     try:
         shown = b""
+        waiting = select.poll()
+        waiting.register(parent, select.POLLIN)
         while not shown.endswith(b": "):  # what is typed before the question is thrown away
-            assert select.select([parent], [], [], 30)[0], shown
+            assert waiting.poll(30_000), shown
             shown += os.read(parent, 4096)
         os.write(parent, b"correct horse\n")
         out, _ = process.communicate(timeout=30)
         after = os.read(parent, 4096)
     finally:
         process.kill()
+        process.communicate()
         os.close(child)
         os.close(parent)
     assert process.returncode == 0
@@ -338,3 +341,28 @@ def test_no_secret_is_printed(members, monkeypatch):
     monkeypatch.setenv("DV_PASSPHRASE", "correct horse")
     done = members("key", "recipients", "list")
     assert "horse" not in done.text + done.told
+
+
+def test_a_repair_does_not_take_the_key_of_another_store_for_this_ones(data, key, tmp_path, monkeypatch):
+    shutil.copytree(data.root, tmp_path / "clone")
+    form = storeformat.decode((data.root / ".dv/store/format").read_bytes())
+    opened = repokey.decode(key.read_bytes(), form.repository)
+    clone = tmp_path / "clone" / REPO
+    another = repokey.Opened(secret=opened.secret, wrapping=bytes(32))
+    clone.write_bytes(repokey.encode(form.repository, another, repokey.Plain(), _Nought()))
+    before = key.read_bytes()
+    key.unlink()
+    data("fsck", "--repair", "--from", str(tmp_path / "clone"), code=40)
+    assert not key.exists()
+    key.write_bytes(before)
+    key.chmod(0o600)
+    assert data.status()["clean"]
+
+
+def test_a_repair_leaves_a_sealed_key_alone_that_it_cannot_open(data, key, tmp_path, monkeypatch):
+    shutil.copytree(data.root, tmp_path / "copy")
+    data.write("phrase", "correct horse\n")
+    data("key", "protect", "--passphrase-file", "phrase")
+    before = key.read_bytes()
+    data("fsck", "--repair", "--from", str(tmp_path / "copy"), code=40)
+    assert key.read_bytes() == before

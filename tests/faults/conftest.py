@@ -204,6 +204,7 @@ NO_REF = frozenset(
         "push more",
         "fetch",
         "key protect",
+        "key rotate",
         "key export",
         "key import",
     }
@@ -295,6 +296,7 @@ COMMANDS = {
         in_place=True,
     ),
     "key protect": Command(lambda repo, _base, _context: repo.protect_key(FOR_ME)),
+    "key rotate": Command(lambda repo, _base, _context: repo.rotate_key(FOR_ME), many_entries),
     "key export": Command(
         lambda repo, base, _context: repo.export_key(f"{base}/another", FOR_ME), at_once=(ExistsError,)
     ),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dvtool.formats import storeformat
+from dvtool.formats.repokey import Passphrase
 from dvtool.repo import Repo
 from dvtool.testing.audit import audit
 from tests.repos import make
@@ -100,3 +101,15 @@ def test_an_upgrade_ends_with_the_newest_version_and_the_same_content(root, tmp_
     assert result.after == repo.workspace.session.store.format.version == storeformat.VERSION
     assert result.changed is (result.before != result.after)
     assert held(repo, "v1") == before
+
+
+def test_its_key_is_sealed_and_rotated(root, monkeypatch):
+    monkeypatch.setenv("DV_PASSPHRASE", "correct horse")
+    packs = {path.name for path in (root / ".dv/store/packs").iterdir()}
+    Repo.open(str(root)).protect_key(Passphrase(text="correct horse"))
+    assert Repo.open(str(root)).rotate_key(Passphrase(text="correct horse")).log_keys == 1
+    repo = Repo.open(str(root))
+    assert packs <= {path.name for path in (root / ".dv/store/packs").iterdir()}
+    assert [item.message for item in repo.log("main")] == ["second", "first"]
+    audit(repo.workspace.session.store)
+    assert Repo.fsck(str(root)).clean

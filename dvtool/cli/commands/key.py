@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dvtool.worktree.session import Context
 
 SAID = {
-    "plain": "the key stands in the clear, in a file that only you can read",
+    "plain": "the key stands in the clear: whoever reads the file has it",
     "passphrase": "the key is sealed by a passphrase",
     "recipients": "the key is sealed for its recipients:",
 }
@@ -173,7 +173,7 @@ def export_subcommand(
         output.as_json(made)
         return
     how = {"plain": "in the clear", "passphrase": "sealed by the passphrase", "recipients": "sealed for the recipients"}
-    output.say(f"wrote the key to {output.quoted(made.path)}, {how[made.protection]}")
+    output.say(f"wrote the key to {output.quoted(target)}, {how[made.protection]}")
 
 
 @key_command.command("import", epilog=shared.example("dv key import ../key-backup"))
@@ -190,6 +190,37 @@ def import_subcommand(settings: Settings, *, source: str, force: bool, json: boo
 
     context = opening.context(settings)
     _show(keys.bring_back(context.cwd, context, source, force=force), json=json)
+
+
+@key_command.command(
+    "rotate",
+    epilog=shared.example(
+        "dv key recipients remove bob.txt && dv key rotate", "dv key rotate --passphrase-file ~/secret/another"
+    ),
+)
+@passphrase.options
+@shared.json_option
+@click.pass_obj
+def rotate_subcommand(
+    settings: Settings, *, passphrase_file: str | None, recipients: tuple[str, ...], plain_keys: bool, json: bool
+) -> None:
+    """Replace the secret of this store, so that who knew it cannot read what is added from now on.
+
+    Keys are sealed anew, data are not. The key stays protected as it is, but one that is sealed by a passphrase needs
+    another. Stopped at any moment, the same command finishes it. Backups of the key from before no longer fit.
+    """
+    from dvtool.operations import keys
+
+    place, context = _place(settings)
+    protection = passphrase.named(
+        context.cwd, passphrase_file=passphrase_file, recipients=recipients, plain_keys=plain_keys
+    )
+    found = keys.rotate(place, context, protection)
+    _show(found, json=json)
+    if not json:
+        files = output.quantity(found.key_files, "key file")
+        output.say(f"sealed anew: {files}, {output.quantity(found.log_keys, 'log key')}")
+        output.say("backups of the key from before do not fit any more: 'dv key export FILE' makes another")
 
 
 def _place(settings: Settings, remote: str | None = None) -> tuple[KeyPlace, Context]:

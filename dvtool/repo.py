@@ -499,17 +499,15 @@ class Repo:
 
         return fsck.fsck(path, context or Context(), quick=quick, max_bytes=max_bytes)
 
-    def fsck_remote(self, remote: str, *, quick: bool = False, max_bytes: int | None = None) -> Report:
-        """Check the store of a remote; see :func:`dvtool.operations.fsck.fsck_remote`."""
-        from dvtool.operations import fsck
+    def fsck_remote(
+        self, remote: str, *, quick: bool = False, max_bytes: int | None = None, repair: bool = False
+    ) -> Report:
+        """Check or mend a remote; see :mod:`dvtool.operations.fsck` and :mod:`dvtool.operations.repair_remote`."""
+        from dvtool.operations import fsck, repair_remote
 
+        if repair:
+            return repair_remote.repair_remote(self._workspace, remote)
         return fsck.fsck_remote(self._workspace, remote, quick=quick, max_bytes=max_bytes)
-
-    def repair_remote(self, remote: str) -> Report:
-        """Mend the store of a remote; see :func:`dvtool.operations.repair_remote.repair_remote`."""
-        from dvtool.operations import repair_remote
-
-        return repair_remote.repair_remote(self._workspace, remote)
 
     @staticmethod
     def repair(
@@ -536,25 +534,15 @@ class Repo:
         retention: int | None = None,
         remote: str | None = None,
     ) -> GcResult:
-        """Collect garbage, here or at a remote; times in seconds, 14 and 90 days by default.
-
-        See :func:`dvtool.operations.gc.gc` and :func:`dvtool.operations.gc.gc_remote`.
-        """
+        """Collect garbage; times in seconds, 14 and 90 days by default; see :func:`dvtool.operations.gc.gc`."""
         from dvtool.operations import gc
 
-        if remote is not None:
-            return gc.gc_remote(
-                self._workspace,
-                remote,
-                dry_run=dry_run,
-                grace=gc.GRACE if grace is None else grace,
-                retention=gc.RETENTION if retention is None else retention,
-            )
         return gc.gc(
             self._workspace,
             dry_run=dry_run,
             grace=gc.GRACE if grace is None else grace,
             retention=gc.RETENTION if retention is None else retention,
+            remote=remote,
         )
 
     @staticmethod

@@ -104,7 +104,14 @@ class _Plan:
         return not (self.condemn or self.drop or self.leftovers)
 
 
-def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, retention: int = RETENTION) -> GcResult:
+def gc(
+    workspace: Workspace,
+    *,
+    dry_run: bool = False,
+    grace: int = GRACE,
+    retention: int = RETENTION,
+    remote: str | None = None,
+) -> GcResult:
     """Collect garbage: condemn what nothing needs, delete what was condemned long enough ago, merge small packs.
 
     Needed is what refs lead to (branches, tags, HEADs and stages of all worktrees), and what they led to within the
@@ -116,13 +123,20 @@ def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, reten
         grace: seconds between condemning and deleting; with 0 both happen now, which is safe only while no other
             process reads the store.
         retention: seconds for which the operation log keeps what refs had.
+        remote: the remote whose store is meant instead of the one here. Its own log, with its branches and tags, tells
+            what is needed there, and a place that keeps versions of deleted files gives them up as far as it can.
 
     Raises:
+        NotFoundError: when there is no such remote, or no store there.
+        StorageError: when the disk refuses, or the remote cannot be reached.
         ConflictError: when an erasure is under way, or other writers leave no room.
         IntegrityError: when something needed is missing or damaged; then nothing is collected.
         UsageError: when a time is negative.
     """
-    _require_times(grace, retention)
+    if grace < 0 or retention < 0:
+        raise UsageError("a time cannot be negative", next="write it as '14d', '12h' or '0'")
+    if remote is not None:
+        return _collect_remote(workspace, remote, dry_run=dry_run, grace=grace, retention=retention)
     session = workspace.session
     ahead = session.store.refresh().time - session.store.clock.now()
     if ahead > SKEW and (grace or retention):
@@ -140,31 +154,8 @@ def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, reten
     )
 
 
-def _require_times(grace: int, retention: int) -> None:
-    if grace < 0 or retention < 0:
-        raise UsageError("a time cannot be negative", next="write it as '14d', '12h' or '0'")
-
-
-def gc_remote(
-    workspace: Workspace, name: str, *, dry_run: bool = False, grace: int = GRACE, retention: int = RETENTION
-) -> GcResult:
-    """Collect the garbage of a remote, as its own log tells what is needed there.
-
-    What is dropped is purged: a place that keeps versions of deleted files gives them up, as far as it lets go of them.
-
-    Args:
-        workspace: the worktree.
-        name: which remote.
-        dry_run: as for :func:`gc`.
-        grace: as for :func:`gc`.
-        retention: seconds for which the remote keeps what its branches and tags had.
-
-    Raises:
-        NotFoundError: when there is no such remote, or no store there.
-        StorageError: when it cannot be reached.
-        ConflictError, IntegrityError, UsageError: as :func:`gc`, of the remote's store.
-    """
-    _require_times(grace, retention)
+def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: int, retention: int) -> GcResult:
+    """Collect the garbage of a remote, as its own log tells what is needed there."""
     remote = reaching.reach(workspace, name)
     progress = workspace.session.context.progress
     result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)

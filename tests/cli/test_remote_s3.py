@@ -154,3 +154,30 @@ def test_a_budget_and_large_packs(data, server, bucket):
     assert data("fsck", "--remote", "origin", "--json").json["clean"]
     assert data("fsck", "--remote", "origin", "--max-bytes", "1", "--json").json["left"]
     assert Repo.open(str(data.root)).fsck_remote("origin").clean
+
+
+def test_a_store_in_s3_is_mended(shared, bucket):
+    sound = {each.key: each.get()["Body"].read() for each in bucket.objects.all()}
+    for key in [*keys_of(bucket, "packs"), *keys_of(bucket, "index")]:
+        bucket.put_object(Key=key, Body=sound[key][:-20] + bytes([sound[key][-20] ^ 1]) + sound[key][-19:])
+    bucket.Object(keys_of(bucket, "packs")[0]).delete()
+    bucket.Object("some/where/format").delete()
+    found = shared("fsck", "--remote", "origin", "--repair", "--json").json
+    assert found["clean"]
+    assert "format" in found["repair"]["restored"]
+    assert found["repair"]["quarantined"]
+    assert shared("fsck", "--remote", "origin", "--json").json["clean"]
+    shared.write("data/a.txt", "more\n")
+    shared.commit("more")
+    shared("push")
+
+
+def test_lost_data_comes_back_from_s3(shared):
+    for path in (shared.root / ".dv/store/packs").iterdir():
+        path.unlink()
+    for path in (shared.root / "data").rglob("*.txt"):
+        path.unlink()
+    assert not shared("fsck", "--repair", "--json", code=20).json["clean"]
+    assert shared("fsck", "--repair", "--from-remote", "origin", "--json").json["clean"]
+    shared("restore", ".")
+    assert shared.read("data/a.txt") == "a\n"

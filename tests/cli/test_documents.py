@@ -91,6 +91,7 @@ CALLS = [
     ["config", "user.name"],
     ["remote", "add", "another", "../another"],
     ["remote", "list"],
+    ["remote", "check", "origin"],
     ["remote", "rename", "origin", "first"],
     ["remote", "set-url", "origin", "../elsewhere"],
     ["remote", "remove", "origin"],

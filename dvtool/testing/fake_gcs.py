@@ -241,9 +241,7 @@ class FakeGcs(LoopbackServer):
     def _store(self, bucket: Bucket, name: str, data: bytes, match: str | None) -> Generation:
         if not name or len(name.encode()) > 1024:  # noqa: PLR2004 - the service's limit
             raise RefusedError(400, "invalid", "the name of an object has 1 to 1024 bytes")
-        live = bucket.live(name)
-        if match is not None and not self.ignores_preconditions and int(match) != (live.number if live else 0):
-            raise RefusedError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+        live = self._meeting(bucket, name, match)
         now = self._clock.now()
         if live is not None:
             if live.retained_until > now or live.held:
@@ -258,8 +256,16 @@ class FakeGcs(LoopbackServer):
         bucket.kept.append(made)
         return made
 
+    def _meeting(self, bucket: Bucket, name: str, match: str | None) -> Generation | None:
+        """Return the live version of an object, which is the one that is meant."""
+        live = bucket.live(name)
+        if match is not None and not self.ignores_preconditions and int(match) != (live.number if live else 0):
+            raise RefusedError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+        return live
+
     def _upload(self, bucket: Bucket, name: str, kind: str, request: Request) -> Reply:
         if kind == "begin":
+            self._meeting(bucket, name, request.query.get("ifGenerationMatch"))
             upload = f"upload-{len(bucket.uploads)}-{self._clock.now()}"
             bucket.uploads[upload] = (name, request.query.get("ifGenerationMatch"), bytearray())
             location = f"{self.url}{request.path}?uploadType=resumable&upload_id={upload}"
@@ -277,8 +283,9 @@ class FakeGcs(LoopbackServer):
         data += request.body
         if sent[3] == "*" or len(data) < int(sent[3]):
             return Reply(308, b"", (("Range", f"bytes=0-{len(data) - 1}"),))
+        made = self._store(bucket, name, bytes(data), match)
         del bucket.uploads[upload]
-        return _json(self._store(bucket, name, bytes(data), match).resource(), request)
+        return _json(made.resource(), request)
 
 
 def _kind_of_upload(request: Request) -> str:

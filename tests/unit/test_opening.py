@@ -54,6 +54,8 @@ def test_a_directory_is_opened_without_fsspec(tmp_path):
         ("simplecache::s3://bucket/prefix", "nothing else"),
         ("s3:/bucket/prefix", "two slashes"),
         ("gs:bucket", "two slashes"),
+        ("file://localhost/store", "by its whole path"),
+        ("s3://bucket--use1-az4--x-s3/prefix", "directory bucket"),
         ("s3://bucket/a//b", "no names"),
         ("s3://bucket/../other", "no names"),
         ("s3://key:secret@bucket/prefix", "no credentials"),

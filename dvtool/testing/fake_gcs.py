@@ -277,15 +277,24 @@ class FakeGcs(LoopbackServer):
             del bucket.uploads[upload]
             return Reply(499)
         name, match, data = bucket.uploads[upload]
-        sent = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", request.headers.get("content-range", ""))
-        if sent is None or int(sent[1]) != len(data) or int(sent[2]) - int(sent[1]) + 1 != len(request.body):
-            raise RefusedError(400, "invalid", "the range of a chunk follows the last one and is as long as the chunk")
-        data += request.body
-        if sent[3] == "*" or len(data) < int(sent[3]):
+        size = _added(data, request)
+        if size is None or len(data) < size:
             return Reply(308, b"", (("Range", f"bytes=0-{len(data) - 1}"),))
         made = self._store(bucket, name, bytes(data), match)
         del bucket.uploads[upload]
         return _json(made.resource(), request)
+
+
+def _added(data: bytearray, request: Request) -> int | None:
+    """Add a chunk, and return the size of the whole if the client tells it."""
+    sent = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers.get("content-range", ""))
+    start, end = (int(sent[1]), int(sent[2]) + 1) if sent and sent[1] else (len(data), len(data))
+    if sent is None or start != len(data) or end - start != len(request.body):
+        raise RefusedError(400, "invalid", "the range of a chunk follows the last one and is as long as the chunk")
+    if sent[3] == "*" and len(request.body) % (256 * 1024):
+        raise RefusedError(400, "invalid", "all chunks but the last are multiples of 256 KiB")
+    data += request.body
+    return None if sent[3] == "*" else int(sent[3])
 
 
 def _kind_of_upload(request: Request) -> str:

@@ -69,6 +69,7 @@ class CloudBackend:
         self._client = client
         self._prefix = prefix
         self._scratch: str | None = None
+        self._process = os.getpid()
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``, by one request."""
@@ -143,7 +144,8 @@ class CloudBackend:
         """Return a directory of this process alone, removed with this object."""
         if self._scratch is None or not os.path.isdir(self._scratch):
             self._scratch = tempfile.mkdtemp(prefix="dv-remote-")
-            weakref.finalize(self, _remove, self._scratch, os.getpid())
+            self._process = os.getpid()
+            weakref.finalize(self, _remove, self._scratch, self._process)
         return self._scratch
 
     def flush(self) -> None:
@@ -165,8 +167,11 @@ class CloudBackend:
             return self._client.keeping()
 
     def close(self) -> None:
-        """Close the connections; they are opened again when something is asked."""
+        """Close the connections and remove the workspace; both are made anew when they are wanted."""
         self._client.close()
+        if self._scratch is not None:
+            _remove(self._scratch, self._process)
+            self._scratch = None
 
     def _stat(self, name: str) -> Stat:
         with self._asking("read", name):

@@ -411,6 +411,7 @@ class Repo(SharedRepo):
         context: Context | None = None,
         *,
         source: str | None = None,
+        remote: str | None = None,
         give_up_entries: bool = False,
     ) -> Report:
         """Mend the store of the repository that holds ``path`` as far as intact copies are found, and check it again.
@@ -419,7 +420,7 @@ class Repo(SharedRepo):
         """
         from dvtool.operations import repair
 
-        return repair.repair(path, context or Context(), source=source, give_up_entries=give_up_entries)
+        return repair.repair(path, context or Context(), source=source, remote=remote, give_up_entries=give_up_entries)
 
     def gc(
         self,

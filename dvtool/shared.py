@@ -123,6 +123,12 @@ class SharedRepo:
 
         return fsck.fsck_remote(self._workspace, remote, quick=quick, max_bytes=max_bytes)
 
+    def repair_remote(self, remote: str) -> Report:
+        """Mend the store of a remote; see :func:`dvtool.operations.repair_remote.repair_remote`."""
+        from dvtool.operations import repair_remote
+
+        return repair_remote.repair_remote(self._workspace, remote)
+
     def protect_key(self, protection: Protection) -> KeyState:
         """Seal the key of this store anew; see :func:`dvtool.operations.keys.protect`."""
         from dvtool.operations import keys

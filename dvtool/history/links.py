@@ -137,8 +137,7 @@ class Links:
     def _parents(self, identity: bytes) -> Iterator[bytes]:
         """Check one snapshot or stage, and yield those it leads to."""
         try:
-            found = self._store.segments.find(identity)
-            kind = found[1].flags & pack.KIND_MASK if found is not None else ids.SNAPSHOT
+            kind = self._kind(identity)
             data = self._source.read_object(kind, identity)
             if kind == ids.STAGE:
                 staged = stage.decode(data)
@@ -159,6 +158,15 @@ class Links:
                 self.broken[content] = Broken(kind=f"settings ({name})", id=content, why=why)
         self._add_up(identity, recorded)
         yield from graph.standing(recorded.parents, self._standing)
+
+    def _kind(self, identity: bytes) -> int:
+        """Return what a ref or a snapshot leads to: a snapshot, unless it is on record as something else."""
+        try:
+            found = self._store.segments.find(identity)
+        except DvError:
+            self.missing.add(identity)
+            raise
+        return found[1].flags & pack.KIND_MASK if found is not None else ids.SNAPSHOT
 
     def _find_circles(self, state: State) -> None:
         """Name the snapshots that are superseded in a circle, in which nothing stands for them."""

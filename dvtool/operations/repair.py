@@ -16,7 +16,6 @@ from dvtool.checking import Check, Repair
 from dvtool.errors import (
     ConflictError,
     DvError,
-    IntegrityError,
     KeyAccessError,
     NotFoundError,
     StorageError,
@@ -25,14 +24,17 @@ from dvtool.errors import (
 from dvtool.formats import index, log, pack, snapshot, stage, storeformat
 from dvtool.history.describe import rfc3339
 from dvtool.history.links import Links
-from dvtool.store import checkpoints, collecting, keys, mending, restoring, scrub
+from dvtool.sharing import reaching
+from dvtool.sharing.recovering import LOST, Recovery, name_segments
+from dvtool.store import keys, mending, restoring, scrub
 from dvtool.store import store as stores
-from dvtool.store.log import Log
+from dvtool.workspace import Workspace
 from dvtool.worktree import adopting, layout, locking, lookalikes
 from dvtool.worktree import index as indexes
+from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from dvtool.checking import Report
@@ -41,15 +43,18 @@ if TYPE_CHECKING:
     from dvtool.worktree.session import Context
 
 DIRECTORY: Final = "quarantine"
-_LOST: Final = (IntegrityError, NotFoundError, KeyAccessError)
-"""What a log says that cannot be folded; an entry that is whole and does not open here is as good as damaged."""
-ATTEMPTS: Final = 20
-"""Lost races of the entry that names new index files with other writers before giving up."""
 ROOTS_TRIED: Final = 16
 """Sets of tracked roots for which trees are made of the files that were found."""
 
 
-def repair(directory: str, context: Context, *, source: str | None = None, give_up_entries: bool = False) -> Report:
+def repair(
+    directory: str,
+    context: Context,
+    *,
+    source: str | None = None,
+    remote: str | None = None,
+    give_up_entries: bool = False,
+) -> Report:
     """Mend the store of the repository that holds a directory, and check it again.
 
     Args:
@@ -57,6 +62,8 @@ def repair(directory: str, context: Context, *, source: str | None = None, give_
         context: where to report.
         source: a directory to take intact copies from: a backup or another copy of the store, another repository with
             the same key, or plain files.
+        remote: a remote to take intact packs and lost objects from; it must have been reached before, and the store
+            must open.
         give_up_entries: go on without entries of the log that are lost. What they alone did to branches, tags and
             stages is lost with them; the data that they added are not.
 
@@ -69,13 +76,14 @@ def repair(directory: str, context: Context, *, source: str | None = None, give_
     """
     place = layout.find(directory)
     with locking.WorktreeLock(place.lock, wait=context.wait, tell=context.tell):
-        return _Repair(place, context, source).run(give_up_entries=give_up_entries)
+        return _Repair(place, context, source, remote).run(give_up_entries=give_up_entries)
 
 
 class _Repair:
-    def __init__(self, place: layout.Layout, context: Context, source: str | None) -> None:
+    def __init__(self, place: layout.Layout, context: Context, source: str | None, remote: str | None) -> None:
         self.place = place
         self.context = context
+        self.remote = remote
         store = place.store()
         beside = os.path.dirname(store)
         self.backend = stores.local_backend(store, entropy=context.entropy, disk=context.disk)
@@ -89,14 +97,14 @@ class _Repair:
             self.backend,
             self.spares,
             self.quarantine,
+            disk=context.disk,
             clock=context.clock,
             entropy=context.entropy,
             unlock=context.unlock,
         )
-        self.rebuilt: list[str] = []
+        self.recovery = Recovery(self._store, self.quarantine, self._look, tell=context.tell)
         self.given_up: list[str] = []
         self.unnamed: list[bytes] = []
-        self.copied = self.recovered = 0
 
     def _take_source(self, source: str) -> None:
         """Find out what a source is: a store, a repository, or a directory of files.
@@ -119,16 +127,48 @@ class _Repair:
         if store and os.path.realpath(store) == os.path.realpath(self.backend.root):
             raise UsageError("a store cannot be mended from itself", where=where, next="name another copy of it")
         if store:
-            self.spares.append(restoring.Spare(stores.local_backend(store, entropy=self.context.entropy)))
+            self.spares.append(restoring.Spare(stores.local_backend(store, entropy=self.context.entropy), store))
+
+    def _reach(self, *, last: bool) -> None:
+        """Take the packs and objects of the remote as well, as soon as the store here opens: it knows the key there.
+
+        Raises:
+            NotFoundError: when there is no such remote, or no store there.
+            ConflictError: when it was never reached from here, or holds another repository.
+            StorageError: when it cannot be reached.
+        """
+        if self.remote is None:
+            return
+        try:
+            workspace = Workspace(Session(self.place, self.context))
+        except DvError as error:
+            if last:
+                self.context.tell(
+                    f"warning: the remote was not asked, as the store here does not open: {error.finding()}"
+                )
+            return
+        found = reaching.reach(workspace, self.remote)
+        if found.memory is None or not found.memory.format:
+            raise ConflictError(
+                f"remote {found.name!r} was never reached from here",
+                where=found.settings.url,
+                why="what was not seen to be of this repository is not trusted to mend it",
+                next="run 'dv fetch' first, if the URL is right",
+            )
+        found.open()
+        self.spares.append(restoring.Spare(found.backend, found.settings.url, only=("packs",), opened=found.open))
+        self.remote = None
 
     def run(self, *, give_up_entries: bool) -> Report:
         """Mend what can be mended and return what is left, with what was done."""
         self._directories()
+        self._reach(last=False)
         self._whole_files()
         if give_up_entries:
             self._entries()
-        self._segments()
-        self._tables()
+        self.recovery.segments()
+        self.recovery.tables()
+        self._reach(last=True)
         self._whole_files()
         adopted = self._worktree()
         check = Check(self.place, self.context)
@@ -137,9 +177,9 @@ class _Repair:
             if self.restorer.restore({damage.file for damage in check.damages}):
                 check = Check(self.place, self.context)
                 check.run(quick=False)
-            self._strays(check)
+            self.recovery.strays(check)
             try:
-                self._objects(check)
+                self.recovery.objects(check)
             except StorageError:
                 raise
             except DvError as error:
@@ -149,9 +189,9 @@ class _Repair:
             quarantine=self.quarantine.place if self.quarantine.held else None,
             quarantined=tuple(sorted(self.quarantine.held)),
             restored=tuple(sorted(self.restorer.restored)),
-            rebuilt=tuple(sorted(self.rebuilt)),
-            copied=self.copied,
-            recovered=self.recovered,
+            rebuilt=tuple(sorted(self.recovery.rebuilt)),
+            copied=self.recovery.copied,
+            recovered=self.recovery.recovered,
             given_up=tuple(sorted(self.given_up)),
             unnamed=tuple(sorted(identity.hex() for identity in self.unnamed)),
             worktree=adopted,
@@ -214,7 +254,7 @@ class _Repair:
         try:
             store.refresh()
             opens = True
-        except _LOST:
+        except LOST:
             opens = False
         lost = [log.file_name(number) for number in store.log.bridge()]
         for name in lost:
@@ -230,62 +270,11 @@ class _Repair:
                 return [*adopted, *head]
 
             # Nobody knows which of them refs led to: nothing is to be overwritten because it lies in one.
-            self._name(store, add, log.putting_aside() if adopted else {})
+            name_segments(store, add, log.putting_aside() if adopted else {})
             self.unnamed = _snapshots_of(store, adopted)
         for name in lost:
             self.backend.replace(name, log.STUB)
         self.given_up += lost
-
-    def _segments(self) -> None:
-        """Write key files and index files anew that are damaged or missing, and have the log name them."""
-        try:
-            own = storeformat.decode(self.backend.read("format"))
-            wrap = keys.load_secrets(self.backend, own.repository, self.context.unlock).wrap
-        except DvError:
-            return
-        context = self.context
-        opened = Log(self.backend, own.store, wrap, clock=context.clock, entropy=context.entropy)
-        rebuilt = mending.Rebuilt(opened, self.backend, own.store, wrap, context.entropy)
-        rebuilt.rebuild()
-        if not rebuilt.instead:
-            return
-        for name in rebuilt.left:
-            self.quarantine.keep(name)
-        try:
-            store = self._store(rebuilt.instead)
-
-            def condemn(state: State) -> list[log.Action]:
-                doomed = tuple(sorted(name for name in rebuilt.left if not state.is_doomed(name)))
-                return [log.Condemn(names=doomed)] if doomed else []
-
-            self._name(store, condemn)
-        except StorageError:
-            raise
-        except DvError as error:
-            context.tell(f"warning: index files could not be written anew: {error.finding()}")
-            return
-        for name in rebuilt.left:
-            self.quarantine.take(name)
-        self.rebuilt += rebuilt.left
-
-    def _tables(self) -> None:
-        """Write a checkpoint anew whose tables are lost: what they said follows from the entries before."""
-        try:
-            store = self._store()
-        except DvError:
-            return
-        try:
-            store.refresh().read_tables()
-        except _LOST:
-            try:
-                store.log.replay()
-                self._name(store, lambda _state: [])
-            except StorageError:
-                raise
-            except DvError as error:
-                self.context.tell(f"warning: the tables of the log could not be made anew: {error.finding()}")
-                return
-            self.rebuilt.append(log.file_name(store.refresh().number))
 
     def _store(self, instead: Mapping[str, log.Segment] | None = None) -> Store:
         context = self.context
@@ -293,95 +282,18 @@ class _Repair:
             self.backend, clock=context.clock, entropy=context.entropy, disk=context.disk, instead=instead
         )
 
-    def _name(
-        self, store: Store, more: Callable[[State], list[log.Action]], sections: Mapping[str, msgspec.Raw] | None = None
-    ) -> None:
-        """Append a checkpoint that names the segments there are now, does ``more``, and says ``sections``.
-
-        Raises:
-            ConflictError: when an erasure is under way, or others write all the time.
-        """
-        for _attempt in range(ATTEMPTS):
-            if checkpoints.write(store, operation=mending.OPERATION, more=more, merge=False, sections=sections):
-                return
-        raise ConflictError("others write all the time", next="run it again when fewer are at work")
-
-    def _strays(self, check: Check) -> None:
-        """Move aside what is no file of a store, and damaged files that nothing names any more."""
-        needed: set[str] = set()
-        if check.session is None:
-            return
-        for segment in check.session.store.segments.live():
-            needed |= {segment.description.keys, segment.description.index}
-        for damage in check.damages:
-            directory, _, last = damage.file.partition("/")
-            is_unnamed = directory in {"index", "keys"} and not last.startswith("log-") and last != "repo"
-            if damage.what == scrub.STRANGER or (is_unnamed and damage.file not in needed):
-                self.quarantine.take(damage.file)
-
-    def _objects(self, check: Check) -> None:
-        """Bring objects of damaged packs, and those that are missing, into new packs as far as they are found."""
-        if check.session is None or check.links is None:
-            return
-        store = check.session.store
-        bad = frozenset(
-            damage.file for damage in check.damages if damage.file.startswith("packs/") and scrub.is_name(damage.file)
-        )
-        near = {paths.split(path)[0] for path in check.links.damage()}
-        missing: AbstractSet[bytes] = check.links.missing
-        tried: set[bytes] = set()
-        while bad or missing:
-            for name in sorted(bad):
-                self.quarantine.keep(name)
-            with store.transaction() as transaction:
-                erasures = store.state.erasures.items()
-                copied, lost = mending.salvage(store, transaction, bad)
-                wanted = mending.Wanted(store, transaction, lost | missing)
-                tried |= wanted.lost
-                self._look(store, wanted, near)
-                if copied or wanted.found:
-                    collecting.record(store, transaction, erasures, operation=mending.OPERATION)
-            self.copied += copied
-            self.recovered += wanted.found
-            # What was found may name more that is missing, which nobody could know of before.
-            links = Links(store, frozenset(wanted.lost), promised=check.promised)
-            links.follow()
-            self._give_up(store, erasures, bad, links.missing)
-            bad, missing = frozenset(), links.missing - tried
-
-    def _give_up(
-        self, store: Store, erasures: list[tuple[bytes, bytes]], bad: frozenset[str], missing: AbstractSet[bytes]
-    ) -> None:
-        """Take damaged packs out of the store, and out of the log if nothing that is missing should be in them.
-
-        The others stay on record: so the check names them, and their objects, until somebody brings them back.
-        """
-        spent = frozenset(
-            name
-            for name in bad
-            if all(identity not in missing for _name, _segment, identity, _at in store.segments.listed({name}))
-        )
-        if spent:
-            with store.transaction() as transaction:
-                collecting.record(store, transaction, erasures, condemn=spent, operation=mending.OPERATION)
-            with store.transaction() as transaction:
-                collecting.record(store, transaction, erasures, drop=spent, operation=mending.OPERATION)
-        for name in sorted(bad):
-            self.quarantine.take(name)
-
     def _look(self, store: Store, wanted: mending.Wanted, near: AbstractSet[str]) -> None:
         """Look for what is wanted in other stores of this repository, then in files."""
         for spare in self.spares:
             if not wanted.lost:
                 return
             try:
-                context = self.context
-                other = stores.Store(spare.backend, clock=context.clock, entropy=context.entropy, unlock=context.unlock)
+                other = spare.opened() if spare.opened is not None else self._other(spare)
                 if other.format.repository == store.format.repository:
                     other.refresh()
                     wanted.take_from(other)
             except DvError as error:
-                self.context.tell(f"warning: {paths.shown(spare.backend.root)} cannot be read: {error.finding()}")
+                self.context.tell(f"warning: {paths.shown(spare.name)} cannot be read: {error.finding()}")
         roots = list(self._roots(store))
         known = lookalikes.of_index(indexes.load(self.place.index))
         for each in roots:
@@ -393,6 +305,10 @@ class _Repair:
             for each in roots:
                 if wanted.lost:
                     lookalikes.plant(store, wanted, found, each)
+
+    def _other(self, spare: restoring.Spare) -> Store:
+        context = self.context
+        return stores.Store(spare.backend, clock=context.clock, entropy=context.entropy, unlock=context.unlock)
 
     def _roots(self, store: Store) -> Iterator[tuple[str, ...]]:
         """Yield what could be tracked in the worktree: everything, or what snapshots and stages at hand say."""

@@ -17,11 +17,11 @@ from dvtool.store.state import segment_of
 from dvtool.store.transaction import write_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Entropy
-    from dvtool.storage.local import LocalBackend
+    from dvtool.storage.backend import Backend
     from dvtool.store.keys import Wrapping
     from dvtool.store.log import Log
     from dvtool.store.store import Store
@@ -37,8 +37,27 @@ class Rebuilt:
     segments that were merged into a larger one, until they are collected.
     """
 
-    def __init__(self, store_log: Log, backend: LocalBackend, store: bytes, wrap: Wrapping, entropy: Entropy) -> None:
-        """Look at the live segments of a log; nothing is written yet."""
+    def __init__(
+        self,
+        store_log: Log,
+        backend: Backend,
+        store: bytes,
+        wrap: Wrapping,
+        entropy: Entropy,
+        *,
+        known: Callable[[], Mapping[bytes, bytes]] = dict,
+    ) -> None:
+        """Look at the live segments of a log; nothing is written yet.
+
+        Args:
+            store_log: the log.
+            backend: the place of the store.
+            store: its id.
+            wrap: the keys under which key files are sealed.
+            entropy: makes names and keys.
+            known: returns keys of packs that were learnt elsewhere: a pack has the same key in every store.
+        """
+        self._elsewhere = known
         self._backend = backend
         self._store = store
         self._wrap = wrap
@@ -80,7 +99,7 @@ class Rebuilt:
     def _keys_of(self, description: log.Segment, packs: tuple[bytes, ...]) -> dict[bytes, bytes]:
         """Return the keys of the packs of a segment whose key file is lost, as far as other key files have them."""
         if self._known is None:
-            self._known = {}
+            self._known = dict(self._elsewhere())
             for name in sorted(self._backend.names("keys")):
                 found = self._key_file(f"keys/{name}") if scrub.is_name(f"keys/{name}") else None
                 self._known.update(found.packs if found is not None else {})

@@ -7,7 +7,7 @@ unverified: a file must open, or have the bytes that its name says.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from dvtool.errors import DvError
 from dvtool.formats import log, repokey, sealed, storeformat
@@ -16,15 +16,29 @@ from dvtool.store import keys, protecting, scrub
 from dvtool.store.log import Log, newest_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from dvtool.effects import Clock, Entropy
     from dvtool.formats.repokey import Unlock
+    from dvtool.storage.backend import Backend
     from dvtool.storage.disk import Disk
     from dvtool.storage.local import LocalBackend
+    from dvtool.store.store import Store
 
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a file that are copied at once."""
+
+
+class Keeper(Protocol):
+    """Keeps what was damaged."""
+
+    def keep(self, name: str) -> None:
+        """Keep a file of the store, durably; nothing happens when it is not there."""
+        ...
+
+    def take(self, name: str) -> None:
+        """Keep a file of the store, and remove it there."""
+        ...
 
 
 class Quarantine:
@@ -70,14 +84,28 @@ class Quarantine:
 class Spare:
     """Another copy of the store, or of another store of the same repository, from which files are taken by name."""
 
-    def __init__(self, backend: LocalBackend) -> None:
-        """Take from the store that ``backend`` reads."""
+    def __init__(
+        self, backend: Backend, name: str = "", *, only: Collection[str] = (), opened: Callable[[], Store] | None = None
+    ) -> None:
+        """Take from the store that ``backend`` reads.
+
+        Args:
+            backend: its place.
+            name: what warnings call it.
+            only: the directories from which files are taken; all of them by default.
+            opened: opens the store, where its key is not beside it or is known already.
+        """
         self.backend = backend
+        self.name = name
+        self.opened = opened
+        self._only = frozenset(only)
         self.taken: set[str] = set()
         """What was taken already: a file that is damaged again would be so a third time."""
 
     def offers(self, name: str) -> bool:
         """Return whether there is a file of this name that is sound by itself and was not taken before."""
+        if self._only and name.partition("/")[0] not in self._only:
+            return False
         return name not in self.taken and self.backend.exists(name) and scrub.look(self.backend, name)[1] is None
 
 
@@ -86,10 +114,11 @@ class Restorer:
 
     def __init__(
         self,
-        backend: LocalBackend,
+        backend: Backend,
         spares: list[Spare],
-        quarantine: Quarantine,
+        quarantine: Keeper,
         *,
+        disk: Disk,
         clock: Clock,
         entropy: Entropy,
         unlock: Unlock,
@@ -97,6 +126,7 @@ class Restorer:
         """Mend the store that ``backend`` holds."""
         self._unlock = unlock
         self._backend = backend
+        self._disk = disk
         self._spares = spares
         self._quarantine = quarantine
         self._clock = clock
@@ -132,8 +162,8 @@ class Restorer:
             if spare.offers(name) and self._fits(spare, name):
                 self._quarantine.keep(name)
                 view = spare.backend.view(name)
-                copied = (view[at : at + PIECE] for at in range(0, len(view), PIECE))
-                pieces.put(self._backend, self._backend.disk, name, copied)
+                copied = (bytes(view[at : at + PIECE]) for at in range(0, len(view), PIECE))
+                pieces.put(self._backend, self._disk, name, copied)
                 spare.taken.add(name)
                 return True
         return False

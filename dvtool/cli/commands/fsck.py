@@ -26,6 +26,8 @@ SHOWN = 40
     "dv fsck --remote origin --quick",
     "dv fsck --repair",
     "dv fsck --repair --from /mnt/backup/data",
+    "dv fsck --repair --from-remote origin",
+    "dv fsck --remote origin --repair",
 )
 @click.option("--quick", is_flag=True, help="Hold files against their checksums only; needs no key.")
 @click.option("--full", is_flag=True, help="Open everything, and follow every link (the default).")
@@ -45,6 +47,12 @@ SHOWN = 40
     help="With --repair: take intact copies from DIR as well, a backup of the store, another repository, or files.",
 )
 @click.option(
+    "--from-remote",
+    "source_remote",
+    metavar="NAME",
+    help="With --repair: take intact packs, and lost objects, from this remote as well.",
+)
+@click.option(
     "--give-up-entries",
     is_flag=True,
     help="With --repair: go on without entries of the log that are lost. What they did to branches is lost with them.",
@@ -60,6 +68,7 @@ def fsck_command(
     remote: str | None,
     repair: bool,
     source: str | None,
+    source_remote: str | None,
     give_up_entries: bool,
     json: bool,
 ) -> int:
@@ -69,7 +78,7 @@ def fsck_command(
 
     --repair takes whole files and objects from DIR, writes key and index files anew from the packs, moves what is sound
     out of damaged packs, and looks for lost content in the worktree and in DIR. Then it checks again, and says what is
-    still missing.
+    still missing. With --remote it mends that remote, with the packs and objects that are here.
     """
     from dvtool.repo import Repo
 
@@ -77,11 +86,18 @@ def fsck_command(
         raise click.UsageError("--quick and --full exclude each other")
     if repair and (quick or max_bytes is not None):
         raise click.UsageError("--repair checks everything: leave out --quick and --max-bytes")
-    if (source is not None or give_up_entries) and not repair:
-        raise click.UsageError("--from and --give-up-entries go with --repair")
+    helped = source is not None or source_remote is not None or give_up_entries
+    if helped and not repair:
+        raise click.UsageError("--from, --from-remote and --give-up-entries go with --repair")
+    if helped and remote is not None:
+        raise click.UsageError("a remote is mended with what is here: leave out what goes with --repair alone")
     context = opening.context(settings)
-    if repair:
-        found = Repo.repair(settings.directory, context, source=source, give_up_entries=give_up_entries)
+    if repair and remote is not None:
+        found = opening.open_repo(settings).repair_remote(remote)
+    elif repair:
+        found = Repo.repair(
+            settings.directory, context, source=source, remote=source_remote, give_up_entries=give_up_entries
+        )
     elif remote is not None:
         found = opening.open_repo(settings).fsck_remote(remote, quick=quick, max_bytes=max_bytes)
     else:
@@ -91,6 +107,13 @@ def fsck_command(
     else:
         _show(found, remote)
     return exits.DONE if found.clean else exits.CODES[IntegrityError]
+
+
+def _other(remote: str | None) -> str:
+    """Return where else there may be something to mend with."""
+    if remote is not None:
+        return "in a clone that has more"
+    return "with --from DIR or --from-remote NAME when there is another copy"
 
 
 def _show_repair(done: Repair) -> None:
@@ -144,14 +167,14 @@ def _show(found: Report, remote: str | None) -> None:
     if found.clean:
         output.say("no damage found")
     elif found.repair is not None:
-        if any(problem.file.startswith("log/") for problem in found.problems):
+        if remote is None and any(problem.file.startswith("log/") for problem in found.problems):
             output.say(
                 "if there is no other copy of those log entries, --give-up-entries goes on without them",
                 colour="removed",
             )
         output.say(
-            "this is still missing or damaged; run it again with --from DIR when there is another copy, "
-            "what lies elsewhere comes out all the same",
+            f"this is still missing or damaged; run it again {_other(remote)}. "
+            "What lies elsewhere comes out all the same",
             colour="removed",
         )
     else:

@@ -1,0 +1,211 @@
+"""``dv fsck --repair`` between a clone and its remote: each is mended with what the other has."""
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dvtool.formats import pack
+from dvtool.testing import damage
+from tests.cli.conftest import Dv
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "remote"
+
+
+@pytest.fixture
+def once(dv, place):
+    """A repository that was pushed to a directory, with packs that are large enough to move as they are."""
+    dv.write("data/a.txt", "a\n")
+    for number in range(200):
+        dv.write(f"data/many/{number:03}.bin", random.Random(number).randbytes(500))
+    dv("add", "data")
+    dv("commit", "-m", "first")
+    dv("remote", "add", "origin", str(place), "--plain-keys")
+    dv("push")
+    return dv
+
+
+@pytest.fixture
+def shared(once):
+    """A repository that was pushed to a directory twice."""
+    once.write("data/more.txt", "more\n")
+    once.commit("more")
+    once("push")
+    return once
+
+
+@pytest.fixture
+def clone(shared, place, capsysbinary):
+    shared("clone", str(place), str(place.parent / "clone"))
+    return Dv(place.parent / "clone", capsysbinary)
+
+
+def packs(place, content=None):
+    found = [path for path in (place / "packs").iterdir() if content is None or path.read_bytes()[9] == content]
+    return sorted(found, key=lambda path: path.stat().st_size)
+
+
+def mend(dv, *options, code=0):
+    return dv("fsck", "--remote", "origin", "--repair", "--json", *options, code=code).json
+
+
+@pytest.mark.parametrize("harm", [damage.empty, os.unlink, lambda path: damage.flip(path, 80), damage.truncate])
+def test_packs_of_a_remote_are_sent_again(once, place, harm):
+    before = {path.name: path.read_bytes() for path in packs(place)}
+    ours = before.keys() & {path.name for path in packs(once.root / ".dv/store")}
+    assert len(ours) == 2
+    for path in packs(place):
+        harm(str(path)) if harm is not damage.truncate else harm(str(path), 100)
+    harmed = {path.name: path.read_bytes() for path in packs(place)}
+    found = mend(once)
+    assert found["clean"]
+    assert found["repair"]["restored"] == sorted(f"packs/{name}" for name in ours)
+    assert found["repair"]["recovered"] == 1  # the snapshot, in a pack of its own
+    assert {path.name: path.read_bytes() for path in packs(place) if path.name in ours} == {
+        name: before[name] for name in ours
+    }
+    if harmed:
+        assert {path.name: path.read_bytes() for path in packs(Path(found["repair"]["quarantine"]))} == harmed
+    assert mend(once)["repair"]["restored"] == []
+
+
+def test_sound_packs_are_left_alone(once, place):
+    times = {path: path.stat().st_mtime_ns for path in packs(place)}
+    broken = packs(place)[-1]
+    damage.flip(str(broken), 80)
+    mend(once)
+    assert {path for path in packs(place) if path.stat().st_mtime_ns != times[path]} == {broken}
+
+
+@pytest.mark.parametrize("directory", ["index", "keys"])
+@pytest.mark.parametrize("harm", [damage.empty, os.unlink])
+def test_index_and_key_files_of_a_remote_are_written_anew(once, place, directory, harm):
+    for path in (place / directory).iterdir():
+        if path.name != "repo" and not path.name.startswith("log-"):
+            harm(str(path))
+    found = mend(once)
+    assert found["clean"]
+    assert found["repair"]["rebuilt"]
+    once("clone", str(place), str(place.parent / "again"))
+    assert (place.parent / "again/data/a.txt").read_text() == "a\n"
+
+
+@pytest.mark.parametrize("harm", [damage.empty, os.unlink])
+def test_packs_whose_keys_are_lost_are_given_up_for_what_is_here(shared, place, harm):
+    for path in (place / "keys").iterdir():
+        if path.name != "repo" and not path.name.startswith("log-"):
+            harm(str(path))
+    found = mend(shared)
+    assert found["clean"]
+    assert found["repair"]["recovered"]
+    shared("clone", str(place), str(place.parent / "again"))
+    assert (place.parent / "again/data/more.txt").read_text() == "more\n"
+    shared.write("data/more.txt", "still more\n")
+    shared.commit("still more")
+    shared("push")
+    shared("gc", "--remote", "origin", "--retention", "0", "--grace", "0")
+    assert shared("fsck", "--remote", "origin", "--json").json["unreferenced"] == 0
+
+
+def test_the_format_of_a_remote_is_remembered(shared, place):
+    whole = (place / "format").read_bytes()
+    (place / "format").unlink()
+    assert mend(shared)["repair"]["restored"] == ["format"]
+    assert (place / "format").read_bytes() == whole
+
+
+def test_lost_objects_of_a_remote_come_from_other_packs(shared, place, clone):
+    clone("gc", "--retention", "0", "--grace", "0")
+    for number in range(8):
+        clone.write(f"data/{number}.txt", f"{number}\n")
+        clone.commit(str(number))
+    clone("gc", "--retention", "0", "--grace", "0")
+    assert not {path.name for path in packs(place)} & {path.name for path in packs(clone.root / ".dv/store")}
+    for path in packs(place):
+        damage.flip(str(path), 80)
+    found = mend(clone)
+    assert found["clean"]
+    assert found["repair"]["recovered"]
+    assert len(found["repair"]["quarantined"])
+    assert not found["repair"]["restored"]
+    clone("push")
+    shared("fetch")
+    assert clone("fsck", "--remote", "origin", "--json").json["clean"]
+
+
+def test_what_nobody_has_stays_as_it_is(shared, place, capsysbinary):
+    shared("clone", "--lazy", str(place), str(place.parent / "lazy"))
+    lazy = Dv(place.parent / "lazy", capsysbinary)
+    (broken, other) = packs(place, pack.DATA)
+    damage.flip(str(broken), 80)
+    harmed = broken.read_bytes()
+    found = mend(lazy, code=20)
+    assert not found["clean"]
+    assert broken.read_bytes() == harmed
+    assert other.exists()
+    assert "in a clone that has more" in lazy("fsck", "--remote", "origin", "--repair", code=20).text
+    assert mend(shared)["clean"]
+
+
+def test_strangers_beside_a_store_stay(shared, place):
+    (place / "notes.txt").write_text("somebody's")
+    (place / "packs/readme").write_text("nobody's")
+    found = mend(shared, code=20)
+    assert [problem["file"] for problem in found["problems"]] == ["notes.txt"]
+    assert found["repair"]["quarantined"] == ["packs/readme"]
+
+
+def test_a_store_is_mended_from_its_remote(shared, place):
+    store = shared.root / ".dv/store"
+    shutil.rmtree(shared.root / "data")
+    for path in packs(store):
+        damage.flip(str(path), 80)
+    assert not shared("fsck", "--repair", "--json", code=20).json["clean"]
+    found = shared("fsck", "--repair", "--from-remote", "origin", "--json").json
+    assert found["clean"]
+    shared("restore", ".")
+    assert shared.read("data/more.txt") == "more\n"
+
+
+def test_objects_come_from_other_packs_of_the_remote(shared, place):
+    store = shared.root / ".dv/store"
+    shared("gc", "--remote", "origin", "--retention", "0", "--grace", "0")
+    for number in range(8):
+        shared.write(f"data/{number}.txt", f"{number}\n")
+        shared.commit(str(number))
+        shared("push")
+    shared("gc", "--remote", "origin", "--retention", "0", "--grace", "0")
+    assert not {path.name for path in packs(place)} & {path.name for path in packs(store)}
+    shutil.rmtree(shared.root / "data")
+    (lost, *_) = packs(store, pack.DATA)
+    lost.unlink()
+    found = shared("fsck", "--repair", "--from-remote", "origin", "--json").json
+    assert found["clean"]
+    assert found["repair"]["recovered"]
+
+
+def test_a_clone_without_data_gets_lost_data_back(shared, place, capsysbinary):
+    shared("clone", "--lazy", str(place), str(place.parent / "lazy"))
+    lazy = Dv(place.parent / "lazy", capsysbinary)
+    lazy("get", "data")
+    (lost, *_) = packs(lazy.root / ".dv/store", pack.DATA)
+    lost.unlink()
+    shutil.rmtree(lazy.root / "data")
+    assert not lazy("fsck", "--json", code=20).json["clean"]
+    assert lazy("fsck", "--repair", "--from-remote", "origin", "--json").json["clean"]
+
+
+def test_wrong_calls(shared, place, tmp_path):
+    shared("fsck", "--remote", "origin", "--repair", "--from", ".", code=2)
+    shared("fsck", "--remote", "origin", "--repair", "--give-up-entries", code=2)
+    shared("fsck", "--from-remote", "origin", code=2)
+    shared("fsck", "--repair", "--from-remote", "nowhere", code=10)
+    shared("remote", "add", "other", str(tmp_path / "other"), "--plain-keys")
+    assert shared("fsck", "--repair", "--from-remote", "other", "--json", code=12).error["kind"] == "conflict"
+    assert shared("fsck", "--remote", "other", "--repair", "--json", code=10).error["kind"] == "not-found"
+    assert not (tmp_path / "other").exists()

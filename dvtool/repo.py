@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from dvtool.errors import UsageError
+from dvtool.shared import SharedRepo, several
 from dvtool.workspace import Workspace
 from dvtool.worktree.session import Context
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from dvtool.checking import Report
-    from dvtool.formats.repokey import Protection
     from dvtool.history.describe import SnapshotItem
     from dvtool.history.oplog import OperationItem
     from dvtool.operations.add import AddResult
@@ -37,17 +36,12 @@ if TYPE_CHECKING:
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
     from dvtool.operations.expire import ExpireResult
-    from dvtool.operations.fetch import PullResult
     from dvtool.operations.gc import GcResult
-    from dvtool.operations.keys import KeyBackup, KeyRotation, KeyState
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
     from dvtool.operations.prune import PruneResult
-    from dvtool.operations.push import PushResult
     from dvtool.operations.refs import RefItem
-    from dvtool.operations.remote_check import RemoteReport
-    from dvtool.operations.remotes import RemoteItem
     from dvtool.operations.remove import RemoveResult
     from dvtool.operations.restore import RestoreResult
     from dvtool.operations.show import Shown
@@ -56,7 +50,6 @@ if TYPE_CHECKING:
     from dvtool.operations.undo import UndoResult
     from dvtool.operations.upgrade import UpgradeResult
     from dvtool.operations.worktrees import WorktreeItem
-    from dvtool.sharing.fetching import FetchResult
     from dvtool.worktree.recording import CommitResult
 
 
@@ -65,14 +58,7 @@ def _place(directory: str) -> str:
     return directory if "\0" in directory else os.path.realpath(directory)
 
 
-def _several(arguments: Sequence[str]) -> Sequence[str]:
-    """Return a list of paths, unless it is one text: every letter of that would be taken for a path."""
-    if isinstance(arguments, str):
-        raise UsageError(f"{arguments!r} is one path where a list is expected", next=f"write [{arguments!r}]")
-    return arguments
-
-
-class Repo:
+class Repo(SharedRepo):
     """One repository, seen from one of its worktrees.
 
     Paths in arguments are relative to the root unless ``context.cwd`` says otherwise; paths in results always are.
@@ -127,13 +113,13 @@ class Repo:
         """Stage files; see :func:`dvtool.operations.add.add`."""
         from dvtool.operations import add
 
-        return add.add(self._workspace, _several(arguments), skip_git=skip_git, force=force)
+        return add.add(self._workspace, several(arguments), skip_git=skip_git, force=force)
 
     def remove(self, arguments: Sequence[str], *, cached: bool = False, force: bool = False) -> RemoveResult:
         """Stop tracking paths and remove them; see :func:`dvtool.operations.remove.remove`."""
         from dvtool.operations import remove
 
-        return remove.remove(self._workspace, _several(arguments), cached=cached, force=force)
+        return remove.remove(self._workspace, several(arguments), cached=cached, force=force)
 
     def move(self, source: str, target: str) -> MoveResult:
         """Rename a tracked path; see :func:`dvtool.operations.move.move`."""
@@ -200,7 +186,7 @@ class Repo:
         """Return what differs between two states; see :func:`dvtool.operations.diff.diff`."""
         from dvtool.operations import diff
 
-        return diff.diff(self._workspace, first, second, staged=staged, only=_several(only))
+        return diff.diff(self._workspace, first, second, staged=staged, only=several(only))
 
     def checkout(
         self,
@@ -215,7 +201,7 @@ class Repo:
         from dvtool.operations import checkout
 
         return checkout.checkout(
-            self._workspace, revision, new_branch=new_branch, from_lock=from_lock, only=_several(only), force=force
+            self._workspace, revision, new_branch=new_branch, from_lock=from_lock, only=several(only), force=force
         )
 
     def merge(
@@ -232,7 +218,7 @@ class Repo:
         from dvtool.operations import merge
 
         return merge.merge(
-            self._workspace, revision, prefer=prefer, only=_several(only), manual=manual, message=message, author=author
+            self._workspace, revision, prefer=prefer, only=several(only), manual=manual, message=message, author=author
         )
 
     def abort_merge(self, *, force: bool = False) -> MergeResult:
@@ -252,19 +238,19 @@ class Repo:
         """Bring paths back; see :func:`dvtool.operations.restore.restore`."""
         from dvtool.operations import restore
 
-        return restore.restore(self._workspace, _several(arguments), source=source, staged=staged, force=force)
+        return restore.restore(self._workspace, several(arguments), source=source, staged=staged, force=force)
 
     def get(self, arguments: Sequence[str]) -> SparseResult:
         """Bring paths that were left out back; see :func:`dvtool.operations.sparse.get`."""
         from dvtool.operations import sparse
 
-        return sparse.get(self._workspace, _several(arguments))
+        return sparse.get(self._workspace, several(arguments))
 
     def drop(self, arguments: Sequence[str]) -> SparseResult:
         """Take stored copies out of the worktree; see :func:`dvtool.operations.sparse.drop`."""
         from dvtool.operations import sparse
 
-        return sparse.drop(self._workspace, _several(arguments))
+        return sparse.drop(self._workspace, several(arguments))
 
     def branches(self) -> list[RefItem]:
         """Return the branches, sorted by name."""
@@ -315,86 +301,6 @@ class Repo:
         from dvtool.operations import clone
 
         return cls(clone.found_here(path, context or Context()))
-
-    def fetch(self, remote: str | None = None) -> FetchResult:
-        """Bring a remote's branches and tags here; see :func:`dvtool.operations.fetch.fetch`."""
-        from dvtool.operations import fetch
-
-        return fetch.fetch(self._workspace, remote)
-
-    def pull(self, remote: str | None = None) -> PullResult:
-        """Fetch, and follow the remote's branch; see :func:`dvtool.operations.fetch.pull`."""
-        from dvtool.operations import fetch
-
-        return fetch.pull(self._workspace, remote)
-
-    def push(
-        self,
-        remote: str | None = None,
-        refs: Sequence[str] = (),
-        *,
-        delete: bool = False,
-        force_with_lease: bool = False,
-    ) -> PushResult:
-        """Send branches and tags to a remote; see :func:`dvtool.operations.push.push`."""
-        from dvtool.operations import push
-        from dvtool.sharing import reaching
-
-        reached = reaching.reach(self._workspace, remote)
-        return push.push(self._workspace, reached, _several(refs), delete=delete, lease=force_with_lease)
-
-    def remotes(self) -> list[RemoteItem]:
-        """Return the remotes; see :func:`dvtool.operations.remotes.list_remotes`."""
-        from dvtool.operations import remotes
-
-        return remotes.list_remotes(self._workspace)
-
-    def add_remote(
-        self,
-        name: str,
-        url: str,
-        *,
-        options: Mapping[str, Any] | None = None,
-        keys: str | None = None,
-        protection: Protection | None = None,
-        single_writer: bool = False,
-    ) -> RemoteItem:
-        """Write a remote into ``dv.toml``; see :func:`dvtool.operations.remotes.add`."""
-        from dvtool.operations import remotes
-
-        return remotes.add(
-            self._workspace,
-            name,
-            url,
-            options=options,
-            keys_url=keys,
-            protection=protection,
-            single_writer=single_writer,
-        )
-
-    def check_remote(self, name: str | None = None) -> RemoteReport:
-        """Find out what a remote can do; see :func:`dvtool.operations.remote_check.check`."""
-        from dvtool.operations import remote_check
-
-        return remote_check.check(self._workspace, name)
-
-    def remove_remote(self, name: str) -> RemoteItem:
-        """Take a remote out of ``dv.toml``; see :func:`dvtool.operations.remotes.remove`."""
-        from dvtool.operations import remotes
-
-        return remotes.remove(self._workspace, name)
-
-    def rename_remote(self, old: str, new: str) -> RemoteItem:
-        """Give a remote another name; see :func:`dvtool.operations.remotes.rename`."""
-        from dvtool.operations import remotes
-
-        return remotes.rename(self._workspace, old, new)
-
-    def set_remote_url(self, name: str, url: str) -> RemoteItem:
-        """Give a remote another URL; see :func:`dvtool.operations.remotes.set_url`."""
-        from dvtool.operations import remotes
-
-        return remotes.set_url(self._workspace, name, url)
 
     def rename_branch(self, old: str, new: str) -> RefItem:
         """Rename a branch; see :func:`dvtool.operations.refs.rename_branch`."""
@@ -484,7 +390,7 @@ class Repo:
             before=before,
             keep_last=keep_last,
             plan=plan,
-            only=_several(only) if isinstance(only, str) else only,
+            only=several(only) if isinstance(only, str) else only,
         )
 
     @staticmethod
@@ -498,16 +404,6 @@ class Repo:
         from dvtool.operations import fsck
 
         return fsck.fsck(path, context or Context(), quick=quick, max_bytes=max_bytes)
-
-    def fsck_remote(
-        self, remote: str, *, quick: bool = False, max_bytes: int | None = None, repair: bool = False
-    ) -> Report:
-        """Check or mend a remote; see :mod:`dvtool.operations.fsck` and :mod:`dvtool.operations.repair_remote`."""
-        from dvtool.operations import fsck, repair_remote
-
-        if repair:
-            return repair_remote.repair_remote(self._workspace, remote)
-        return fsck.fsck_remote(self._workspace, remote, quick=quick, max_bytes=max_bytes)
 
     @staticmethod
     def repair(
@@ -554,37 +450,6 @@ class Repo:
         from dvtool.operations import prune
 
         return prune.prune(path, context or Context(), dry_run=dry_run)
-
-    def protect_key(self, protection: Protection) -> KeyState:
-        """Seal the key of this store anew; see :func:`dvtool.operations.keys.protect`."""
-        from dvtool.operations import keys
-
-        return keys.protect(keys.of_store(self._workspace), self._workspace.session.context, protection)
-
-    def export_key(self, target: str, protection: Protection) -> KeyBackup:
-        """Write a backup of the key; see :func:`dvtool.operations.keys.export`."""
-        from dvtool.operations import keys
-
-        return keys.export(keys.of_store(self._workspace), self._workspace.session.context, target, protection)
-
-    def rotate_key(self, protection: Protection | None = None) -> KeyRotation:
-        """Give the store another wrapping secret; see :func:`dvtool.operations.keys.rotate`.
-
-        This object keeps the old one: open the repository anew after that.
-        """
-        from dvtool.operations import keys
-
-        return keys.rotate(keys.of_store(self._workspace), self._workspace.session.context, protection)
-
-    @staticmethod
-    def import_key(source: str, path: str = ".", context: Context | None = None, *, force: bool = False) -> KeyState:
-        """Put a backup of the key back, in the repository that holds ``path``, which need not open for that.
-
-        See :func:`dvtool.operations.keys.bring_back`.
-        """
-        from dvtool.operations import keys
-
-        return keys.bring_back(path, context or Context(), source, force=force)
 
     def doctor(self) -> Diagnosis:
         """Check this machine, repository and user; see :func:`dvtool.operations.doctor.doctor`."""

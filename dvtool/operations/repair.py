@@ -24,7 +24,7 @@ from dvtool.errors import (
 from dvtool.formats import index, log, pack, snapshot, stage, storeformat
 from dvtool.history.describe import rfc3339
 from dvtool.history.links import Links
-from dvtool.sharing import reaching
+from dvtool.sharing import examining
 from dvtool.sharing.recovering import LOST, Recovery, name_segments
 from dvtool.store import keys, mending, restoring, scrub
 from dvtool.store import store as stores
@@ -84,6 +84,7 @@ class _Repair:
         self.place = place
         self.context = context
         self.remote = remote
+        self.answering: examining.Answering | None = None
         store = place.store()
         beside = os.path.dirname(store)
         self.backend = stores.local_backend(store, entropy=context.entropy, disk=context.disk)
@@ -147,7 +148,7 @@ class _Repair:
                     f"warning: the remote was not asked, as the store here does not open: {error.finding()}"
                 )
             return
-        found = reaching.reach(workspace, self.remote)
+        found, self.answering = examining.reach(workspace, self.remote)
         if found.memory is None or not found.memory.format:
             raise ConflictError(
                 f"remote {found.name!r} was never reached from here",
@@ -185,6 +186,8 @@ class _Repair:
             except DvError as error:
                 self.context.tell(f"warning: not all objects could be brought back: {error.finding()}")
             report = Check(self.place, self.context).run(quick=False)
+        if self.answering is not None and self.answering.failed is not None:
+            self.context.tell(f"warning: the remote did not answer to the end: {self.answering.failed.finding()}")
         done = Repair(
             quarantine=self.quarantine.place if self.quarantine.held else None,
             quarantined=tuple(sorted(self.quarantine.held)),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dvtool.checking import Examination
 from dvtool.errors import DvError, NotFoundError, StorageError
 from dvtool.formats import log, pack, repokey, storeformat
-from dvtool.sharing import configuring, reaching
+from dvtool.sharing import configuring, memory, reaching
 from dvtool.storage.backend import UnavailableError
 from dvtool.storage.inventory import Inventory
 from dvtool.storage.local import LocalBackend
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from dvtool.checking import Looked, Report
     from dvtool.effects import View
-    from dvtool.storage.backend import Backend, Listed
+    from dvtool.storage.backend import Backend, Listed, Purged
     from dvtool.store.segments import Segment
     from dvtool.store.store import Store
     from dvtool.workspace import Workspace
@@ -46,7 +46,8 @@ ASKED: Final = 8
 ENTRIES: Final = 128 * 1024 * 1024
 """Bytes of log entries that are kept in memory: each is looked at several times in one check."""
 
-UNLIMITED: Final = 1 << 62
+COPIES: Final = 16 * 1024 * 1024 * 1024
+"""Bytes that the copies of index files and small packs may have together while a check runs."""
 
 T = TypeVar("T")
 
@@ -76,10 +77,11 @@ class RemoteCheck(Examination):
         self._answering = Answering(place if self._is_directory else Inventory(place))
         if self._is_directory:
             return self._answering
-        # Index files are read page by page and from end to end: from a copy that is made for this check alone.
+        # Index files are read page by page and from end to end, and objects one by one: from copies that are made for
+        # this check alone.
         copies = tempfile.mkdtemp(prefix="dv-check-")
         weakref.finalize(self, shutil.rmtree, copies, ignore_errors=True)
-        return Mirror(self._answering, copies, self._disk, limit=UNLIMITED, kept=frozenset({"index"}))
+        return Mirror(self._answering, copies, self._disk, limit=COPIES)
 
     def run(self, *, quick: bool) -> Report:
         """Look at everything; see :meth:`dvtool.checking.Examination.run`.
@@ -147,8 +149,8 @@ class RemoteCheck(Examination):
             return where.removeprefix(f"{url}/")
         if where.rstrip("/") not in {url, ""}:
             return where
-        memory = self.remote.memory  # it was rolled back: the last entry that was seen is gone, or another one
-        return log.file_name(memory.number) if memory is not None and memory.number else "log"
+        seen = self.remote.memory  # it was rolled back: the last entry that was seen is gone, or another one
+        return log.file_name(seen.number) if seen is not None and seen.number else "log"
 
     def _each(self, look: Callable[[str], T], names: Sequence[str]) -> Iterable[T]:
         with ThreadPoolExecutor(ASKED, thread_name_prefix="check") as pool:
@@ -159,7 +161,7 @@ class RemoteCheck(Examination):
 
     def _work(self, chosen: Sequence[bytes], look: Callable[[bytes], Looked]) -> list[scrub.Scrubbed]:
         sizes = {pack.file_name(name): self._size(name) for name in chosen}
-        self._ahead = _Ahead(self.backend, sizes)
+        self._ahead = _Ahead(self._answering, sizes)
         try:
             return super()._work(chosen, look)
         finally:
@@ -167,8 +169,29 @@ class RemoteCheck(Examination):
             self._ahead = None
 
 
+def reach(workspace: Workspace, name: str) -> tuple[reaching.Remote, Answering]:
+    """Return a remote that is asked nothing more once it has not answered, and what says whether that was so.
+
+    Raises:
+        NotFoundError, UsageError: as :func:`dvtool.sharing.configuring.find`, and of a URL that names no place.
+    """
+    found, settings = configuring.find(workspace, name)
+    asked: list[Answering] = []
+
+    def through(place: Backend) -> Backend:
+        is_directory = isinstance(place, LocalBackend)
+        asked.append(Answering(place if is_directory else Inventory(place)))
+        copies = memory.mirror(workspace.session, found)
+        return asked[0] if is_directory else Mirror(asked[0], copies, workspace.session.context.disk)
+
+    return reaching.Remote(workspace, found, settings, through=through), asked[0]
+
+
 class Answering(Wrapper):
-    """A place that is asked nothing more once it has not answered: what it holds is not known then, and no damage."""
+    """A place that is asked nothing more once it has not answered: what it holds is not known then, and no damage.
+
+    Nor is anything written then: what was decided on a guess would do harm.
+    """
 
     def __init__(self, below: Backend) -> None:
         """Wrap ``below``."""
@@ -216,6 +239,59 @@ class Answering(Wrapper):
         """Yield the files right below ``directory``, in order of name."""
         with self.asking():
             yield from self.below.listed(directory, after=after, most=most)
+
+    def modified(self, name: str) -> int:
+        """Return when ``name`` was written, in microseconds since 1970."""
+        with self.asking():
+            return self.below.modified(name)
+
+    def prepare(self, directories: Iterable[str]) -> None:
+        """Make what files need before they can be written."""
+        with self.asking():
+            self.below.prepare(directories)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name`` if nothing is there."""
+        with self.asking():
+            self.below.create(name, data)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name``."""
+        with self.asking():
+            self.below.put(name, data)
+
+    def send(self, view: View, name: str) -> None:
+        """Write what ``view`` holds at ``name``."""
+        with self.asking():
+            self.below.send(view, name)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write ``data`` over ``name``."""
+        self._entries.pop(name, None)
+        with self.asking():
+            self.below.replace(name, data)
+
+    def adopt(self, path: str, name: str) -> None:
+        """Take the finished file at ``path`` as ``name``."""
+        with self.asking():
+            self.below.adopt(path, name)
+
+    def flush(self) -> None:
+        """Return when what was written would survive a loss of power."""
+        with self.asking():
+            self.below.flush()
+
+    def delete(self, name: str) -> None:
+        """Remove ``name``."""
+        self._entries.pop(name, None)
+        with self.asking():
+            self.below.delete(name)
+
+    def purge(self, name: str) -> Purged:
+        """Remove ``name`` so that it cannot come back."""
+        self._entries.pop(name, None)
+        with self.asking():
+            return self.below.purge(name)
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:

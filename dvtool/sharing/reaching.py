@@ -14,6 +14,7 @@ from dvtool.errors import (
     DvError,
     ExistsError,
     IntegrityError,
+    KeyAccessError,
     NotFoundError,
     UsageError,
 )
@@ -156,7 +157,21 @@ class Remote:
         return store
 
     def _unlock(self, repository: bytes) -> keys.Secrets:
-        return keys.load_secrets(self.key_place, repository, self.session.context.unlock)
+        """Return the secrets of the remote's store.
+
+        Raises:
+            KeyAccessError: when its key does not open, or holds another secret than that of the repository here: who
+                put it there would read whatever is sealed under it.
+        """
+        found = keys.load_secrets(self.key_place, repository, self.session.context.unlock)
+        if found.id_key != self.session.store.secrets.id_key:
+            raise KeyAccessError(
+                "the key at the remote is not that of this repository",
+                where=self.settings.url,
+                why="it opens, and holds another secret: somebody put it there",
+                next="ask who keeps the place; nothing was sent",
+            )
+        return found
 
     def _new(self, known: Known) -> Store:
         context = self.session.context

@@ -16,7 +16,6 @@ from dvtool.storage.wrapping import Wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from collections.abc import Set as AbstractSet
 
     from dvtool.effects import View
     from dvtool.storage.backend import Backend, Purged
@@ -28,6 +27,8 @@ LIMIT: Final = 1024 * 1024 * 1024
 """Bytes that all copies may have together; the ones that were not used for longest go first."""
 PIECE: Final = 8 * 1024 * 1024
 """Bytes that are copied at once."""
+OPEN: Final = 64
+"""Copies that are kept open; another one is verified again when it is opened again."""
 BLOCK: Final = 256 * 1024
 """Bytes of a larger pack that are kept together, where parts of packs are kept."""
 _TRAILER: Final = 16
@@ -43,7 +44,6 @@ class Mirror(Wrapper):
         disk: Disk,
         *,
         limit: int = LIMIT,
-        kept: AbstractSet[str] = KEPT,
     ) -> None:
         """Wrap ``below``.
 
@@ -52,13 +52,11 @@ class Mirror(Wrapper):
             directory: where copies lie; made when there is the first.
             disk: the local disk.
             limit: bytes that all copies may have together.
-            kept: directories of which files are copied, among those whose files never change.
         """
         super().__init__(below)
         self._directory = directory
         self._disk = disk
         self._limit = limit
-        self._kept = kept
         self._open: dict[str, FileView] = {}
         self.keeps_parts = False
         """Whether parts of larger packs are kept as well: for who reads a little here and there, and stores nothing."""
@@ -89,7 +87,7 @@ class Mirror(Wrapper):
     def _copy(self, name: str) -> FileView | None:
         """Return the local copy of a file that is kept, made now if there is none; None for what is not kept."""
         directory = name.partition("/")[0]
-        if directory not in self._kept:
+        if directory not in KEPT:
             return None
         known = self._open.get(name)
         if known is not None:
@@ -105,6 +103,8 @@ class Mirror(Wrapper):
                 return None  # a cache that cannot be written is none
             found = self._sound(name)
         if found is not None:
+            while len(self._open) >= OPEN:
+                self._open.pop(next(iter(self._open)))
             self._open[name] = found
         return found
 

@@ -66,6 +66,8 @@ def open_place(
     if match is None or match[1].lower() in {"file", "local"}:
         if options:
             raise _wrong("a directory has no options", url, "take the options of the remote away")
+        if match and not url.startswith("/", match.end()):
+            raise _wrong("a file URL names a directory of this machine by its whole path", url, "write file:///PATH")
         path = os.path.abspath(urllib.parse.unquote(url[match.end() :]) if match else url)
         return LocalBackend(path, f"{path}/{UNFINISHED}", entropy=entropy, disk=disk)
     scheme, rest = match[1].lower(), url[match.end() :]

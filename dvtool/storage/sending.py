@@ -96,7 +96,7 @@ class SendingBackend:
         self.inner.put(name, data)
 
     def send(self, view: View, name: str) -> None:
-        """Begin to send what ``view`` holds; waits only for a free thread and for room.
+        """Begin to send what ``view`` holds, which must not change before ``flush``; waits for a free thread and room.
 
         Raises:
             StorageError: when something that was sent before has failed; ``flush`` says it again.

@@ -241,9 +241,7 @@ class FakeGcs(LoopbackServer):
     def _store(self, bucket: Bucket, name: str, data: bytes, match: str | None) -> Generation:
         if not name or len(name.encode()) > 1024:  # noqa: PLR2004 - the service's limit
             raise RefusedError(400, "invalid", "the name of an object has 1 to 1024 bytes")
-        live = bucket.live(name)
-        if match is not None and not self.ignores_preconditions and int(match) != (live.number if live else 0):
-            raise RefusedError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+        live = self._meeting(bucket, name, match)
         now = self._clock.now()
         if live is not None:
             if live.retained_until > now or live.held:
@@ -258,8 +256,16 @@ class FakeGcs(LoopbackServer):
         bucket.kept.append(made)
         return made
 
+    def _meeting(self, bucket: Bucket, name: str, match: str | None) -> Generation | None:
+        """Return the live version of an object, which is the one that is meant."""
+        live = bucket.live(name)
+        if match is not None and not self.ignores_preconditions and int(match) != (live.number if live else 0):
+            raise RefusedError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+        return live
+
     def _upload(self, bucket: Bucket, name: str, kind: str, request: Request) -> Reply:
         if kind == "begin":
+            self._meeting(bucket, name, request.query.get("ifGenerationMatch"))
             upload = f"upload-{len(bucket.uploads)}-{self._clock.now()}"
             bucket.uploads[upload] = (name, request.query.get("ifGenerationMatch"), bytearray())
             location = f"{self.url}{request.path}?uploadType=resumable&upload_id={upload}"
@@ -271,14 +277,24 @@ class FakeGcs(LoopbackServer):
             del bucket.uploads[upload]
             return Reply(499)
         name, match, data = bucket.uploads[upload]
-        sent = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", request.headers.get("content-range", ""))
-        if sent is None or int(sent[1]) != len(data) or int(sent[2]) - int(sent[1]) + 1 != len(request.body):
-            raise RefusedError(400, "invalid", "the range of a chunk follows the last one and is as long as the chunk")
-        data += request.body
-        if sent[3] == "*" or len(data) < int(sent[3]):
+        size = _added(data, request)
+        if size is None or len(data) < size:
             return Reply(308, b"", (("Range", f"bytes=0-{len(data) - 1}"),))
+        made = self._store(bucket, name, bytes(data), match)
         del bucket.uploads[upload]
-        return _json(self._store(bucket, name, bytes(data), match).resource(), request)
+        return _json(made.resource(), request)
+
+
+def _added(data: bytearray, request: Request) -> int | None:
+    """Add a chunk, and return the size of the whole if the client tells it."""
+    sent = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers.get("content-range", ""))
+    start, end = (int(sent[1]), int(sent[2]) + 1) if sent and sent[1] else (len(data), len(data))
+    if sent is None or start != len(data) or end - start != len(request.body):
+        raise RefusedError(400, "invalid", "the range of a chunk follows the last one and is as long as the chunk")
+    if sent[3] == "*" and len(request.body) % (256 * 1024):
+        raise RefusedError(400, "invalid", "all chunks but the last are multiples of 256 KiB")
+    data += request.body
+    return None if sent[3] == "*" else int(sent[3])
 
 
 def _kind_of_upload(request: Request) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import random
 import socket
 import threading
 import urllib.parse
@@ -161,6 +162,15 @@ def first(count: int, fault: Fault, *kinds: str) -> Callable[[int, str], Fault |
             return None
         seen += 1
         return fault if seen <= count else None
+
+    return decide
+
+
+def sometimes(seed: int, share: float, fault: Fault) -> Callable[[int, str], Fault | None]:
+    """Return what decides that a ``share`` of all requests fails, those that a seed chooses by their number."""
+
+    def decide(number: int, _kind: str) -> Fault | None:
+        return fault if random.Random(f"{seed}/{number}").random() < share else None  # noqa: S311 - wanted again
 
     return decide
 

@@ -91,6 +91,8 @@ CALLS = [
     ["config", "user.name"],
     ["remote", "add", "another", "../another"],
     ["remote", "list"],
+    ["remote", "check"],
+    ["remote", "check", "origin"],
     ["remote", "rename", "origin", "first"],
     ["remote", "set-url", "origin", "../elsewhere"],
     ["remote", "remove", "origin"],
@@ -101,7 +103,10 @@ CALLS = [
     ["undo"],
     ["fsck"],
     ["fsck", "--repair"],
+    ["fsck", "--remote", "origin"],
+    ["fsck", "--remote", "origin", "--repair"],
     ["gc"],
+    ["gc", "--remote", "origin"],
     ["cache", "prune"],
     ["expire", "--keep-last", "1", "--plan"],
     ["expire", "--keep-last", "1", "--yes"],
@@ -159,7 +164,7 @@ def test_every_command_with_a_schema_is_called_below():
 
 @pytest.mark.parametrize("words", CALLS, ids=" ".join)
 def test_what_is_printed_decodes_strictly_into_the_type_of_its_schema(busy, words):
-    if words[0] in {"remote", "push", "fetch", "pull", "clone"}:
+    if words[0] in {"remote", "push", "fetch", "pull", "clone"} or "--remote" in words:
         busy("remote", "add", "origin", "../remote", "--plain-keys")
         busy("push", "origin", "main")
     hold_exactly(busy(*words, "--json").json, type_of(words))

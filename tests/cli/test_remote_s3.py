@@ -110,7 +110,7 @@ def test_a_place_that_does_not_answer_is_not_damaged(shared, monkeypatch):
 
 def garbage(shared):
     shared("checkout", "-b", "side")
-    for number in range(5):
+    for number in range(2):
         shared.write("data/side.txt", f"side {number}\n")
         shared.commit("side")
         shared("push", "origin", "side")
@@ -125,7 +125,7 @@ def test_garbage_goes_with_all_its_versions_and_few_requests(shared, bucket, req
     shared("gc", "--remote", "origin", "--retention", "0", "--dry-run")
     assert not looked_at_alone(requests)
     done = shared("gc", "--remote", "origin", "--retention", "0", "--grace", "0", "--json").json
-    assert done["deleted"]["files"] >= 5
+    assert done["deleted"]["files"] >= 2
     assert done["left"] == []
     gone = before - set(keys_of(bucket, "packs"))
     assert gone

@@ -99,6 +99,8 @@ def backend(request, kind):
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("kind", KINDS, indirect=True)
 def test_promise(backend, kind, check):
+    if (kind, check) == ("moto", "of_many_creators_one_wins"):
+        pytest.skip("moto looks and then writes; the stand-in of our own locks")
     Conformance(backend, views_last=kind in VIEWS_LAST).run(check)
 
 

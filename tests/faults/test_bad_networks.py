@@ -5,12 +5,18 @@ import threading
 
 import pytest
 
+from dvtool import ids
+from dvtool.effects import SystemClock
 from dvtool.errors import ExistsError, NotFoundError, StorageError
+from dvtool.formats import log
 from dvtool.storage.backend import Backend, UnavailableError, close
 from dvtool.storage.cloud.client import PART, WHOLE
 from dvtool.storage.opening import open_place
+from dvtool.store.store import Store, first_entry
+from dvtool.testing.audit import scrub
 from dvtool.testing.effects import SeededEntropy
-from dvtool.testing.serving import every, first
+from dvtool.testing.serving import every, first, sometimes
+from dvtool.testing.stores import make_store
 
 FAULTS = ("busy", "broken", "cut", "lost", "half")
 PLACES = {"s3": ("s3://bucket/prefix", {}), "gcs": ("gs://bucket/prefix", {"anon": True})}
@@ -52,7 +58,7 @@ def backend(opened):
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_operation_ends_well(backend, server, fault):
-    server.fault = every(2, fault)
+    server.fault = sometimes(0, 0.2, fault)
     data = os.urandom(300_000)
     for number in range(8):
         backend.send(data[number:], f"packs/{number}")
@@ -194,7 +200,7 @@ def test_listings_are_never_stale(opened):
 
 
 def test_many_threads_share_one_backend(backend, server):
-    server.fault = every(5, "busy")
+    server.fault = sometimes(0, 0.1, "busy")
     failures = []
 
     def work(number):
@@ -212,3 +218,48 @@ def test_many_threads_share_one_backend(backend, server):
         thread.join()
     assert failures == []
     assert len(list(backend.names("packs"))) == 60
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "lost", "half"])
+def test_writers_of_one_store_lose_nothing(opened, server, fault):
+    """Each adds one to a shared counter, a compare-and-swap, several times; replies are lost on the way."""
+    make_store(opened(), SeededEntropy("store"))
+
+    def attach(name):
+        return Store(opened(), clock=SystemClock(), entropy=SeededEntropy(name))
+
+    first_entry(attach("first"), {"heads/shared": bytes(32)})
+    server.fault = sometimes(0, 0.1, fault)
+    failures = []
+
+    def work(writer):
+        try:
+            store = attach(f"writer {writer}")
+            for turn in range(4):
+                content = f"{writer}/{turn}".encode()
+
+                def moves(state, name=f"heads/{writer}-{turn}", content=content):
+                    before = state.ref("heads/shared")
+                    after = (int.from_bytes(before, "big") + 1).to_bytes(32, "big")
+                    return [
+                        log.MoveRef(name="heads/shared", old=before, new=after),
+                        log.MoveRef(name=name, old=None, new=store.hasher.id(ids.STAGE, content)),
+                    ]
+
+                with store.transaction() as transaction:
+                    transaction.put_object(ids.STAGE, content)
+                    transaction.commit("count", moves)
+        except BaseException as error:  # noqa: BLE001 - reported below
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(writer,)) for writer in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    server.fault = lambda _number, _kind: None
+    reader = attach("reader")
+    names = dict(reader.refresh().ref_names("heads/"))
+    assert int.from_bytes(names.pop("heads/shared"), "big") == len(names) == 12
+    assert scrub(reader) >= 12

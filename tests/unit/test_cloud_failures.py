@@ -179,6 +179,7 @@ def test_a_missing_bucket_and_a_wrong_region_are_told_apart():
     assert as_ours(of_s3("NoSuchBucket", 404), "read", "s3://b").what == "the bucket does not exist"
     assert "region" in as_ours(of_s3("PermanentRedirect", 301), "read", "s3://b").next
     assert "region" in as_ours(of_s3("AuthorizationHeaderMalformed", 400), "read", "s3://b").next
+    assert "expired" in as_ours(of_s3("400", 400, "Bad Request"), "read", "s3://b").next
     assert "clock" in as_ours(of_s3("RequestTimeTooSkewed", 403), "read", "s3://b").next
 
 

@@ -1,13 +1,17 @@
 """A URL names a place, or says clearly why it does not."""
 
+import functools
 import os
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from dvtool.errors import DvError, NotFoundError, StorageError, UsageError
 from dvtool.storage.backend import UnavailableError, close
+from dvtool.storage.cloud.client import WHOLE
 from dvtool.storage.cloud.s3 import arguments
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.opening import open_place
@@ -54,6 +58,8 @@ def test_a_directory_is_opened_without_fsspec(tmp_path):
         ("simplecache::s3://bucket/prefix", "nothing else"),
         ("s3:/bucket/prefix", "two slashes"),
         ("gs:bucket", "two slashes"),
+        ("file://localhost/store", "by its whole path"),
+        ("s3://bucket--use1-az4--x-s3/prefix", "directory bucket"),
         ("s3://bucket/a//b", "no names"),
         ("s3://bucket/../other", "no names"),
         ("s3://key:secret@bucket/prefix", "no credentials"),
@@ -192,6 +198,40 @@ def test_a_place_that_can_only_be_read_is_not_written_to():
     assert not backend.abilities.writing
     with pytest.raises(StorageError, match="only be read"):
         backend.put("format", b"")
+
+
+def test_a_web_server_that_knows_no_ranges_is_read_in_parts(tmp_path):
+    (tmp_path / "packs").mkdir()
+    (tmp_path / "packs" / "a").write_bytes(b"hello")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        backend = opened(f"http://127.0.0.1:{server.server_address[1]}")
+        assert backend.read("packs/a") == b"hello"
+        assert backend.read("packs/a", 1, 3) == b"ell"
+        assert backend.read("packs/a", 9, 3) == b""
+        assert list(backend.names("packs")) == ["a"]
+        assert [(each.name, each.size) for each in backend.listed("packs")] == [("a", 5)]
+        assert not backend.exists("packs/b")
+        close(backend)
+        server.shutdown()
+
+
+def test_of_a_large_file_that_could_not_be_written_nothing_is_left():
+    class Torn:
+        def __len__(self):
+            return WHOLE + 1
+
+        def __getitem__(self, part):
+            if part.start:
+                raise StorageError("the disk failed")
+            return bytes(part.stop)
+
+    backend = opened("memory://torn/store")
+    backend.send(Torn(), "packs/a")
+    with pytest.raises(StorageError, match="the disk failed"):
+        backend.flush()
+    assert not backend.exists("packs/a")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -93,7 +93,7 @@ def fsck_command(
         raise click.UsageError("a remote is mended with what is here: leave out what goes with --repair alone")
     context = opening.context(settings)
     if repair and remote is not None:
-        found = opening.open_repo(settings).fsck_remote(remote, repair=True)
+        found = opening.open_repo(settings).repair_remote(remote)
     elif repair:
         found = Repo.repair(
             settings.directory, context, source=source, remote=source_remote, give_up_entries=give_up_entries

@@ -69,6 +69,7 @@ class CloudBackend:
         self._client = client
         self._prefix = prefix
         self._scratch: str | None = None
+        self._process = os.getpid()
 
     def prepare(self, directories: Iterable[str]) -> None:
         """Do nothing: object stores have no directories, and elsewhere they are made for the first file in them."""
@@ -146,7 +147,8 @@ class CloudBackend:
         """Return a directory of this process alone, removed with this object."""
         if self._scratch is None or not os.path.isdir(self._scratch):
             self._scratch = tempfile.mkdtemp(prefix="dv-remote-")
-            weakref.finalize(self, _remove, self._scratch, os.getpid())
+            self._process = os.getpid()
+            weakref.finalize(self, _remove, self._scratch, self._process)
         return self._scratch
 
     def flush(self) -> None:
@@ -168,8 +170,11 @@ class CloudBackend:
             return self._client.keeping()
 
     def close(self) -> None:
-        """Close the connections; they are opened again when something is asked."""
+        """Close the connections and remove the workspace; both are made anew when they are wanted."""
         self._client.close()
+        if self._scratch is not None:
+            _remove(self._scratch, self._process)
+            self._scratch = None
 
     def _stat(self, name: str) -> Stat:
         with self._asking("read", name):

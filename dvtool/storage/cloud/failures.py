@@ -222,6 +222,8 @@ def _advice(reply: Reply, doing: str) -> str:
         return "sign in to the cloud anew, or give credentials by the environment or the cloud's own settings"
     if reply.code == "RequestTimeTooSkewed":
         return "set the clock of this machine"
+    if reply.code == "400":
+        return "look whether the credentials have expired and the region is right: no reason comes with such a reply"
     if reply.code in _REGION_CODES:
         return "name the bucket's region: options = { region = ... } in dv.toml"
     if reply.status == 403:  # noqa: PLR2004 - forbidden

@@ -130,6 +130,8 @@ class GcsClient:
         fields = "versioning,softDeletePolicy,retentionPolicy,objectRetention"
         try:
             found = self._opened.ask(lambda fs: fs.call("GET", "b/{}", self._bucket, fields=fields, json_out=True))
+        except FileNotFoundError:
+            raise no_bucket(f"gs://{self._bucket}") from None
         except Exception as error:
             reply = reply_of(error)
             if reply.status not in _DENIED:
@@ -254,6 +256,7 @@ class GcsClient:
         try:
             return Once(
                 token="anon" if unsigned else "google_default",
+                session_kwargs={"trust_env": True},  # proxies are named by the environment, as for S3
                 requests_timeout=ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS),
                 skip_instance_cache=True,
                 use_listings_cache=False,

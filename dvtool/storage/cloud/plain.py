@@ -57,7 +57,10 @@ class PlainClient:
             return bytes(self._ask(lambda fs: fs.cat_file(key)))
         size = self.stat(key).size
         stop = size if end is None else min(end, size)
-        return bytes(self._ask(lambda fs: fs.cat_file(key, start=start, end=stop))) if start < stop else b""
+        if start >= stop:
+            return b""
+        found = bytes(self._ask(lambda fs: fs.cat_file(key, start=start, end=stop)))
+        return found if len(found) <= stop - start else found[start:stop]
 
     def stat(self, key: str) -> Stat:
         """Return length and time; 0 for a time that the file system does not tell."""
@@ -71,9 +74,9 @@ class PlainClient:
 
     def listed(self, prefix: str, after: str, most: int) -> Iterator[Listed]:
         """Yield what a listing of the whole directory tells."""
-        found = sorted((_name(each), each) for each in self._list(prefix) if each["type"] == "file")
+        found = {_name(each): each for each in self._list(prefix) if each["type"] == "file"}
         left = most
-        for name, each in found:
+        for name, each in sorted(found.items(), key=lambda item: item[0]):
             if name <= after:
                 continue
             size = each.get("size")
@@ -112,8 +115,13 @@ class PlainClient:
                 for at in range(0, len(view), PIECE):
                     file.write(view[at : at + PIECE])
 
-        with self._finished(key) as path:
-            self._ask(copy)
+        try:
+            with self._finished(key) as path:
+                self._ask(copy)
+        except BaseException:
+            # Closing a file keeps what had been written of it.
+            self.delete(key)
+            raise
 
     def delete(self, key: str) -> None:
         """Remove one file."""

@@ -38,6 +38,7 @@ OPTIONS: Final = {
 """What a remote may say of its bucket; the last words of s3fs are its own arguments."""
 
 _CONNECTIONS: Final = 32
+_UNSORTED: Final = "--x-s3"
 _DENIED: Final = frozenset({401, 403})
 _UNKNOWN_REQUEST: Final = frozenset({405, 501})  # places that keep no versions often have no such request
 
@@ -73,7 +74,18 @@ class S3Client:
     """One bucket of S3."""
 
     def __init__(self, bucket: str, options: Mapping[str, Any], persistence: Persistence) -> None:
-        """Name the bucket, and how often a request is made; nothing is opened yet."""
+        """Name the bucket, and how often a request is made; nothing is opened yet.
+
+        Raises:
+            UsageError: for a directory bucket (S3 Express), and when an option contradicts another.
+        """
+        if bucket.endswith(_UNSORTED):
+            raise UsageError(
+                "a directory bucket cannot hold a store",
+                where=bucket,
+                why="it lists in no order",
+                next="take another bucket",
+            )
         self.abilities = Abilities(versions=True)
         self._bucket = bucket
         self._arguments = arguments(options)
@@ -302,10 +314,17 @@ class S3Client:
             fs = S3FileSystem(skip_instance_cache=True, use_listings_cache=False, **self._arguments)
             fs.retries = 1
             fs.connect()
+            known = fs.s3.meta.service_model.operation_model("PutObject").input_shape.members
         except (TypeError, ValueError) as error:
             raise UsageError(
                 "the options of the remote do not fit", why=str(error)[:300], next="correct them in dv.toml"
             ) from None
+        if "IfNoneMatch" not in known:
+            # s3fs leaves out what botocore does not know, so a creation would write over what is there.
+            raise UsageError(
+                "the installed botocore is too old: it cannot create a file only where none is",
+                next="pip install --upgrade 'dvtool[s3]'",
+            )
         return fs
 
 

@@ -162,11 +162,13 @@ class _RemoteRepair:
         store = self.check.store
         if store is not None:
             return Known(format=store.format, secrets=store.secrets)
-        described = storeformat.decode(self.backend.read(reaching.FORMAT))
+        seen = self.check.remote.memory
+        described = storeformat.decode(
+            seen.format if seen is not None and seen.format else self.backend.read(reaching.FORMAT)
+        )
         try:
-            secrets = keys.load_secrets(self.check.remote.key_place, described.repository, self.context.unlock)
+            secrets = self.check.remote.unlock(described.repository)
         except DvError:
-            seen = self.check.remote.memory
             if seen is None or not seen.format:
                 raise
             wrap = keys.Wrapping(current=seen.wrap, previous=seen.previous or None)

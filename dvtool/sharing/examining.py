@@ -107,6 +107,7 @@ class RemoteCheck(Examination):
                 next="check the URL with 'dv remote list'; the first 'dv push' makes a store in an empty place",
             )
         found = super().surface(quick=quick)
+        self._look_at_format()
         self._look_at_key()
         self.require_answers()
         return found
@@ -119,6 +120,13 @@ class RemoteCheck(Examination):
         """
         if self._answering.failed is not None:
             raise self._answering.failed
+
+    def _look_at_format(self) -> None:
+        """Hold what the place says of itself against the store that opened there with what is remembered of it."""
+        if self.store is None or any(damage.file == reaching.FORMAT for damage in self.damages):
+            return
+        if storeformat.decode(self.backend.read(reaching.FORMAT)) != self.store.format:
+            self.damages.append(scrub.Damage(file=reaching.FORMAT, what="it describes another store"))
 
     def _look_at_key(self) -> None:
         """Look whether the key of the store is there; without it no further clone can be made."""
@@ -141,7 +149,7 @@ class RemoteCheck(Examination):
         return self.remote.open()
 
     def _load_secrets(self) -> object:
-        return keys.load_secrets(self.remote.key_place, self._repository, self.context.unlock)
+        return self.remote.unlock(self._repository)
 
     def _name_of(self, where: str) -> str:
         url = self.remote.settings.url.rstrip("/")

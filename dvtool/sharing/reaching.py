@@ -139,7 +139,7 @@ class Remote:
                 store.refresh()
             except DvError:
                 self._require_same(memory)
-                if self._unlock(known.format.repository).wrap == wrap:
+                if self.unlock(known.format.repository).wrap == wrap:
                     raise  # the key is the same: it is something else that is wrong
             else:
                 return store
@@ -152,11 +152,11 @@ class Remote:
                 why="its id is another than that of the repository here",
                 next="check the URL: two repositories never share a place",
             )
-        store = self._new(Known(format=described, secrets=self._unlock(described.repository)))
+        store = self._new(Known(format=described, secrets=self.unlock(described.repository)))
         store.refresh()
         return store
 
-    def _unlock(self, repository: bytes) -> keys.Secrets:
+    def unlock(self, repository: bytes) -> keys.Secrets:
         """Return the secrets of the remote's store.
 
         Raises:

@@ -119,6 +119,22 @@ def test_the_format_of_a_remote_is_remembered(shared, place):
     assert (place / "format").read_bytes() == whole
 
 
+def test_the_format_of_another_store_is_put_right(shared, place):
+    whole = (place / "format").read_bytes()
+    (place / "format").write_bytes((shared.root / ".dv/store/format").read_bytes())
+    found = shared("fsck", "--remote", "origin", "--json", code=20).json
+    assert found["problems"][0]["what"] == "it describes another store"
+    assert mend(shared)["clean"]
+    assert (place / "format").read_bytes() == whole
+
+
+def test_a_key_file_can_be_lost_while_nothing_is_remembered(shared, place):
+    (lost, *_) = [path for path in (place / "keys").iterdir() if path.name != "repo" and path.name[:4] != "log-"]
+    lost.unlink()
+    shared("remote", "set-url", "origin", str(place))
+    assert mend(shared)["clean"]
+
+
 def test_lost_objects_of_a_remote_come_from_other_packs(shared, place, clone):
     clone("gc", "--retention", "0", "--grace", "0")
     for number in range(8):

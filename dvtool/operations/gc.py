@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, IntegrityError, NotFoundError, StorageError, UsageError
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
 from dvtool.sharing import reaching
+from dvtool.storage.backend import sweep
 from dvtool.store import collecting
 
 if TYPE_CHECKING:
@@ -67,8 +68,9 @@ class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     small, or partly garbage, and what is needed of them lies in new ones.  ``condemned`` files are to be deleted when
     the grace is over, and nothing relies on them from here on; ``waiting`` were condemned earlier, and the first of
     them is due at ``due``; ``deleted`` are gone.  Index and key files that only listed other packs are not counted.
-    ``remote`` is the remote whose store it was, None for the store here.  Of the files in ``left`` a place that keeps
-    versions, or locks them, still has something; the next collection tries again.
+    ``remote`` is the remote whose store it was, None for the store here; ``uploads`` counts what commands that never
+    came to their end had uploaded to it in part, and is given up (0 in a dry run).  Of the files in ``left`` a place
+    that keeps versions, or locks them, still has something; the next collection tries again.
     """
 
     remote: str | None
@@ -81,6 +83,7 @@ class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Amount
     due: str | None
     deleted: Amount
+    uploads: int
     left: tuple[LeftFile, ...]
 
 
@@ -159,8 +162,21 @@ def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: in
     remote = reaching.reach(workspace, name)
     progress = workspace.session.context.progress
     result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)
+    uploads = 0
+    if not dry_run:
+        uploads = _sweep(workspace, remote, max(grace, FRESH))
     remote.remember()
-    return msgspec.structs.replace(result, remote=remote.name)
+    return msgspec.structs.replace(result, remote=remote.name, uploads=uploads)
+
+
+def _sweep(workspace: Workspace, remote: reaching.Remote, age: int) -> int:
+    """Give up what was uploaded in part and not gone on with for so many seconds; it is in no listing of files."""
+    context = workspace.session.context
+    try:
+        return sweep(remote.backend, context.clock.now() - age * 1_000_000)
+    except StorageError as error:
+        context.tell(f"warning: unfinished uploads could not be looked for: {error.finding()}")
+        return 0
 
 
 def collect(
@@ -364,6 +380,7 @@ class _Collector:
             waiting=amount(plan.waiting.values()),
             due=_moment(plan.due),
             deleted=amount(deleted.values()),
+            uploads=0,
             left=tuple(
                 LeftFile(file=name, why=found.left, until=_moment(found.until))
                 for name, found in sorted(self.left.items())

@@ -70,6 +70,21 @@ class Keeper(Protocol):
         ...
 
 
+class Sweeper(Protocol):
+    """A backend whose place keeps what was uploaded in part."""
+
+    def sweep(self, before: int) -> int:
+        """Give up uploads to names of a store that began before a time and never ended; return how many.
+
+        Args:
+            before: the time, in microseconds since 1970 by the place's clock.
+
+        Raises:
+            StorageError: when the place refuses.
+        """
+        ...
+
+
 class Backend(Protocol):
     """Bytes by name.  Names are relative, with ``/``; what is at a name appears whole or not at all.
 
@@ -185,6 +200,12 @@ def keeping_of(backend: Backend) -> Keeping:
     ask = getattr(backend, "keeping", None)
     found = ask() if ask is not None else Keeping()
     return found if isinstance(found, Keeping) else Keeping()
+
+
+def sweep(backend: Backend, before: int) -> int:
+    """Give up uploads that never ended, as :class:`Sweeper` does; return how many, 0 if the place has no such thing."""
+    ask = getattr(backend, "sweep", None)
+    return int(ask(before)) if ask is not None else 0
 
 
 def close(backend: Backend) -> None:

@@ -10,7 +10,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from dvtool.storage.backend import close, keeping_of
+from dvtool.storage.backend import close, keeping_of, sweep
 from dvtool.storage.disk import attempt
 
 if TYPE_CHECKING:
@@ -144,6 +144,11 @@ class SendingBackend:
     def keeping(self) -> Keeping:
         """Return what the place keeps, as far as it tells."""
         return keeping_of(self.inner)
+
+    def sweep(self, before: int) -> int:
+        """Give up uploads that never ended, after all that is under way."""
+        self._settle(None)
+        return sweep(self.inner, before)
 
     def close(self) -> None:
         """Wait for what is under way, whatever becomes of it, and close the connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dvtool.storage.backend import close, keeping_of
+from dvtool.storage.backend import close, keeping_of, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,6 +96,10 @@ class Wrapper:
     def keeping(self) -> Keeping:
         """Return what the place keeps of what was deleted."""
         return keeping_of(self.below)
+
+    def sweep(self, before: int) -> int:
+        """Give up uploads that began before a time (microseconds since 1970) and never ended; return how many."""
+        return sweep(self.below, before)
 
     def close(self) -> None:
         """Close the connections of the place below, if it has any."""

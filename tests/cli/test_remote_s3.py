@@ -1,5 +1,7 @@
 """Looking after a store in S3: it is checked, collected and looked at by few requests, and versions go as well."""
 
+import time
+
 import boto3
 import pytest
 
@@ -181,3 +183,16 @@ def test_lost_data_comes_back_from_s3(shared):
     assert shared("fsck", "--repair", "--from-remote", "origin", "--json").json["clean"]
     shared("restore", ".")
     assert shared.read("data/a.txt") == "a\n"
+
+
+def test_uploads_that_never_ended_are_given_up(shared, bucket, monkeypatch):
+    client = bucket.meta.client
+    for key in ("some/where/packs/" + 64 * "0", "some/where/else", "some/where/packs/" + 64 * "1"):
+        client.create_multipart_upload(Bucket=bucket.name, Key=key)
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "_micros", lambda _moment: time.time_ns() // 1000)
+        assert shared("gc", "--remote", "origin", "--json").json["uploads"] == 0
+    # moto has begun all uploads in 2010
+    assert "given up: 2 unfinished uploads" in shared("gc", "--remote", "origin").text
+    (left,) = client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]
+    assert left["Key"] == "some/where/else"

@@ -76,10 +76,12 @@ def _show(result: GcResult) -> None:
         )
     if result.deleted.files:
         output.say(f"  {would}deleted: {output.amount(result.deleted, 'file')}")
+    if result.uploads:
+        output.say(f"  given up: {output.quantity(result.uploads, 'unfinished upload')}")
     for each in result.left[:SHOWN]:
         until = f" (until {each.until})" if each.until is not None else ""
         output.say(f"  {each.file} is kept by the place: {'; '.join(each.why)}{until}", colour="removed")
     if len(result.left) > SHOWN:
         output.say(f"  … and {len(result.left) - SHOWN:,} more (all of them with --json)", colour="removed")
-    if not (result.left or result.rewritten.files or result.condemned.files or result.deleted.files):
+    if not (result.left or result.uploads or result.rewritten.files or result.condemned.files or result.deleted.files):
         output.say("nothing to collect")

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import NotFoundError, StorageError
 from dvtool.storage.cloud.client import WHOLE
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from dvtool.effects import View
     from dvtool.storage.backend import Keeping, Listed, Purged
     from dvtool.storage.cloud.client import Client, Stat
+
+
+WRITTEN: Final = ("packs", "index", "keys")
+"""Directories of files that may be large enough to be uploaded in parts."""
 
 
 class CloudView:
@@ -168,6 +172,11 @@ class CloudBackend:
         """Return what the place keeps of what was deleted."""
         with self._asking("read", ""):
             return self._client.keeping()
+
+    def sweep(self, before: int) -> int:
+        """Give up uploads to files of a store that began before a time and never ended."""
+        with self._changing("delete", ""):
+            return sum(self._client.sweep(self._below(directory), before) for directory in WRITTEN)
 
     def close(self) -> None:
         """Close the connections and remove the workspace; both are made anew when they are wanted."""

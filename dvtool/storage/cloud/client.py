@@ -85,6 +85,10 @@ class Client(Protocol):
         """Return what the place keeps of what was deleted."""
         ...
 
+    def sweep(self, prefix: str, before: int) -> int:
+        """Give up uploads in parts below ``prefix`` that began before a time (microseconds); return how many."""
+        ...
+
     def close(self) -> None:
         """Close connections; the next request opens new ones."""
         ...

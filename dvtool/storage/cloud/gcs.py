@@ -148,6 +148,10 @@ class GcsClient:
             else ("possible for single files" if found.get("objectRetention") else "off"),
         )
 
+    def sweep(self, _prefix: str, _before: int) -> int:
+        """Do nothing: an upload that is not gone on with is forgotten by the service after a week."""
+        return 0
+
     def close(self) -> None:
         """Close the connections."""
         self._opened.close()

@@ -146,6 +146,10 @@ class PlainClient:
         unknown = "off" if self._in_memory else "unknown: this kind of place does not tell"
         return Keeping(versioning=unknown, soft_delete=unknown, lock=unknown)
 
+    def sweep(self, _prefix: str, _before: int) -> int:
+        """Do nothing: of uploads fsspec knows nothing."""
+        return 0
+
     def close(self) -> None:
         """Forget the file system."""
         self._opened.close()

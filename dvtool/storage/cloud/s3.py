@@ -200,6 +200,18 @@ class S3Client:
         """Return what the bucket says of versions and locks."""
         return Keeping(versioning=self._versioning(), lock=self._lock())
 
+    def sweep(self, prefix: str, before: int) -> int:
+        """Abort multipart uploads; nothing is looked for where there are none."""
+        try:
+            old = [each for each in self._begun(prefix) if _micros(each["Initiated"]) < before]
+        except OSError as error:
+            if reply_of(error).status in _UNKNOWN_REQUEST:
+                return 0
+            raise
+        for each in old:
+            self._abort(each["Key"], each["UploadId"])
+        return len(old)
+
     def close(self) -> None:
         """Forget the session; s3fs closes its connections."""
         self._opened.close()
@@ -253,10 +265,14 @@ class S3Client:
                 following["VersionIdMarker"] = page["NextVersionIdMarker"]
 
     def _uploads(self, key: str) -> Iterator[str]:
+        """Yield the uploads to exactly this key."""
+        return (each["UploadId"] for each in self._begun(key) if each["Key"] == key)
+
+    def _begun(self, prefix: str) -> Iterator[dict[str, Any]]:
         following: dict[str, Any] = {}
         while True:
-            page = self._call("list_multipart_uploads", {"Prefix": key, **following})
-            yield from (each["UploadId"] for each in page.get("Uploads", ()) if each["Key"] == key)
+            page = self._call("list_multipart_uploads", {"Prefix": prefix, **following})
+            yield from page.get("Uploads", ())
             if not page.get("IsTruncated"):
                 return
             following = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}

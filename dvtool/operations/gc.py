@@ -117,14 +117,23 @@ def gc(workspace: Workspace, *, dry_run: bool = False, grace: int = GRACE, reten
             f"warning: the newest entry of the log is {ahead // SKEW:,} days ahead of this machine's clock; "
             "what was written under that time waits so much longer. If the clock is right, '--grace 0' waits no more"
         )
-    return collect(session.store, session.context.progress, dry_run=dry_run, grace=grace, retention=retention)
+    return collect(
+        session.store,
+        session.context.progress,
+        dry_run=dry_run,
+        grace=grace,
+        retention=retention,
+        lazy=session.lazy is not None,
+    )
 
 
-def collect(store: Store, progress: Progress, *, dry_run: bool, grace: int, retention: int) -> GcResult:
-    """Collect the garbage of one store; see :func:`gc`."""
+def collect(
+    store: Store, progress: Progress, *, dry_run: bool, grace: int, retention: int, lazy: bool = False
+) -> GcResult:
+    """Collect the garbage of one store; see :func:`gc`.  A ``lazy`` one lacks data that lies at its remote."""
     if not dry_run and (grace or retention):
         _require_clock(store)
-    collector = _Collector(store, progress, grace, retention)
+    collector = _Collector(store, progress, grace, retention, lazy=lazy)
     plan = collector.plan(rewriting=True)
     result = collector.result(plan, dry_run=dry_run)
     for _round in range(0 if dry_run else ROUNDS):
@@ -156,8 +165,9 @@ def _require_clock(store: Store) -> None:
 
 
 class _Collector:
-    def __init__(self, store: Store, progress: Progress, grace: int, retention: int) -> None:
+    def __init__(self, store: Store, progress: Progress, grace: int, retention: int, *, lazy: bool) -> None:
         self.store = store
+        self.lazy = lazy
         self.grace = grace * 1_000_000
         self.retention = retention * 1_000_000
         self.progress = progress
@@ -178,6 +188,8 @@ class _Collector:
 
     def _plan(self, *, rewriting: bool) -> _Plan:
         marks = marking.Marks(self.store, self.progress)
+        if self.lazy:
+            marks.lacking = lambda _chunks: None
         state = marks.state
         now = self.store.clock.now()
         marks.follow(marking.roots(state))

@@ -13,12 +13,14 @@ import msgspec
 
 from dvtool import ids
 from dvtool.errors import ConflictError
-from dvtool.formats import index, log, pack, snapshot
+from dvtool.formats import codec, index, log, pack, snapshot
 from dvtool.history import graph
 from dvtool.history.marking import Marks
 from dvtool.sharing import moving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dvtool.formats.snapshot import Snapshot
     from dvtool.sharing.reaching import Remote
     from dvtool.store.state import State
@@ -80,13 +82,13 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
         StorageError: when the remote or the disk refuses.
     """
     tally = Tally()
-    if not remote.has_news() and not _moves(remote, _remembered_refs(remote)):
+    if not remote.has_news() and remote.memory is not None and remote.memory.brought == _refs_here(remote):
         return FetchResult(remote=remote.name, refs=(), packs=0, objects=0, bytes=0)
     store = remote.open()
-    wanted = dict(store.state.ref_names("heads/")) | dict(store.state.ref_names("tags/"))
+    wanted = _wanted(store.state)
     changes: tuple[RefChange, ...] = ()
     for attempt in range(ATTEMPTS):
-        moves = _moves(remote, wanted)
+        moves = _moves(remote, wanted, tell=remote.session.context.tell)
         if not moves:
             break
         try:
@@ -97,20 +99,37 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
             continue
         changes = tuple(_change(move) for move in moves)
         break
-    remote.remember()
+    note(remote)
     return FetchResult(remote=remote.name, refs=changes, packs=tally.packs, objects=tally.objects, bytes=tally.size)
 
 
-def _remembered_refs(remote: Remote) -> dict[str, bytes]:
-    """Return the branches that the remote had when it was last looked at, under their names there."""
-    state = remote.session.state
-    return {"heads/" + name.removeprefix(remote.prefix): value for name, value in state.ref_names(remote.prefix)}
+def note(remote: Remote) -> None:
+    """Remember how far the log of an opened remote goes, and whether all that it names is here.
+
+    Whoever has looked at a remote for other reasons than to fetch may have seen branches move that they did not bring.
+
+    Raises:
+        StorageError: when the disk refuses.
+    """
+    lacking = _moves(remote, _wanted(remote.open().state), tell=lambda _text: None)
+    remote.remember(brought=b"" if lacking else _refs_here(remote))
 
 
-def _moves(remote: Remote, wanted: dict[str, bytes]) -> list[log.MoveRef]:
+def _refs_here(remote: Remote) -> bytes:
+    """Return a keyed hash of the refs here that a fetch from the remote may move."""
+    store = remote.session.store
+    state = store.refresh()
+    return store.hasher.id(ids.TABLE, codec.encode([*state.ref_names(remote.prefix), *state.ref_names("tags/")]))
+
+
+def _wanted(state: State) -> dict[str, bytes]:
+    """Return the branches and tags of a remote by their names there."""
+    return dict(state.ref_names("heads/")) | dict(state.ref_names("tags/"))
+
+
+def _moves(remote: Remote, wanted: dict[str, bytes], *, tell: Callable[[str], None]) -> list[log.MoveRef]:
     """Return how refs here have to move to be as the remote's: its branches under its name, tags that are not here."""
     state = remote.session.store.refresh()
-    tell = remote.session.context.tell
     moves: list[log.MoveRef] = []
     tracked = dict(state.ref_names(remote.prefix))
     there = {

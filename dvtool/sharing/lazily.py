@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dvtool.errors import NotFoundError
 from dvtool.formats import log, tree
 from dvtool.history.marking import Marks
-from dvtool.sharing import moving, reaching
+from dvtool.sharing import fetching, moving, reaching
 from dvtool.store import manifests
 from dvtool.worktree.layout import write_file
 
@@ -87,7 +87,7 @@ def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment
             return []
 
         transaction.commit(OPERATION, nothing_else)
-    remote.remember()
+    fetching.note(remote)
     return shipment
 
 

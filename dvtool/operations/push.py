@@ -82,14 +82,14 @@ def push(
     wanted = pushing.wanted(names)
     for attempt in range(ATTEMPTS):
         try:
-            pushing.run(wanted)
+            there.try_again(lambda: pushing.run(wanted))
             break
         except _AgainError:
             if attempt == ATTEMPTS - 1:
                 raise
             there.refresh()
     there.maintain()
-    verified = pushing.verify()
+    verified = there.try_again(pushing.verify)
     pushing.track(wanted)
     fetching.note(remote)
     return PushResult(
@@ -207,6 +207,7 @@ class _Pushing:
         standing = self._standing
         fresh = graph.beyond(tips, base, self._snapshot, standing)
         there = Marks(self.there, progress)
+        there.rely_on_sound_packs()
         here = Marks(self.here, progress)
         here.standing = standing
         border = {parent for each in fresh.values() for parent in graph.standing(each.parents, standing)}

@@ -85,20 +85,21 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
     if not remote.has_news() and remote.memory is not None and remote.memory.brought == _refs_here(remote):
         return FetchResult(remote=remote.name, refs=(), packs=0, objects=0, bytes=0)
     store = remote.open()
-    wanted = _wanted(store.state)
+
+    def bring() -> list[log.MoveRef]:
+        moves = _moves(remote, _wanted(store.refresh()), tell=remote.session.context.tell)
+        if moves:
+            _Fetch(remote, store, moves, with_data=with_data, tally=tally).run()
+        return moves
+
     changes: tuple[RefChange, ...] = ()
     for attempt in range(ATTEMPTS):
-        moves = _moves(remote, wanted, tell=remote.session.context.tell)
-        if not moves:
-            break
         try:
-            _Fetch(remote, store, moves, with_data=with_data, tally=tally).run()
+            changes = tuple(_change(move) for move in store.try_again(bring))
+            break
         except _AgainError:
             if attempt == ATTEMPTS - 1:
                 raise
-            continue
-        changes = tuple(_change(move) for move in moves)
-        break
     note(remote)
     return FetchResult(remote=remote.name, refs=changes, packs=tally.packs, objects=tally.objects, bytes=tally.size)
 
@@ -207,8 +208,9 @@ class _Fetch:
         What a history is made of is small beside the data, and reading it here is faster than asking for each object.
         """
         marks = Marks(self.there, self.session.context.progress)
-        marks.rely_on_sound_packs()
+        marks.read_what_is_there()
         here = Marks(self.here, self.session.context.progress)
+        here.rely_on_sound_packs()
         for segment in marks.segments:
             packs = segment.index.directory.packs
             wanted = {
@@ -250,7 +252,7 @@ class _Fetch:
         here.pass_over(sorted(border - fresh.keys()))
         here.only = fresh.keys()
         there = Marks(self.there, self.session.context.progress)
-        there.rely_on_sound_packs()
+        there.read_what_is_there()
         there.lacking = moving.refuse_lacking
         here.lacking = there.want if self.with_data else lambda _chunks: None
         here.follow(sorted(fresh))

@@ -12,7 +12,7 @@ from dvtool.errors import ConflictError, IntegrityError, NotFoundError, UsageErr
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
-from dvtool.sharing import reaching
+from dvtool.sharing import fetching, reaching
 from dvtool.store import collecting
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def gc_remote(
     remote = reaching.reach(workspace, name)
     progress = workspace.session.context.progress
     result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)
-    remote.remember()
+    fetching.note(remote)
     return msgspec.structs.replace(result, remote=remote.name)
 
 

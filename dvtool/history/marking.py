@@ -34,6 +34,8 @@ _ANY: Final = 0
 _SOUND, _ASIDE, _DOOMED, _LOST = range(4)
 RELIABLE: Final = (_SOUND, _ASIDE)
 """Ranks of packs that an entry may rely on."""
+READABLE: Final = (*RELIABLE, _DOOMED)
+"""Ranks of packs that are there, whole."""
 _NO_FILES: Final = frozenset({*tree.LONG, DIRECTORY, tree.ERASED})
 _STEP: Final = ids.ID_SIZE
 _SPARSE: Final = 64
@@ -186,10 +188,18 @@ class Marks:
         """Take chunks that no index file lists as kept elsewhere, as in a clone without data; objects must be here."""
         self.lacking = lambda _chunks: None
 
+    def read_what_is_there(self) -> None:
+        """Take what lies in packs that are missing or cut short as not there.
+
+        What is needed can lie in condemned packs alone, if it was not when they were condemned; it is saved from there
+        before they go.
+        """
+        self.ranks = READABLE
+
     def hold(self, wanted: set[bytes]) -> set[bytes]:
-        """Mark those of some objects that sound packs hold, put aside or not, whatever kind they are; return them."""
+        """Mark those of some objects that are here, whatever kind they are, and return them."""
         found: set[bytes] = set()
-        for rank in RELIABLE:
+        for rank in self.ranks:
             for number in range(len(self.segments)):
                 if len(found) < len(wanted) and (rank == _SOUND or rank in self._ranks[number].values()):
                     found |= self._sweep(number, wanted - found, rank, kind=_ANY)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dvtool import advancing, paths
-from dvtool.errors import ConflictError, DvError, KeyAccessError, NotFoundError
+from dvtool.errors import ConflictError, DvError, FormatError, KeyAccessError, NotFoundError
 from dvtool.formats import log, project, storeformat, tree
 from dvtool.formats.tree import Entry
 from dvtool.git import beside
@@ -233,6 +233,13 @@ def _take_settings(workspace: Workspace, settings: project.Remote, snapshot: byt
             entry = Entry(tree.FILE, size, identity)
             session.bring((entry,))
             data = Contents(session.store).whole(entry)
+            try:
+                project.decode(data)
+            except FormatError as error:
+                session.context.tell(
+                    f"warning: the dv.toml of the snapshot cannot be used, and was left out: {error.why}"
+                )
+                return
             layout.write_file(f"{session.root}/{name}", data, session.context.disk, mode=0o644)
 
 

@@ -32,11 +32,12 @@ class PullResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fetch(workspace: Workspace, name: str | None = None) -> FetchResult:
-    """Bring the branches and tags of a remote here; raises as :func:`dvtool.sharing.fetching.fetch`."""
-    remote = reaching.reach(workspace, name)
-    with workspace.changing():
-        result = fetching.fetch(remote, with_data=workspace.session.lazy is None)
-        workspace.after_change()
+    """Bring the branches and tags of a remote here; raises as :func:`dvtool.sharing.fetching.fetch`.
+
+    The worktree is free meanwhile: others add and commit as they like.
+    """
+    result = fetching.fetch(reaching.reach(workspace, name), with_data=workspace.session.lazy is None)
+    workspace.session.store.maintain()
     return result
 
 
@@ -51,11 +52,13 @@ def pull(workspace: Workspace, name: str | None = None) -> PullResult:
     """
     session = workspace.session
     remote = reaching.reach(workspace, name)
+    if session.head().branch is None:
+        raise UsageError("HEAD is on no branch", next="switch to one first: dv checkout BRANCH")
+    fetched = fetching.fetch(remote, with_data=session.lazy is None)  # which may take long, and needs no worktree
     with workspace.changing():
         branch = session.head().branch
         if branch is None:
-            raise UsageError("HEAD is on no branch", next="switch to one first: dv checkout BRANCH")
-        fetched = fetching.fetch(remote, with_data=session.lazy is None)
+            raise ConflictError("HEAD is on no branch any more", next="switch to one, then run 'dv pull' again")
         theirs = session.state.ref(remote.prefix + branch)
         if theirs is None:
             raise NotFoundError(

@@ -12,7 +12,7 @@ from dvtool.errors import ConflictError, IntegrityError, NotFoundError, StorageE
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
-from dvtool.sharing import reaching
+from dvtool.sharing import fetching, reaching
 from dvtool.storage.backend import sweep
 from dvtool.store import collecting
 
@@ -165,7 +165,7 @@ def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: in
     uploads = 0
     if not dry_run:
         uploads = _sweep(workspace, remote, max(grace, FRESH))
-    remote.remember()
+    fetching.note(remote)
     return msgspec.structs.replace(result, remote=remote.name, uploads=uploads)
 
 

@@ -11,7 +11,7 @@ from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoun
 from dvtool.formats import log, pack, snapshot
 from dvtool.history import graph
 from dvtool.history.marking import Marks
-from dvtool.sharing import moving
+from dvtool.sharing import fetching, moving
 from dvtool.sharing.fetching import RefChange
 
 if TYPE_CHECKING:
@@ -82,16 +82,16 @@ def push(
     wanted = pushing.wanted(names)
     for attempt in range(ATTEMPTS):
         try:
-            pushing.run(wanted)
+            there.try_again(lambda: pushing.run(wanted))
             break
         except _AgainError:
             if attempt == ATTEMPTS - 1:
                 raise
             there.refresh()
     there.maintain()
-    verified = pushing.verify()
+    verified = there.try_again(pushing.verify)
     pushing.track(wanted)
-    remote.remember()
+    fetching.note(remote)
     return PushResult(
         remote=remote.name,
         created=created,
@@ -209,6 +209,7 @@ class _Pushing:
         standing = self._standing
         fresh = graph.beyond(tips, base, self._snapshot, standing)
         there = Marks(self.there, progress)
+        there.rely_on_sound_packs()
         here = Marks(self.here, progress)
         here.standing = standing
         border = {parent for each in fresh.values() for parent in graph.standing(each.parents, standing)}
@@ -262,14 +263,14 @@ class _Pushing:
                     next="run 'dv fetch' and look at what came",
                 )
             return
+        if move.new is None:
+            return
         if move.name.startswith("tags/"):
             raise ConflictError(
                 f"tag {what!r} is another at the remote",
                 where=self.remote.name,
                 next="choose another name, or replace it with --force-with-lease",
             )
-        if move.new is None:
-            return
         standing = self.here.state.standing
         if not self.here.has(move.old) or not graph.is_ancestor(move.old, move.new, self._snapshot, standing):
             raise ConflictError(
@@ -305,7 +306,9 @@ class _Pushing:
     def track(self, wanted: dict[str, bytes | None]) -> None:
         """Note here where the remote's branches are now."""
         moved = {
-            self.remote.prefix + name.removeprefix("heads/"): new for name, new in wanted.items() if "heads/" in name
+            self.remote.prefix + name.removeprefix("heads/"): new
+            for name, new in wanted.items()
+            if name.startswith("heads/")
         }
 
         def build(state: State) -> list[log.Action]:

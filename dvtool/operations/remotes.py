@@ -10,7 +10,7 @@ import msgspec
 from dvtool.errors import ExistsError, UsageError
 from dvtool.formats import log, project, repokey
 from dvtool.history.revisions import check_name
-from dvtool.sharing import configuring, memory, reaching
+from dvtool.sharing import configuring, lazily, memory, reaching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,6 +108,8 @@ def rename(workspace: Workspace, old: str, new: str) -> RemoteItem:
         if seen is not None:
             memory.remember(session, new, seen)
         _move_refs(workspace, old, new)
+        if session.lazy == old:
+            lazily.note(workspace, new)
         # Last of what counts: stopped before it, the same command goes on.
         configuring.rename(session.root, old, new, session.context.disk)
         memory.forget(session, old)

@@ -15,7 +15,7 @@ from dvtool.checking import Repair
 from dvtool.errors import DvError, StorageError
 from dvtool.formats import pack, storeformat
 from dvtool.history.describe import rfc3339
-from dvtool.sharing import memory, reaching
+from dvtool.sharing import fetching, memory, reaching
 from dvtool.sharing.examining import RemoteCheck
 from dvtool.sharing.recovering import Aside, Recovery
 from dvtool.storage.local import LocalBackend
@@ -104,7 +104,7 @@ class _RemoteRepair:
             check = self._examine()
             report = check.run(quick=False)
         if check.store is not None:
-            check.remote.remember()
+            fetching.note(check.remote)
         held = tuple(sorted(self.aside.held))
         done = Repair(
             quarantine=self.aside.place if held else None,

@@ -120,6 +120,7 @@ def add_worktree(
         raise
     session.store.refresh()
     other = Workspace.open(target, context)
+    other.session.bring = session.bring
     _fill(other, plan if other.session.stage().tree == whole.root else None, damaged)
     branch = log.symbolic(value)
     return WorktreeItem(

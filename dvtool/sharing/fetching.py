@@ -13,12 +13,14 @@ import msgspec
 
 from dvtool import ids
 from dvtool.errors import ConflictError
-from dvtool.formats import index, log, pack, snapshot
+from dvtool.formats import codec, index, log, pack, snapshot
 from dvtool.history import graph
 from dvtool.history.marking import Marks
 from dvtool.sharing import moving
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dvtool.formats.snapshot import Snapshot
     from dvtool.sharing.reaching import Remote
     from dvtool.store.state import State
@@ -74,37 +76,55 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
         StorageError: when the remote or the disk refuses.
     """
     tally = Tally()
-    if not remote.has_news() and not _moves(remote, _remembered_refs(remote)):
+    if not remote.has_news() and remote.memory is not None and remote.memory.brought == _refs_here(remote):
         return FetchResult(remote=remote.name, refs=(), packs=0, objects=0, bytes=0)
     store = remote.open()
-    wanted = dict(store.state.ref_names("heads/")) | dict(store.state.ref_names("tags/"))
+
+    def bring() -> list[log.MoveRef]:
+        moves = _moves(remote, _wanted(store.refresh()), tell=remote.session.context.tell)
+        if moves:
+            _Fetch(remote, store, moves, with_data=with_data, tally=tally).run()
+        return moves
+
     changes: tuple[RefChange, ...] = ()
     for attempt in range(ATTEMPTS):
-        moves = _moves(remote, wanted)
-        if not moves:
-            break
         try:
-            _Fetch(remote, store, moves, with_data=with_data, tally=tally).run()
+            changes = tuple(_change(move) for move in store.try_again(bring))
+            break
         except _AgainError:
             if attempt == ATTEMPTS - 1:
                 raise
-            continue
-        changes = tuple(_change(move) for move in moves)
-        break
-    remote.remember()
+    note(remote)
     return FetchResult(remote=remote.name, refs=changes, packs=tally.packs, objects=tally.objects, bytes=tally.size)
 
 
-def _remembered_refs(remote: Remote) -> dict[str, bytes]:
-    """Return the branches that the remote had when it was last looked at, under their names there."""
-    state = remote.session.state
-    return {"heads/" + name.removeprefix(remote.prefix): value for name, value in state.ref_names(remote.prefix)}
+def note(remote: Remote) -> None:
+    """Remember how far the log of an opened remote goes, and whether all that it names is here.
+
+    Whoever has looked at a remote for other reasons than to fetch may have seen branches move that they did not bring.
+
+    Raises:
+        StorageError: when the disk refuses.
+    """
+    lacking = _moves(remote, _wanted(remote.open().state), tell=lambda _text: None)
+    remote.remember(brought=b"" if lacking else _refs_here(remote))
 
 
-def _moves(remote: Remote, wanted: dict[str, bytes]) -> list[log.MoveRef]:
+def _refs_here(remote: Remote) -> bytes:
+    """Return a keyed hash of the refs here that a fetch from the remote may move."""
+    store = remote.session.store
+    state = store.refresh()
+    return store.hasher.id(ids.TABLE, codec.encode([*state.ref_names(remote.prefix), *state.ref_names("tags/")]))
+
+
+def _wanted(state: State) -> dict[str, bytes]:
+    """Return the branches and tags of a remote by their names there."""
+    return dict(state.ref_names("heads/")) | dict(state.ref_names("tags/"))
+
+
+def _moves(remote: Remote, wanted: dict[str, bytes], *, tell: Callable[[str], None]) -> list[log.MoveRef]:
     """Return how refs here have to move to be as the remote's: its branches under its name, tags that are not here."""
     state = remote.session.store.refresh()
-    tell = remote.session.context.tell
     moves: list[log.MoveRef] = []
     tracked = dict(state.ref_names(remote.prefix))
     there = {
@@ -184,8 +204,9 @@ class _Fetch:
         What a history is made of is small beside the data, and reading it here is faster than asking for each object.
         """
         marks = Marks(self.there, self.session.context.progress)
-        marks.rely_on_sound_packs()
+        marks.read_what_is_there()
         here = Marks(self.here, self.session.context.progress)
+        here.rely_on_sound_packs()
         for segment in marks.segments:
             packs = segment.index.directory.packs
             wanted = {
@@ -227,7 +248,7 @@ class _Fetch:
         here.pass_over(sorted(border - fresh.keys()))
         here.only = fresh.keys()
         there = Marks(self.there, self.session.context.progress)
-        there.rely_on_sound_packs()
+        there.read_what_is_there()
         there.lacking = moving.refuse_lacking
         here.lacking = there.want if self.with_data else lambda _chunks: None
         here.follow(sorted(fresh))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dvtool.errors import NotFoundError
 from dvtool.formats import log, tree
 from dvtool.history.marking import Marks
-from dvtool.sharing import moving, reaching
+from dvtool.sharing import fetching, moving, reaching
 from dvtool.storage.mirror import Mirror
 from dvtool.store import manifests
 from dvtool.worktree.layout import write_file
@@ -104,9 +104,15 @@ def bring(workspace: Workspace, entries: Iterable[Entry]) -> moving.Shipment | N
 
 def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment:
     """Bring chunks from a remote into the store here; raises as :func:`bring`."""
+    shipment = remote.open().try_again(lambda: _bring_chunks(remote, chunks))
+    fetching.note(remote)
+    return shipment
+
+
+def _bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment:
     session = remote.session
     there = Marks(remote.open(), session.context.progress)
-    there.rely_on_sound_packs()
+    there.read_what_is_there()
     there.lacking = moving.refuse_lacking
     there.want(chunks)
     shipment = moving.Shipment(there, session.store)
@@ -121,7 +127,6 @@ def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment
             return []
 
         transaction.commit(OPERATION, nothing_else)
-    remote.remember()
     return shipment
 
 

@@ -27,7 +27,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What was seen of a remote: its ``format`` file, its wrapping key (and the one before), how far its log went.
 
     ``number`` and ``head`` are those of the last entry, ``checkpoint`` that of its newest checkpoint.  ``key`` is the
-    file ``keys/repo`` that a store is to get which is not made yet; ``format`` is empty then.
+    file ``keys/repo`` that a store is to get which is not made yet; ``format`` is empty then.  ``brought`` is the keyed
+    hash of the branches and tags here by which all of the remote's were brought; it is empty while some were not.
     """
 
     url: str
@@ -38,6 +39,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     head: bytes
     checkpoint: int
     key: bytes = b""
+    brought: bytes = b""
 
 
 def recall(session: Session, name: str) -> Memory | None:

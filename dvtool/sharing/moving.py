@@ -120,9 +120,10 @@ def send(source: Store, target: Store, shipment: Shipment, transaction: Transact
         StorageError: when either side refuses.
     """
     names: list[str] = []
+    there = {each.name: each.size for each in target.backend.listed("packs")} if shipment.whole else {}
     for use in shipment.whole:
         finished = _segment(shipment.marks, use).pack(use.position).described()
-        if not (target.backend.exists(use.file) and target.backend.size(use.file) == use.size):
+        if there.get(use.name.hex()) != use.size:
             _require_sound(source, use)
             target.backend.send(source.backend.view(use.file), use.file)
         transaction.adopt([finished])

@@ -189,7 +189,12 @@ class Remote:
             raise NotFoundError(
                 "there is no store at this place",
                 where=self.settings.url,
-                next="check the URL with 'dv remote list'; the first 'dv push' makes a store in an empty place",
+                next="check the URL with 'dv remote list'; "
+                + (
+                    f"if the store is gone for good, 'dv remote set-url {self.name} {self.settings.url}' forgets it"
+                    if self.memory is not None and self.memory.number
+                    else "the first 'dv push' makes a store in an empty place"
+                ),
             ) from None
 
     def _require_same(self, memory: Memory) -> None:
@@ -207,6 +212,7 @@ class Remote:
             return
         state = store.state
         if state.number < memory.number:
+            self._require_same(memory)
             raise self._rolled_back(
                 f"its log ends with entry {state.number}, and entry {memory.number} was seen before"
             )
@@ -223,8 +229,8 @@ class Remote:
             f"{self.settings.url}', which forgets what was seen of it",
         )
 
-    def remember(self) -> None:
-        """Remember how far the remote's log goes.
+    def remember(self, *, brought: bytes) -> None:
+        """Remember how far the remote's log goes, and whether what it names was ``brought``; see :class:`Memory`.
 
         Raises:
             StorageError: when the disk refuses.
@@ -239,6 +245,7 @@ class Remote:
             number=state.number,
             head=state.head,
             checkpoint=state.checkpoint,
+            brought=brought,
         )
         memories.remember(self.session, self.name, self.memory)
 

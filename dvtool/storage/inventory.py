@@ -1,7 +1,7 @@
 """Knows from one listing which files a place has, where each question would be a request.
 
-A store asks of every pack whether it is there and whole.  What another process changes meanwhile is met when a file is
-read, as everywhere, and by the next listing.
+A store asks of every pack whether it is there and whole.  What another process adds meanwhile is asked for by itself;
+what it removes is met when a file is read, as everywhere, and by the next listing.
 """
 
 from __future__ import annotations
@@ -54,22 +54,31 @@ class Inventory(Wrapper):
 
     def view(self, name: str) -> View:
         """Return the bytes of ``name``, read as they are sliced; their number is known."""
-        return Ranges(self.below, name, self._file(name).size) if _is_counted(name) else self.below.view(name)
+        return Ranges(self.below, name, self.size(name)) if _is_counted(name) else self.below.view(name)
 
     def size(self, name: str) -> int:
         """Return the length of ``name`` in bytes."""
-        return self._file(name).size if _is_counted(name) else self.below.size(name)
+        found = self._listed(name)
+        if found is not None:
+            return found.size
+        size = self.below.size(name)
+        self._note(name, size)
+        return size
 
     def modified(self, name: str) -> int:
         """Return when ``name`` was written, in microseconds since 1970."""
-        return self._file(name).modified if _is_counted(name) else self.below.modified(name)
+        found = self._listed(name)
+        return (found.modified if found is not None else 0) or self.below.modified(name)
 
     def exists(self, name: str) -> bool:
         """Return whether there is something at ``name``."""
         if not _is_counted(name):
             return self.below.exists(name)
-        directory, _, last = name.rpartition("/")
-        return last in self._of(directory)
+        try:
+            self.size(name)
+        except NotFoundError:
+            return False
+        return True
 
     def names(self, directory: str) -> Iterator[str]:
         """Yield the names right below ``directory``, listed anew."""
@@ -130,12 +139,10 @@ class Inventory(Wrapper):
             known = self._known[directory] = {each.name: each for each in self.below.listed(directory)}
         return known
 
-    def _file(self, name: str) -> Listed:
+    def _listed(self, name: str) -> Listed | None:
+        """Return what the listing says of a file, or None where it says nothing: it may have come since."""
         directory, _, last = name.rpartition("/")
-        found = self._of(directory).get(last)
-        if found is None:
-            raise NotFoundError("a file of the store is missing", where=name)
-        return found
+        return self._of(directory).get(last) if _is_counted(name) else None
 
     def _note(self, name: str, size: int) -> None:
         directory, _, last = name.rpartition("/")

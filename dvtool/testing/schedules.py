@@ -14,7 +14,7 @@ from dvtool.errors import ExistsError, StorageError
 from dvtool.storage.memory import MemoryBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 LONGEST_STALL: Final = 400
 """Turns of others for which a writer stands still at most: about as many as a collection takes."""
@@ -49,7 +49,7 @@ class Schedule:
         self._running: set[int] = set()
         self._chosen = -1
 
-    def run(self, writers: list[Callable[[], None]]) -> list[BaseException | None]:
+    def run(self, writers: Sequence[Callable[[], None]]) -> list[BaseException | None]:
         """Run all writers to their ends and return how each ended: None, or what it raised.
 
         Raises:

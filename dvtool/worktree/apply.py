@@ -84,6 +84,7 @@ def require_stored(session: Session, plan: Plan) -> None:
         IntegrityError: when a pack is missing or has another size than recorded; lists the files that it holds.
     """
     index = session.index()
+    left_out = session.left_out()
     sound: dict[str, bool] = {}
     lost = []
     why = ""
@@ -91,6 +92,8 @@ def require_stored(session: Session, plan: Plan) -> None:
         row = index.row(path)
         if row is None or not row.size or row.kind == tree.ERASED:
             continue
+        if left_out is not None and left_out(path) and not os.path.lexists(f"{session.root}/{path}"):
+            continue  # nothing lies there, and its content may be at a remote
         try:
             for identity in _chunks(session, row):
                 _require_copy(session, identity, sound)

@@ -12,7 +12,7 @@ from dvtool.errors import ConflictError, IntegrityError, NotFoundError, StorageE
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
-from dvtool.sharing import fetching, reaching
+from dvtool.sharing import examining, fetching
 from dvtool.storage.backend import sweep
 from dvtool.store import collecting
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Progress
     from dvtool.history.marking import Marks, PackUse
+    from dvtool.sharing.reaching import Remote
     from dvtool.storage.backend import Purged
     from dvtool.store.store import Store
     from dvtool.store.transaction import Transaction
@@ -159,8 +160,10 @@ def gc(
 
 def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: int, retention: int) -> GcResult:
     """Collect the garbage of a remote, as its own log tells what is needed there."""
-    remote = reaching.reach(workspace, name)
+    remote, place = examining.reach(workspace, name)
     progress = workspace.session.context.progress
+    if retention:
+        place.read_log(workspace.session.context.clock.now() - retention * 1_000_000)
     result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)
     uploads = 0
     if not dry_run:
@@ -169,7 +172,7 @@ def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: in
     return msgspec.structs.replace(result, remote=remote.name, uploads=uploads)
 
 
-def _sweep(workspace: Workspace, remote: reaching.Remote, age: int) -> int:
+def _sweep(workspace: Workspace, remote: Remote, age: int) -> int:
     """Give up what was uploaded in part and not gone on with for so many seconds; it is in no listing of files."""
     context = workspace.session.context
     try:

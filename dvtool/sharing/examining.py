@@ -223,6 +223,24 @@ class Answering(Wrapper):
                 self._kept += len(found)
         return found
 
+    def read_log(self, since: int) -> None:
+        """Read the log entries that were written since a time (microseconds), several at once, for who asks for them.
+
+        Raises:
+            StorageError: when the place does not answer.
+        """
+
+        def read(name: str) -> None:
+            try:
+                self.read(name)
+            except NotFoundError:
+                return  # an erasure takes entries away
+
+        names = [f"log/{each.name}" for each in self.listed("log") if each.modified >= since]
+        with ThreadPoolExecutor(ASKED, thread_name_prefix="log") as pool:
+            for _done in pool.map(read, names):
+                pass
+
     def view(self, name: str) -> View:
         """Return the bytes of ``name``, read as they are sliced."""
         with self.asking():

@@ -196,3 +196,38 @@ def test_uploads_that_never_ended_are_given_up(shared, bucket, monkeypatch):
     assert "given up: 2 unfinished uploads" in shared("gc", "--remote", "origin").text
     (left,) = client.list_multipart_uploads(Bucket=bucket.name)["Uploads"]
     assert left["Key"] == "some/where/else"
+
+
+def test_a_place_that_stops_to_answer_is_not_written_to(shared, bucket, monkeypatch):
+    for key in keys_of(bucket, "packs"):
+        bucket.put_object(Key=key, Body=b"damaged")
+    (key,) = keys_of(bucket, "index")
+    bucket.Object(key).delete()
+    before = {each.object_key: each.id for each in bucket.object_versions.all()}
+    left = [40]
+    real = s3.S3Client.read
+
+    def read(self, key, start, end):
+        left[0] -= 1
+        if left[0] < 0:
+            raise ConnectionResetError("gone")
+        return real(self, key, start, end)
+
+    monkeypatch.setattr(Persistence, "again", lambda _self, request, _passing: request())
+    monkeypatch.setattr(s3.S3Client, "read", read)
+    for allowed in range(12):
+        left[0] = allowed
+        shared("fsck", "--remote", "origin", "--repair", "--json", code=30)
+        assert {each.object_key: each.id for each in bucket.object_versions.all()} == before
+    left[0] = 10_000
+    assert shared("fsck", "--remote", "origin", "--repair", "--json").json["clean"]
+
+
+def test_a_collection_asks_once_for_each_entry(shared, bucket, requests):
+    garbage(shared)
+    requests.clear()
+    shared("gc", "--remote", "origin", "--dry-run")
+    asked = [key for method, key in requests if method == "get_object" and "/log/" in key]
+    found = set(keys_of(bucket, "log"))
+    assert found <= set(asked)
+    assert all(asked.count(key) == 1 for key in found)

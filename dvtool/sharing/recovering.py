@@ -202,7 +202,7 @@ class Recovery:
             with store.transaction() as transaction:
                 erasures = store.state.erasures.items()
                 copied, lost = mending.salvage(store, transaction, bad)
-                wanted = mending.Wanted(store, transaction, lost | missing)
+                wanted = mending.Wanted(store, transaction, lost | missing, with_data=not check.promised)
                 tried |= wanted.lost
                 self._look(store, wanted, near)
                 if copied or wanted.found:

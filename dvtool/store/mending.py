@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
 from dvtool.errors import DvError
-from dvtool.formats import index, keyfile, log, pack
+from dvtool.formats import index, keyfile, log, manifest, pack, snapshot, stage, tree
 from dvtool.store import keys, scrub
 from dvtool.store.packs import FinishedPack, PackReader
 from dvtool.store.segments import Segment
@@ -17,7 +17,7 @@ from dvtool.store.state import segment_of
 from dvtool.store.transaction import write_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Entropy
@@ -210,8 +210,19 @@ def salvage(store: Store, transaction: Transaction, bad: AbstractSet[str]) -> tu
 class Wanted:
     """Takes exactly the objects that are lost, from whatever makes them again; a sink for readers of files."""
 
-    def __init__(self, store: Store, transaction: Transaction, lost: Iterable[bytes]) -> None:
-        """Put those of ``lost`` that turn up into ``transaction``."""
+    def __init__(
+        self, store: Store, transaction: Transaction, lost: Iterable[bytes], *, with_data: bool = True
+    ) -> None:
+        """Put those of ``lost`` that turn up into ``transaction``.
+
+        Args:
+            store: the store.
+            transaction: takes them.
+            lost: their ids.
+            with_data: whether chunks that they lead to are wanted as well; in a clone without data they are not.
+        """
+        self._with_data = with_data
+        self._store = store
         self._hasher = store.hasher
         self._transaction = transaction
         self.lost = set(lost)
@@ -234,12 +245,57 @@ class Wanted:
         return identity
 
     def take_from(self, other: Store) -> None:
-        """Take what another store of the same repository holds."""
-        for identity in sorted(self.lost):
+        """Take what another store of the same repository holds, and what that leads to and no index file lists here.
+
+        Without the latter a lost history would come back one snapshot at a time, each after a look at everything.
+        """
+        pending = sorted(self.lost)
+        met = set(pending)
+        while pending:
+            identity = pending.pop()
             try:
                 found = other.segments.find(identity)
-                if found is not None:
-                    kind = found[1].flags & pack.KIND_MASK
-                    self.put_object(kind, other.read_object(kind, identity))
+                if found is None:
+                    continue
+                kind = found[1].flags & pack.KIND_MASK
+                data = other.read_object(kind, identity)
+                below = set(self._named_by(kind, data))
             except DvError:
                 continue  # it is damaged there too
+            self.put_object(kind, data)
+            for each in sorted(below - met):
+                met.add(each)
+                if self._misses(each, other):
+                    self.lost.add(each)
+                    pending.append(each)
+
+    def _misses(self, identity: bytes, other: Store) -> bool:
+        """Return whether no index file lists an object here, and the other store has it."""
+        if self._store.segments.is_held(identity, frozenset()):
+            return False
+        try:
+            found = other.segments.find(identity)
+        except DvError:
+            return False
+        return found is not None and (self._with_data or found[1].flags & pack.KIND_MASK != ids.CHUNK)
+
+    def _named_by(self, kind: int, data: bytes) -> Iterator[bytes]:
+        """Yield the ids of what an object leads to, but for history that was expired."""
+        if kind == ids.TREE:
+            blob = tree.decode(data).ids
+            yield from (blob[at : at + ids.ID_SIZE] for at in range(0, len(blob), ids.ID_SIZE))
+        elif kind == ids.MANIFEST:
+            yield from manifest.ids_of(manifest.decode(data))
+        elif kind in {ids.SNAPSHOT, ids.STAGE}:
+            before: tuple[bytes, ...]
+            if kind == ids.SNAPSHOT:
+                recorded = snapshot.decode(data)
+                yield recorded.root
+                yield from (content for _name, content, _size in recorded.settings)
+                before = recorded.parents
+            else:
+                staged = stage.decode(data)
+                yield staged.tree
+                before = staged.merging
+            standing = map(self._store.state.standing, before)
+            yield from (each for each in standing if each is not None)

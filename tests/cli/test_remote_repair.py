@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dvtool.formats import pack
+from dvtool.history.links import Links
 from dvtool.testing import damage
 from tests.cli.conftest import Dv
 
@@ -216,6 +217,18 @@ def test_a_clone_without_data_gets_lost_data_back(shared, place, capsysbinary):
     assert lazy("fsck", "--repair", "--from-remote", "origin", "--json").json["clean"]
 
 
+def test_a_clone_without_data_gets_its_history_back_and_no_data(shared, place, capsysbinary):
+    shared("clone", "--lazy", str(place), str(place.parent / "lazy"))
+    lazy = Dv(place.parent / "lazy", capsysbinary)
+    absent = lazy("fsck", "--json").json["absent"]
+    for path in packs(lazy.root / ".dv/store"):
+        path.unlink()
+    assert not lazy("fsck", "--json", code=20).json["clean"]
+    found = lazy("fsck", "--repair", "--from-remote", "origin", "--json").json
+    assert found["clean"]
+    assert found["absent"] == absent
+
+
 def test_wrong_calls(shared, place, tmp_path):
     shared("fsck", "--remote", "origin", "--repair", "--from", ".", code=2)
     shared("fsck", "--remote", "origin", "--repair", "--give-up-entries", code=2)
@@ -225,3 +238,27 @@ def test_wrong_calls(shared, place, tmp_path):
     assert shared("fsck", "--repair", "--from-remote", "other", "--json", code=12).error["kind"] == "conflict"
     assert shared("fsck", "--remote", "other", "--repair", "--json", code=10).error["kind"] == "not-found"
     assert not (tmp_path / "other").exists()
+
+
+def test_a_lost_history_comes_back_at_once(once, place, monkeypatch):
+    for number in range(12):
+        once.write("data/a.txt", f"{number}\n")
+        once.commit(str(number))
+    once("push")
+    for path in [*(place / "packs").iterdir(), *(place / "index").iterdir()]:
+        path.unlink()
+    for path in (place / "keys").iterdir():
+        if path.name != "repo" and not path.name.startswith("log-"):
+            path.unlink()
+    looks = []
+    real = Links.follow
+
+    def follow(self):
+        looks.append(self)
+        real(self)
+
+    monkeypatch.setattr(Links, "follow", follow)
+    assert mend(once)["clean"]
+    assert len(looks) < 6
+    once("clone", str(place), str(place.parent / "again"))
+    assert len(once("log", "--json", at="../again").json) == 13

@@ -7,6 +7,7 @@ import functools
 import os
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from dvtool.history.marking import Marks
 from dvtool.operations import gc, push
 from dvtool.repo import Repo
 from dvtool.sharing import reaching
+from dvtool.storage import opening
 from dvtool.store import checkpoints
 from dvtool.store.store import Known, Store
 from dvtool.testing.audit import audit
@@ -63,7 +65,7 @@ class Place:
 def place():
     found = Place()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reaching.opening, "open_place", found)
+        patch.setattr(opening, "open_place", found)
         yield found
 
 
@@ -147,7 +149,9 @@ class Pushing:
         self.schedule = Schedule(seed, **schedule)
         world.begin(self.target, self.schedule, range(clones))
         repos = [opened(f"{self.target}/{number}") for number in range(clones)]
-        acts = [functools.partial(self.push, number, repo) for number, repo in enumerate(repos)]
+        acts: list[Callable[[], None]] = [
+            functools.partial(self.push, number, repo) for number, repo in enumerate(repos)
+        ]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, number) for number in range(keepers)]
         self.ends = self.schedule.run(acts)
@@ -316,7 +320,9 @@ class Fetching(Pushing):
         world.begin(self.target, self.schedule, [*numbers, "first"])
         self.numbers = list(numbers)
         self.failed = {}
-        acts = [functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers]
+        acts: list[Callable[[], None]] = [
+            functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers
+        ]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, 0), functools.partial(self.go_on, opened(f"{self.target}/first"))]
         self.ends = self.schedule.run(acts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import ConflictError
+from dvtool.errors import ConflictError, StorageError
 from dvtool.storage import probing
 from dvtool.storage.local import LocalBackend
 
@@ -62,10 +62,18 @@ def require_exclusive(backend: Backend, settings: Settings, context: Context, na
 
     Raises:
         ConflictError: when the place cannot, or does not say.
+        StorageError: when nothing can be written there.
     """
     if settings.single_writer is True:
         return
     found = examine(backend, context)
+    if found.writing != YES:
+        raise StorageError(
+            "nothing can be written at the remote",
+            where=settings.url,
+            why=found.writing.removeprefix("no: "),
+            next=f"check your access with 'dv remote check {name}', then push again",
+        )
     if not excludes(found):
         raise ConflictError(
             "this place cannot keep two writers apart, and no store was made there",

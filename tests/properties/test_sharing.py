@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from dvtool.history.marking import Marks
 from dvtool.operations import gc, push
 from dvtool.repo import Repo
 from dvtool.sharing import reaching
+from dvtool.storage import opening
 from dvtool.store import checkpoints
 from dvtool.store.store import Known, Store
 from dvtool.testing.audit import audit
@@ -27,6 +29,9 @@ from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.faults import Fault, FaultyDisk
 from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
 from dvtool.worktree.session import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FEW = settings(max_examples=max(8, settings().max_examples // 8))
 NEVER = 10**9
@@ -63,7 +68,7 @@ class Place:
 def place():
     found = Place()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dvtool.storage.opening.open_place", found)
+        patch.setattr(opening, "open_place", found)
         yield found
 
 
@@ -147,7 +152,9 @@ class Pushing:
         self.schedule = Schedule(seed, **schedule)
         world.begin(self.target, self.schedule, range(clones))
         repos = [opened(f"{self.target}/{number}") for number in range(clones)]
-        acts = [functools.partial(self.push, number, repo) for number, repo in enumerate(repos)]
+        acts: list[Callable[[], None]] = [
+            functools.partial(self.push, number, repo) for number, repo in enumerate(repos)
+        ]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, number) for number in range(keepers)]
         self.ends = self.schedule.run(acts)
@@ -316,7 +323,9 @@ class Fetching(Pushing):
         world.begin(self.target, self.schedule, [*numbers, "first"])
         self.numbers = list(numbers)
         self.failed = {}
-        acts = [functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers]
+        acts: list[Callable[[], None]] = [
+            functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers
+        ]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, 0), functools.partial(self.go_on, opened(f"{self.target}/first"))]
         self.ends = self.schedule.run(acts)

@@ -28,8 +28,11 @@ def examine(backend: Backend, context: Context) -> Findings:
     Nothing is raised for what the place refuses: that is a finding.
     """
     made = list(_missing(backend.path(probing.DIRECTORY))) if isinstance(backend, LocalBackend) else []
-    if made:
-        os.makedirs(made[0], exist_ok=True)
+    try:
+        if made:
+            os.makedirs(made[0], exist_ok=True)
+    except OSError:
+        pass  # what is tried next fails for the same reason, and that is the finding
     try:
         return probing.examine(backend, clock=context.clock, entropy=context.entropy)
     finally:

@@ -112,3 +112,11 @@ def test_a_place_that_is_not_reached(data, place, monkeypatch):
 
 def test_no_remote(data):
     assert data("remote", "check", "--json", code=10).error["kind"] == "not-found"
+
+
+def test_a_place_where_nothing_can_be_written(data, place):
+    place.parent.write_text("a file is in the way")
+    found = data("remote", "check", "--json", code=1).json
+    assert found["place"]["writing"].startswith("no: ")
+    assert "nothing can be pushed" in follows(found, "safety")[0]
+    assert place.parent.read_text() == "a file is in the way"

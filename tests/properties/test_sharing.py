@@ -7,8 +7,8 @@ import functools
 import os
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -29,6 +29,9 @@ from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.faults import Fault, FaultyDisk
 from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
 from dvtool.worktree.session import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FEW = settings(max_examples=max(8, settings().max_examples // 8))
 NEVER = 10**9
@@ -149,9 +152,8 @@ class Pushing:
         self.schedule = Schedule(seed, **schedule)
         world.begin(self.target, self.schedule, range(clones))
         repos = [opened(f"{self.target}/{number}") for number in range(clones)]
-        acts: list[Callable[[], None]] = [
-            functools.partial(self.push, number, repo) for number, repo in enumerate(repos)
-        ]
+        acts: list[Callable[[], None]] = []
+        acts += [functools.partial(self.push, number, repo) for number, repo in enumerate(repos)]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, number) for number in range(keepers)]
         self.ends = self.schedule.run(acts)
@@ -320,9 +322,8 @@ class Fetching(Pushing):
         world.begin(self.target, self.schedule, [*numbers, "first"])
         self.numbers = list(numbers)
         self.failed = {}
-        acts: list[Callable[[], None]] = [
-            functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers
-        ]
+        acts: list[Callable[[], None]] = []
+        acts += [functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, 0), functools.partial(self.go_on, opened(f"{self.target}/first"))]
         self.ends = self.schedule.run(acts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -73,10 +74,11 @@ def clone(
     settings = project.Remote(
         url=_absolute(url), options=dict(options or {}), keys=_absolute(keys_url) if keys_url else None
     )
-    workspace = found(root, settings, context)
     try:
-        return fill(workspace, settings, lazy=lazy)
+        return fill(found(root, settings, context), settings, lazy=lazy)
     except DvError as error:
+        if not os.path.lexists(f"{root}/{layout.DIRECTORY}"):
+            raise
         error.next = f"{error.next}; then go on in {root} with 'dv pull'" if error.next else f"run 'dv pull' in {root}"
         raise
 
@@ -117,6 +119,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
         )
     described, opened = _look(settings, context)
     context.disk.make_directory(root)
+    is_new = not os.path.lexists(f"{root}/{configuring.FILE}")
     fresh = f"{root}/{paths.PARTIAL}{temporary_name()}"
     try:
         context.disk.make_directory(fresh)
@@ -128,14 +131,17 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
             opened=keys.for_another_store(opened, context.entropy),
             branch=DEFAULT_BRANCH,
         )
+        if is_new:  # before the repository counts, so that one which is cut off here knows where to go on
+            configuring.add(root, configuring.DEFAULT, settings, context.disk)
         context.disk.rename(fresh, f"{root}/{layout.DIRECTORY}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
+        if is_new:
+            with contextlib.suppress(DvError):
+                context.disk.unlink(f"{root}/{configuring.FILE}")
         raise
     context.disk.sync_directory(root)
     beside.ignore_roots(root, [], context.disk)
-    if not configuring.read(root).remotes:
-        configuring.add(root, configuring.DEFAULT, settings, context.disk)
     workspace = Workspace.open(root, context)
     wrap = keys.Secrets(opened).wrap
     seen = memory.Memory(

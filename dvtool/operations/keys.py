@@ -109,7 +109,7 @@ def of_remote(workspace: Workspace, name: str) -> KeyPlace:
             where=remote.settings.url,
             next=f"say how its key is to be kept: dv key protect --remote {remote.name}; then push",
         )
-    return KeyPlace(backend=remote.key_place, repository=workspace.session.store.format.repository)
+    return KeyPlace(backend=remote.backend, repository=workspace.session.store.format.repository)
 
 
 def protect_remote(workspace: Workspace, name: str, protection: Protection) -> KeyState:

@@ -164,7 +164,7 @@ class _RemoteRepair:
             return Known(format=store.format, secrets=store.secrets)
         described = storeformat.decode(self.backend.read(reaching.FORMAT))
         try:
-            secrets = keys.load_secrets(self.check.remote.key_place, described.repository, self.context.unlock)
+            secrets = keys.load_secrets(self.backend, described.repository, self.context.unlock)
         except DvError:
             seen = self.check.remote.memory
             if seen is None or not seen.format:

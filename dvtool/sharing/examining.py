@@ -122,7 +122,7 @@ class RemoteCheck(Examination):
         """Look whether the key of the store is there; without it no further clone can be made."""
         name = keys.REPOSITORY_KEY
         try:
-            repokey.describe(self.remote.key_place.read(name), self._repository)
+            repokey.describe(self.backend.read(name), self._repository)
         except NotFoundError:
             what = "the key of the repository is missing: no further clone can be made"
             self.damages.append(scrub.Damage(file=name, what=what))
@@ -139,7 +139,7 @@ class RemoteCheck(Examination):
         return self.remote.open()
 
     def _load_secrets(self) -> object:
-        return keys.load_secrets(self.remote.key_place, self._repository, self.context.unlock)
+        return keys.load_secrets(self.backend, self._repository, self.context.unlock)
 
     def _name_of(self, where: str) -> str:
         url = self.remote.settings.url.rstrip("/")

@@ -19,9 +19,8 @@ from dvtool.errors import (
     UsageError,
 )
 from dvtool.formats import log, repokey, storeformat
-from dvtool.sharing import configuring, vetting
+from dvtool.sharing import configuring, places, vetting
 from dvtool.sharing import memory as memories
-from dvtool.storage import opening
 from dvtool.storage.inventory import Inventory
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.mirror import Mirror
@@ -66,7 +65,10 @@ class Remote:
         self.session = workspace.session
         self.name = name
         self.settings = settings
-        self.backend = (through or self._with_copies)(self._place())
+        place = places.open_place(settings, self.session.context)
+        self.place = (through or self._with_copies)(place)
+        """Where its files lie, but for the key if that is kept apart."""
+        self.backend = places.with_key(self.place, settings, self.session.context)
         found = memories.recall(self.session, name)
         self.memory: Memory | None = found if found is not None and found.url == settings.url else None
         self._store: Store | None = None
@@ -76,10 +78,6 @@ class Remote:
     def prefix(self) -> str:
         """What the local names of the remote's branches begin with."""
         return f"remotes/{self.name}/"
-
-    def _place(self) -> Backend:
-        context = self.session.context
-        return opening.open_place(self.settings.url, self.settings.options, entropy=context.entropy, disk=context.disk)
 
     def _with_copies(self, place: Backend) -> Backend:
         if isinstance(place, LocalBackend):
@@ -163,7 +161,7 @@ class Remote:
             KeyAccessError: when its key does not open, or holds another secret than that of the repository here: who
                 put it there would read whatever is sealed under it.
         """
-        found = keys.load_secrets(self.key_place, repository, self.session.context.unlock)
+        found = keys.load_secrets(self.backend, repository, self.session.context.unlock)
         if found.id_key != self.session.store.secrets.id_key:
             raise KeyAccessError(
                 "the key at the remote is not that of this repository",
@@ -249,7 +247,7 @@ class Remote:
             StorageError: when the place refuses.
         """
         seen = self.memory is not None and self.memory.format
-        return not seen and not (self.backend.exists(FORMAT) and self.key_place.exists(keys.REPOSITORY_KEY))
+        return not seen and not (self.backend.exists(FORMAT) and self.backend.exists(keys.REPOSITORY_KEY))
 
     def is_made(self) -> bool:
         """Return whether there is a store at the remote.
@@ -310,7 +308,7 @@ class Remote:
                 "--plain-keys if nobody else can read that place",
             )
         described = msgspec.structs.replace(session.store.format, store=session.context.entropy.bytes(16))
-        vetting.require_exclusive(self.backend, self.settings, session.context, self.name)
+        vetting.require_exclusive(self.place, self.settings, session.context, self.name)
         self.backend.prepare(storeformat.DIRECTORIES)
         try:
             self.backend.create(FORMAT, storeformat.encode(described))
@@ -318,20 +316,11 @@ class Remote:
             described = storeformat.decode(self.backend.read(FORMAT))
         if described.repository == session.store.format.repository:
             try:
-                self.key_place.prepare(("keys",))
-                self.key_place.create(keys.REPOSITORY_KEY, self.memory.key)
+                self.backend.create(keys.REPOSITORY_KEY, self.memory.key)
                 self.memory = msgspec.structs.replace(self.memory, format=storeformat.encode(described), key=b"")
             except ExistsError:
                 self.memory = None  # another clone was faster, and its key counts
         return self.open()
-
-    @property
-    def key_place(self) -> Backend:
-        """Where the key of the remote's store lies: with the store, or at a place of its own."""
-        if self.settings.keys is None:
-            return self.backend
-        context = self.session.context
-        return opening.open_place(self.settings.keys, self.settings.options, entropy=context.entropy, disk=context.disk)
 
 
 def reach(workspace: Workspace, name: str | None = None) -> Remote:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dvtool.formats.project import Remote as RemoteSettings
-    from dvtool.formats.repokey import Protection
+    from dvtool.formats.repokey import Opened, Protection, Unlock
     from dvtool.sharing.memory import Memory
     from dvtool.storage.backend import Backend
     from dvtool.workspace import Workspace
@@ -135,12 +135,20 @@ class Remote:
             self._format = memory.format
             try:
                 store.refresh()
+            except KeyAccessError:
+                self._require_same(memory)
+                if self._unlock_replaced(known.format.repository).wrap == wrap:
+                    raise  # the key is the same: it is something else that is wrong
             except DvError:
                 self._require_same(memory)
-                if self._unlock(known.format.repository).wrap == wrap:
-                    raise  # the key is the same: it is something else that is wrong
+                raise
             else:
                 return store
+        return self._open_anew(session.context.unlock)
+
+    def _open_anew(self, unlock: Unlock) -> Store:
+        """Open the store with the key as it lies there now; raises as :meth:`open`."""
+        session = self.session
         self._format = self._read_format()
         described = storeformat.decode(self._format)
         if described.repository != session.store.format.repository:
@@ -150,18 +158,65 @@ class Remote:
                 why="its id is another than that of the repository here",
                 next="check the URL: two repositories never share a place",
             )
-        store = self._new(Known(format=described, secrets=self._unlock(described.repository)))
+        store = self._new(Known(format=described, secrets=self._unlock(described.repository, unlock)))
         store.refresh()
         return store
 
-    def _unlock(self, repository: bytes) -> keys.Secrets:
+    def learn(self, unlock: Unlock) -> None:
+        """Open the store with the key as it lies there now, whatever is remembered of it, and remember that.
+
+        Raises:
+            DvError: as :meth:`open`.
+        """
+        store = self._open_anew(unlock)
+        self._refuse_rollback(store)
+        self._store = store
+        self.remember()
+
+    def require_key(self, opened: Opened) -> Opened:
+        """Return what the key at the remote protects, if its store opens with it; before anything is built on it.
+
+        Who can write to the place can put back one from before the last rotation, with the recipients of that time.
+
+        Raises:
+            KeyAccessError: when it is such a one.
+            DvError: as :meth:`open`.
+        """
+        known = self.open().secrets.wrap
+        found = self._require_secret(keys.Secrets(opened)).wrap
+        if known.current not in {found.current, found.previous}:
+            raise KeyAccessError(
+                "the key at the remote is not that of its store",
+                where=self.settings.url,
+                why="it opens, and the store does not open with it: somebody put back one from before a rotation",
+                next="find out who writes there; put the newest version of keys/repo back, or push to a new place",
+            )
+        return opened
+
+    def require_secret(self, opened: Opened) -> Opened:
+        """Return what a key at the remote protects, if it holds the secret of this repository; raises as that."""
+        self._require_secret(keys.Secrets(opened))
+        return opened
+
+    def _unlock_replaced(self, repository: bytes) -> keys.Secrets:
+        """Return the secrets of a store that do not open with what is remembered; raises as :meth:`_unlock`."""
+        try:
+            return self._unlock(repository, self.session.context.unlock)
+        except KeyAccessError as error:
+            error.where = self.settings.url
+            error.why = "; ".join(filter(None, ("its keys were replaced since this clone last opened it", error.why)))
+            raise
+
+    def _unlock(self, repository: bytes, unlock: Unlock) -> keys.Secrets:
         """Return the secrets of the remote's store.
 
         Raises:
             KeyAccessError: when its key does not open, or holds another secret than that of the repository here: who
                 put it there would read whatever is sealed under it.
         """
-        found = keys.load_secrets(self.backend, repository, self.session.context.unlock)
+        return self._require_secret(keys.load_secrets(self.backend, repository, unlock))
+
+    def _require_secret(self, found: keys.Secrets) -> keys.Secrets:
         if found.id_key != self.session.store.secrets.id_key:
             raise KeyAccessError(
                 "the key at the remote is not that of this repository",

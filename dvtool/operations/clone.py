@@ -14,9 +14,8 @@ from dvtool.errors import ConflictError, DvError, FormatError, KeyAccessError, N
 from dvtool.formats import log, project, storeformat, tree
 from dvtool.formats.tree import Entry
 from dvtool.git import beside
-from dvtool.sharing import configuring, fetching, lazily, memory, reaching
+from dvtool.sharing import configuring, fetching, lazily, memory, places, reaching
 from dvtool.sharing.fetching import FetchResult
-from dvtool.storage import opening
 from dvtool.storage.disk import temporary_name
 from dvtool.store import keys
 from dvtool.workspace import Workspace, free_target
@@ -159,7 +158,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
 
 def _look(settings: project.Remote, context: Context) -> tuple[storeformat.StoreFormat, Opened]:
     """Return what the remote says of itself, and its secrets."""
-    place = opening.open_place(settings.url, settings.options, entropy=context.entropy, disk=context.disk)
+    place = places.with_key(places.open_place(settings, context), settings, context)
     try:
         described = storeformat.decode(place.read("format"))
     except NotFoundError:
@@ -168,11 +167,8 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
             where=settings.url,
             next="check the URL; a store gets there by 'dv push' from a repository",
         ) from None
-    where = place
-    if settings.keys is not None:
-        where = opening.open_place(settings.keys, settings.options, entropy=context.entropy, disk=context.disk)
     try:
-        return described, keys.open_repokey(where, described.repository, context.unlock)
+        return described, keys.open_repokey(place, described.repository, context.unlock)
     except KeyAccessError as error:
         if settings.keys is None and not place.exists(keys.REPOSITORY_KEY):
             error.next = f"if it is kept at another place, name that with --keys URL; else {error.next}"

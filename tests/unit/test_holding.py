@@ -1,5 +1,7 @@
 """A file that only one can create holds others off, until it is let go or so old that its maker counts as gone."""
 
+from typing import Any
+
 import pytest
 
 from dvtool.effects import SystemEntropy
@@ -95,7 +97,7 @@ def test_of_two_who_take_over_at_once_one_is_refused(place, make):
     """The other removes the new file together with the old one, in the instant after it was created."""
     make().__enter__()
     place.now += LONG
-    entered: list[object] = []
+    entered: list[Any] = []
 
     def meanwhile(name):
         if name == KEY_CHANGE and not entered:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dvtool.checking import Report
     from dvtool.formats.repokey import Protection
     from dvtool.operations.fetch import PullResult
-    from dvtool.operations.keys import KeyBackup, KeyRotation, KeyState
+    from dvtool.operations.keys import KeyBackup, KeyChange, KeyRotation, KeyState
     from dvtool.operations.push import PushResult
     from dvtool.operations.remote_check import RemoteReport
     from dvtool.operations.remotes import RemoteItem
@@ -129,7 +129,7 @@ class SharedRepo:
 
         return repair_remote.repair_remote(self._workspace, remote)
 
-    def protect_key(self, protection: Protection) -> KeyState:
+    def protect_key(self, protection: Protection) -> KeyChange:
         """Seal the key of this store anew; see :func:`dvtool.operations.keys.protect`."""
         from dvtool.operations import keys
 
@@ -141,14 +141,15 @@ class SharedRepo:
 
         return keys.export(keys.of_store(self._workspace), self._workspace.session.context, target, protection)
 
-    def rotate_key(self, protection: Protection | None = None) -> KeyRotation:
-        """Give the store another wrapping secret; see :func:`dvtool.operations.keys.rotate`.
+    def rotate_key(self, protection: Protection | None = None, *, remote: str | None = None) -> KeyRotation:
+        """Give the store, or that of a remote, another wrapping secret; see :func:`dvtool.operations.keys.rotate`.
 
-        This object keeps the old one: open the repository anew after that.
+        This object keeps the old one of its own store: open the repository anew after that.
         """
         from dvtool.operations import keys
 
-        return keys.rotate(keys.of_store(self._workspace), self._workspace.session.context, protection)
+        place = keys.of_store(self._workspace) if remote is None else keys.of_remote(self._workspace, remote)
+        return keys.rotate(place, self._workspace.session.context, protection)
 
     @staticmethod
     def import_key(source: str, path: str = ".", context: Context | None = None, *, force: bool = False) -> KeyState:

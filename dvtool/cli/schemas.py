@@ -29,7 +29,7 @@ from dvtool.operations.doctor import Diagnosis
 from dvtool.operations.expire import ExpireResult
 from dvtool.operations.fetch import PullResult
 from dvtool.operations.gc import GcResult
-from dvtool.operations.keys import IdentityItem, KeyBackup, KeyRotation, KeyState
+from dvtool.operations.keys import IdentityItem, KeyBackup, KeyChange, KeyRotation, KeyState
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
 from dvtool.operations.move import MoveResult
@@ -87,10 +87,10 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "worktree list": list[WorktreeItem],
     "worktree remove": WorktreeItem,
     "config": list[Setting] | Setting,
-    "key protect": KeyState,
+    "key protect": KeyChange,
     "key identity": IdentityItem,
-    "key recipients add": KeyState,
-    "key recipients remove": KeyState,
+    "key recipients add": KeyChange,
+    "key recipients remove": KeyChange,
     "key recipients list": KeyState,
     "key export": KeyBackup,
     "key import": KeyState,

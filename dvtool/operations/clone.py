@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,8 @@ from dvtool.errors import ConflictError, DvError, FormatError, KeyAccessError, N
 from dvtool.formats import log, project, storeformat, tree
 from dvtool.formats.tree import Entry
 from dvtool.git import beside
-from dvtool.sharing import configuring, fetching, lazily, memory, reaching
+from dvtool.sharing import configuring, fetching, lazily, memory, places, reaching
 from dvtool.sharing.fetching import FetchResult
-from dvtool.storage import opening
 from dvtool.storage.disk import temporary_name
 from dvtool.store import keys
 from dvtool.workspace import Workspace, free_target
@@ -73,10 +73,11 @@ def clone(
     settings = project.Remote(
         url=_absolute(url), options=dict(options or {}), keys=_absolute(keys_url) if keys_url else None
     )
-    workspace = found(root, settings, context)
     try:
-        return fill(workspace, settings, lazy=lazy)
+        return fill(found(root, settings, context), settings, lazy=lazy)
     except DvError as error:
+        if not os.path.lexists(f"{root}/{layout.DIRECTORY}"):
+            raise
         error.next = f"{error.next}; then go on in {root} with 'dv pull'" if error.next else f"run 'dv pull' in {root}"
         raise
 
@@ -117,6 +118,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
         )
     described, opened = _look(settings, context)
     context.disk.make_directory(root)
+    is_new = not os.path.lexists(f"{root}/{configuring.FILE}")
     fresh = f"{root}/{paths.PARTIAL}{temporary_name()}"
     try:
         context.disk.make_directory(fresh)
@@ -128,14 +130,17 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
             opened=keys.for_another_store(opened, context.entropy),
             branch=DEFAULT_BRANCH,
         )
+        if is_new:  # before the repository counts, so that one which is cut off here knows where to go on
+            configuring.add(root, configuring.DEFAULT, settings, context.disk)
         context.disk.rename(fresh, f"{root}/{layout.DIRECTORY}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
+        if is_new:
+            with contextlib.suppress(DvError):
+                context.disk.unlink(f"{root}/{configuring.FILE}")
         raise
     context.disk.sync_directory(root)
     beside.ignore_roots(root, [], context.disk)
-    if not configuring.read(root).remotes:
-        configuring.add(root, configuring.DEFAULT, settings, context.disk)
     workspace = Workspace.open(root, context)
     wrap = keys.Secrets(opened).wrap
     seen = memory.Memory(
@@ -153,7 +158,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
 
 def _look(settings: project.Remote, context: Context) -> tuple[storeformat.StoreFormat, Opened]:
     """Return what the remote says of itself, and its secrets."""
-    place = opening.open_place(settings.url, settings.options, entropy=context.entropy, disk=context.disk)
+    place = places.with_key(places.open_place(settings, context), settings, context)
     try:
         described = storeformat.decode(place.read("format"))
     except NotFoundError:
@@ -162,11 +167,8 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
             where=settings.url,
             next="check the URL; a store gets there by 'dv push' from a repository",
         ) from None
-    where = place
-    if settings.keys is not None:
-        where = opening.open_place(settings.keys, settings.options, entropy=context.entropy, disk=context.disk)
     try:
-        return described, keys.open_repokey(where, described.repository, context.unlock)
+        return described, keys.open_repokey(place, described.repository, context.unlock)
     except KeyAccessError as error:
         if settings.keys is None and not place.exists(keys.REPOSITORY_KEY):
             error.next = f"if it is kept at another place, name that with --keys URL; else {error.next}"

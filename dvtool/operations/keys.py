@@ -21,7 +21,8 @@ from dvtool.errors import (
 from dvtool.formats import identity as identities
 from dvtool.formats import repokey, storeformat
 from dvtool.formats.repokey import Passphrase, Recipients
-from dvtool.sharing import reaching
+from dvtool.sharing.reaching import Remote, reach
+from dvtool.storage import holding
 from dvtool.storage.backend import Backend
 from dvtool.storage.disk import Disk, read_regular, sweep_directory, temporary_name
 from dvtool.store import keys, protecting, rotating
@@ -29,7 +30,7 @@ from dvtool.store import store as stores
 from dvtool.worktree import layout, locking, unlocking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dvtool.formats.identity import Recipient
     from dvtool.formats.repokey import Protection
@@ -42,14 +43,16 @@ PREFIX_LEAST: Final = 4
 
 
 class KeyPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a store keeps its key: the place of the store, the id of the repository (16 bytes), and a lock.
+    """Where a store keeps its key: the place of the store, and the id of the repository (16 bytes).
 
-    ``lock`` is the path of a file that whoever changes the key holds locked; empty where there is no such thing.
+    ``lock`` is the path of a file that whoever changes the key of the store here holds locked.  That of a ``remote`` is
+    guarded by a file at its place.
     """
 
     backend: Backend
     repository: bytes
     lock: str = ""
+    remote: Remote | None = None
 
 
 class RecipientItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,8 +70,17 @@ class KeyState(msgspec.Struct, frozen=True, kw_only=True):
     recipients: tuple[RecipientItem, ...]
 
 
-class KeyRotation(KeyState, frozen=True, kw_only=True):
-    """How the key is protected from now on, for whom, and how many key files and log keys were sealed anew."""
+class KeyChange(KeyState, frozen=True, kw_only=True):
+    """How the key is protected from now on, for whom, and why earlier versions of it are still there, if they are."""
+
+    left: tuple[str, ...] = ()
+
+
+class KeyRotation(KeyChange, frozen=True, kw_only=True):
+    """How the key is protected from now on, for whom, and how many key files and log keys were sealed anew.
+
+    ``left`` says why earlier versions of it are still at the place, if they are.
+    """
 
     key_files: int
     log_keys: int
@@ -102,17 +114,18 @@ def of_remote(workspace: Workspace, name: str) -> KeyPlace:
     Raises:
         NotFoundError: when there is no remote of this name, or no store there yet.
     """
-    remote = reaching.reach(workspace, name)
+    remote = reach(workspace, name)
     if not remote.is_made():
         raise NotFoundError(
             "there is no store at this remote yet",
             where=remote.settings.url,
             next=f"say how its key is to be kept: dv key protect --remote {remote.name}; then push",
         )
-    return KeyPlace(backend=remote.key_place, repository=workspace.session.store.format.repository)
+    repository = workspace.session.store.format.repository
+    return KeyPlace(backend=remote.backend, repository=repository, remote=remote)
 
 
-def protect_remote(workspace: Workspace, name: str, protection: Protection) -> KeyState:
+def protect_remote(workspace: Workspace, name: str, protection: Protection) -> KeyChange:
     """Seal the key of a remote's store anew, or say how it is to be sealed when the first push makes the store.
 
     Raises:
@@ -120,23 +133,25 @@ def protect_remote(workspace: Workspace, name: str, protection: Protection) -> K
         DvError: as :func:`protect`.
     """
     context = workspace.session.context
-    remote = reaching.reach(workspace, name)
+    remote = reach(workspace, name)
     if remote.is_made():
         return protect(of_remote(workspace, name), context, protection)
     remote.protect(protection)
-    return _said(repokey.describe(remote.pending_key, workspace.session.store.format.repository), context)
+    said = _said(repokey.describe(remote.pending_key, workspace.session.store.format.repository), context)
+    return KeyChange(protection=said.protection, recipients=said.recipients)
 
 
-def protect(place: KeyPlace, context: Context, protection: Protection) -> KeyState:
+def protect(place: KeyPlace, context: Context, protection: Protection) -> KeyChange:
     """Seal the key of a store anew; nothing else is rewritten.
 
     Raises:
         UsageError: when there are no recipients, or the user is none of them, or the passphrase is unfit.
+        KeyAccessError: when it does not open as it is, or at a remote is not that of the store.
         ConflictError: when another command changes it at the same time.
-        StorageError: when the disk refuses; the key is then as it was, or as it was to be.
+        StorageError: when the place refuses; the key is then as it was, or as it was to be.
     """
-    with _locked(place, context):
-        return _change(place, context, protection)
+    with _changing(place, context) as hold:
+        return _change(place, context, protection, hold)
 
 
 def state(place: KeyPlace, context: Context) -> KeyState:
@@ -150,7 +165,7 @@ def state(place: KeyPlace, context: Context) -> KeyState:
     return _said(repokey.describe(data, place.repository), context)
 
 
-def add_recipients(place: KeyPlace, context: Context, arguments: Sequence[str]) -> KeyState:
+def add_recipients(place: KeyPlace, context: Context, arguments: Sequence[str]) -> KeyChange:
     """Seal the key for more recipients.
 
     Args:
@@ -165,12 +180,12 @@ def add_recipients(place: KeyPlace, context: Context, arguments: Sequence[str]) 
         UsageError: when there would be too many.
     """
     new = recipients_of(arguments, context.cwd)
-    with _locked(place, context):
+    with _changing(place, context) as hold:
         known = {each.key: each for each in (*_sealed_for(place), *new)}
-        return _change(place, context, Recipients(recipients=tuple(known.values())))
+        return _change(place, context, Recipients(recipients=tuple(known.values())), hold)
 
 
-def remove_recipients(place: KeyPlace, context: Context, arguments: Sequence[str]) -> KeyState:
+def remove_recipients(place: KeyPlace, context: Context, arguments: Sequence[str]) -> KeyChange:
     """Seal the key for fewer recipients; what they have seen of it stays known to them until it is rotated.
 
     Args:
@@ -183,14 +198,17 @@ def remove_recipients(place: KeyPlace, context: Context, arguments: Sequence[str
         NotFoundError: when one is none.
         UsageError: when an argument fits several, or when none would be left, or the user would be none of them.
     """
-    with _locked(place, context):
+    with _changing(place, context) as hold:
         known = _sealed_for(place)
         gone = {each.key for argument in arguments for each in _named(argument, known, context.cwd)}
-        return _change(place, context, Recipients(recipients=tuple(each for each in known if each.key not in gone)))
+        kept = tuple(each for each in known if each.key not in gone)
+        return _change(place, context, Recipients(recipients=kept), hold)
 
 
 def rotate(place: KeyPlace, context: Context, protection: Protection | None = None) -> KeyRotation:
     """Give a store another wrapping secret; see :func:`dvtool.store.rotating.rotate`.
+
+    This clone then remembers the new one of a remote; others find that theirs does not open what is new, and read it.
 
     Args:
         place: where the key is.
@@ -201,7 +219,10 @@ def rotate(place: KeyPlace, context: Context, protection: Protection | None = No
         UsageError: when it is sealed by a passphrase, and none is given for the new one.
         KeyAccessError, ConflictError, IntegrityError, StorageError: as that does.
     """
-    with _locked(place, context):
+    remote = place.remote
+    with _changing(place, context) as hold:
+        if remote is not None:
+            remote.require_key(keys.open_repokey(place.backend, place.repository, context.unlock))
         if protection is None:
             protection = protecting.current(place.backend, place.repository, context.unlock)
             if isinstance(protection, Passphrase):
@@ -217,10 +238,19 @@ def rotate(place: KeyPlace, context: Context, protection: Protection | None = No
             clock=context.clock,
             entropy=context.entropy,
             disk=context.disk,
+            hold=hold,
+            require=remote.require_secret if remote is not None else lambda opened: opened,
         )
-        said = _said(repokey.describe(keys.read_repokey(place.backend), place.repository), context)
+        unlock = protecting.opening(protection, context.unlock)
+        if remote is not None:
+            remote.learn(unlock)
+        said = _changed(place, context, unlock)
     return KeyRotation(
-        protection=said.protection, recipients=said.recipients, key_files=done.key_files, log_keys=done.log_keys
+        protection=said.protection,
+        recipients=said.recipients,
+        left=said.left,
+        key_files=done.key_files,
+        log_keys=done.log_keys,
     )
 
 
@@ -345,9 +375,42 @@ def _said(found: repokey.Description, context: Context) -> KeyState:
     )
 
 
-def _change(place: KeyPlace, context: Context, protection: Protection) -> KeyState:
-    protecting.change(place.backend, place.repository, context.unlock, protection, entropy=context.entropy)
-    return _said(repokey.describe(keys.read_repokey(place.backend), place.repository), context)
+def _change(place: KeyPlace, context: Context, protection: Protection, hold: Callable[[], None]) -> KeyChange:
+    protecting.change(
+        place.backend,
+        place.repository,
+        context.unlock,
+        protection,
+        entropy=context.entropy,
+        become=place.remote.require_key if place.remote is not None else lambda opened: opened,
+        hold=hold,
+    )
+    return _changed(place, context, protecting.opening(protection, context.unlock))
+
+
+def _changed(place: KeyPlace, context: Context, unlock: repokey.Unlock) -> KeyChange:
+    """Purge earlier versions of a key that was changed, and return what came of it all."""
+    left = _purge_earlier(place, unlock) if place.remote is not None else ()
+    for why in left:
+        context.tell(
+            f"warning: earlier versions of the key are left at the place: {why}; who can read them opens them as before"
+        )
+    said = _said(repokey.describe(keys.read_repokey(place.backend), place.repository), context)
+    return KeyChange(protection=said.protection, recipients=said.recipients, left=left)
+
+
+def _purge_earlier(place: KeyPlace, unlock: repokey.Unlock) -> tuple[str, ...]:
+    """Remove what lay there before the key as it is now, and return what could not be done; nothing is raised for it.
+
+    The key is changed already.  What is there now is looked at once more: where somebody else wrote over it, the
+    version with the secret is an earlier one.
+    """
+    try:
+        if place.remote is not None:
+            place.remote.require_key(keys.open_repokey(place.backend, place.repository, unlock))
+        return place.backend.purge(keys.REPOSITORY_KEY, older=True).left
+    except DvError as error:
+        return (f"they were not removed: {error.finding()}",)
 
 
 def _sealed_for(place: KeyPlace) -> tuple[Recipient, ...]:
@@ -402,10 +465,24 @@ def _lock_beside(store: str) -> str:
     return f"{os.path.dirname(store)}/lock"
 
 
-def _locked(place: KeyPlace, context: Context) -> contextlib.AbstractContextManager[object]:
-    if not place.lock:
-        return contextlib.nullcontext()
-    return locking.WorktreeLock(place.lock, wait=context.wait, tell=context.tell)
+@contextlib.contextmanager
+def _changing(place: KeyPlace, context: Context) -> Iterator[Callable[[], None]]:
+    """Hold others off who would change the same key, and give what makes sure that they still are.
+
+    Raises:
+        ConflictError: when somebody changes it.
+        DvError: as :meth:`dvtool.sharing.reaching.Remote.open`.
+    """
+    if place.remote is None:
+        # The kernel lets go of the lock when this process ends, and not before.
+        with locking.WorktreeLock(place.lock, wait=context.wait, tell=context.tell):
+            yield lambda: None
+        return
+    place.remote.open()  # nothing is built on a store that was rolled back
+    doing = f"the key of {place.remote.name!r}"
+    hold = holding.Hold(place.backend, holding.KEY_CHANGE, entropy=context.entropy, tell=context.tell, doing=doing)
+    with hold:
+        yield hold.require
 
 
 def _absolute(path: str, directory: str) -> str:

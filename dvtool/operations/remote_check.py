@@ -69,7 +69,7 @@ def check(workspace: Workspace, name: str | None = None) -> RemoteReport:
         StorageError: when it cannot be reached.
     """
     remote = reaching.reach(workspace, name)
-    place = vetting.examine(remote.backend, workspace.session.context)
+    place = vetting.examine(remote.place, workspace.session.context)
     if place.reachable != YES:
         raise StorageError(
             "the remote cannot be reached",

@@ -132,7 +132,7 @@ class RemoteCheck(Examination):
         """Look whether the key of the store is there; without it no further clone can be made."""
         name = keys.REPOSITORY_KEY
         try:
-            repokey.describe(self.remote.key_place.read(name), self._repository)
+            repokey.describe(self.backend.read(name), self._repository)
         except NotFoundError:
             what = "the key of the repository is missing: no further clone can be made"
             self.damages.append(scrub.Damage(file=name, what=what))
@@ -313,11 +313,11 @@ class Answering(Wrapper):
         with self.asking():
             self.below.delete(name)
 
-    def purge(self, name: str) -> Purged:
-        """Remove ``name`` so that it cannot come back."""
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Remove ``name``, or what was there before it, so that it cannot come back."""
         self._entries.pop(name, None)
         with self.asking():
-            return self.below.purge(name)
+            return self.below.purge(name, older=older)
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:

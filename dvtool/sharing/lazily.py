@@ -8,7 +8,7 @@ from dvtool.errors import NotFoundError
 from dvtool.formats import log, tree
 from dvtool.history.marking import Marks
 from dvtool.sharing import fetching, moving, reaching
-from dvtool.storage.mirror import Mirror
+from dvtool.storage.mirror import mirror_of
 from dvtool.store import manifests
 from dvtool.worktree.layout import write_file
 
@@ -47,8 +47,9 @@ class Frames:
             return self._here.chunk(identity)
         if self._there is None:
             remote = _remote(self._workspace, name)
-            if isinstance(remote.backend, Mirror):
-                remote.backend.keeps_parts = True
+            mirror = mirror_of(remote.backend)
+            if mirror is not None:
+                mirror.keeps_parts = True
             self._there = remote.open().frames()
         return self._there.chunk(identity)
 

@@ -14,7 +14,7 @@ from dvtool import digest
 from dvtool.errors import IntegrityError, NotFoundError
 from dvtool.formats import pack
 from dvtool.storage.disk import temporary_name
-from dvtool.storage.mirror import Mirror
+from dvtool.storage.mirror import mirror_of
 from dvtool.store import scrub
 from dvtool.store.packs import PackReader, missing
 from dvtool.store.segments import wrong
@@ -223,7 +223,8 @@ def _receive_one(source: Store, target: Store, marks: Marks, use: PackUse, meter
 def _download(source: Store, target: Store, use: PackUse, meter: Meter) -> None:
     """Bring the bytes of a pack, held against its name, into the place of the store here."""
     path = f"{target.backend.workspace()}/{temporary_name()}"
-    place = source.backend.below if isinstance(source.backend, Mirror) else source.backend  # one copy here is enough
+    mirror = mirror_of(source.backend)
+    place = mirror.below if mirror is not None else source.backend  # one copy here is enough
     disk = target.disk
     descriptor = disk.open_new(path)
     try:

@@ -19,9 +19,8 @@ from dvtool.errors import (
     UsageError,
 )
 from dvtool.formats import log, repokey, storeformat
-from dvtool.sharing import configuring, vetting
+from dvtool.sharing import configuring, places, vetting
 from dvtool.sharing import memory as memories
-from dvtool.storage import opening
 from dvtool.storage.inventory import Inventory
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.mirror import Mirror
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dvtool.formats.project import Remote as RemoteSettings
-    from dvtool.formats.repokey import Protection
+    from dvtool.formats.repokey import Opened, Protection, Unlock
     from dvtool.sharing.memory import Memory
     from dvtool.storage.backend import Backend
     from dvtool.workspace import Workspace
@@ -66,7 +65,10 @@ class Remote:
         self.session = workspace.session
         self.name = name
         self.settings = settings
-        self.backend = (through or self._with_copies)(self._place())
+        place = places.open_place(settings, self.session.context)
+        self.place = (through or self._with_copies)(place)
+        """Where its files lie, but for the key if that is kept apart."""
+        self.backend = places.with_key(self.place, settings, self.session.context)
         found = memories.recall(self.session, name)
         self.memory: Memory | None = found if found is not None and found.url == settings.url else None
         self._store: Store | None = None
@@ -76,10 +78,6 @@ class Remote:
     def prefix(self) -> str:
         """What the local names of the remote's branches begin with."""
         return f"remotes/{self.name}/"
-
-    def _place(self) -> Backend:
-        context = self.session.context
-        return opening.open_place(self.settings.url, self.settings.options, entropy=context.entropy, disk=context.disk)
 
     def _with_copies(self, place: Backend) -> Backend:
         if isinstance(place, LocalBackend):
@@ -137,12 +135,20 @@ class Remote:
             self._format = memory.format
             try:
                 store.refresh()
+            except KeyAccessError:
+                self._require_same(memory)
+                if self._unlock_replaced(known.format.repository).wrap == wrap:
+                    raise  # the key is the same: it is something else that is wrong
             except DvError:
                 self._require_same(memory)
-                if self.unlock(known.format.repository).wrap == wrap:
-                    raise  # the key is the same: it is something else that is wrong
+                raise
             else:
                 return store
+        return self._open_anew(session.context.unlock)
+
+    def _open_anew(self, unlock: Unlock) -> Store:
+        """Open the store with the key as it lies there now; raises as :meth:`open`."""
+        session = self.session
         self._format = self._read_format()
         described = storeformat.decode(self._format)
         if described.repository != session.store.format.repository:
@@ -152,18 +158,66 @@ class Remote:
                 why="its id is another than that of the repository here",
                 next="check the URL: two repositories never share a place",
             )
-        store = self._new(Known(format=described, secrets=self.unlock(described.repository)))
+        store = self._new(Known(format=described, secrets=self.unlock(described.repository, unlock)))
         store.refresh()
         return store
 
-    def unlock(self, repository: bytes) -> keys.Secrets:
-        """Return the secrets of the remote's store.
+    def learn(self, unlock: Unlock) -> None:
+        """Open the store with the key as it lies there now, whatever is remembered of it, and remember that.
+
+        Raises:
+            DvError: as :meth:`open`.
+        """
+        store = self._open_anew(unlock)
+        self._refuse_rollback(store)
+        self._store = store
+        self.remember(brought=b"")
+
+    def require_key(self, opened: Opened) -> Opened:
+        """Return what the key at the remote protects, if its store opens with it; before anything is built on it.
+
+        Who can write to the place can put back one from before the last rotation, with the recipients of that time.
+
+        Raises:
+            KeyAccessError: when it is such a one.
+            DvError: as :meth:`open`.
+        """
+        known = self.open().secrets.wrap
+        found = self._require_secret(keys.Secrets(opened)).wrap
+        if known.current not in {found.current, found.previous}:
+            raise KeyAccessError(
+                "the key at the remote is not that of its store",
+                where=self.settings.url,
+                why="it opens, and the store does not open with it: somebody put back one from before a rotation",
+                next="find out who writes there; put the newest version of keys/repo back, or push to a new place",
+            )
+        return opened
+
+    def require_secret(self, opened: Opened) -> Opened:
+        """Return what a key at the remote protects, if it holds the secret of this repository; raises as that."""
+        self._require_secret(keys.Secrets(opened))
+        return opened
+
+    def _unlock_replaced(self, repository: bytes) -> keys.Secrets:
+        """Return the secrets of a store that do not open with what is remembered; raises as :meth:`unlock`."""
+        try:
+            return self.unlock(repository)
+        except KeyAccessError as error:
+            error.where = self.settings.url
+            error.why = "; ".join(filter(None, ("its keys were replaced since this clone last opened it", error.why)))
+            raise
+
+    def unlock(self, repository: bytes, unlock: Unlock | None = None) -> keys.Secrets:
+        """Return the secrets of the remote's store, opened by ``unlock`` or as the command opens keys.
 
         Raises:
             KeyAccessError: when its key does not open, or holds another secret than that of the repository here: who
                 put it there would read whatever is sealed under it.
         """
-        found = keys.load_secrets(self.key_place, repository, self.session.context.unlock)
+        found = keys.load_secrets(self.backend, repository, unlock or self.session.context.unlock)
+        return self._require_secret(found)
+
+    def _require_secret(self, found: keys.Secrets) -> keys.Secrets:
         if found.id_key != self.session.store.secrets.id_key:
             raise KeyAccessError(
                 "the key at the remote is not that of this repository",
@@ -256,7 +310,7 @@ class Remote:
             StorageError: when the place refuses.
         """
         seen = self.memory is not None and self.memory.format
-        return not seen and not (self.backend.exists(FORMAT) and self.key_place.exists(keys.REPOSITORY_KEY))
+        return not seen and not (self.backend.exists(FORMAT) and self.backend.exists(keys.REPOSITORY_KEY))
 
     def is_made(self) -> bool:
         """Return whether there is a store at the remote.
@@ -317,7 +371,7 @@ class Remote:
                 "--plain-keys if nobody else can read that place",
             )
         described = msgspec.structs.replace(session.store.format, store=session.context.entropy.bytes(16))
-        vetting.require_exclusive(self.backend, self.settings, session.context, self.name)
+        vetting.require_exclusive(self.place, self.settings, session.context, self.name)
         self.backend.prepare(storeformat.DIRECTORIES)
         try:
             self.backend.create(FORMAT, storeformat.encode(described))
@@ -325,20 +379,11 @@ class Remote:
             described = storeformat.decode(self.backend.read(FORMAT))
         if described.repository == session.store.format.repository:
             try:
-                self.key_place.prepare(("keys",))
-                self.key_place.create(keys.REPOSITORY_KEY, self.memory.key)
+                self.backend.create(keys.REPOSITORY_KEY, self.memory.key)
                 self.memory = msgspec.structs.replace(self.memory, format=storeformat.encode(described), key=b"")
             except ExistsError:
                 self.memory = None  # another clone was faster, and its key counts
         return self.open()
-
-    @property
-    def key_place(self) -> Backend:
-        """Where the key of the remote's store lies: with the store, or at a place of its own."""
-        if self.settings.keys is None:
-            return self.backend
-        context = self.session.context
-        return opening.open_place(self.settings.keys, self.settings.options, entropy=context.entropy, disk=context.disk)
 
 
 def reach(workspace: Workspace, name: str | None = None) -> Remote:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dvtool.storage.backend import close
+from dvtool.storage.disk import Disk
 from dvtool.storage.wrapping import Wrapper
 
 if TYPE_CHECKING:
@@ -15,13 +16,18 @@ if TYPE_CHECKING:
 
 
 class Apart(Wrapper):
-    """Hands questions about one name on to another place, and all others to the place below."""
+    """Hands questions about one name on to another place, and all others to the place below.
 
-    def __init__(self, below: Backend, name: str, elsewhere: Backend) -> None:
-        """Look for ``name`` at ``elsewhere``."""
+    It has to be the outermost wrapper: what stands before it could answer for the name from the place below, where
+    anybody may have put something under it.  Listings are those of the place below.
+    """
+
+    def __init__(self, below: Backend, name: str, elsewhere: Backend, *, disk: Disk | None = None) -> None:
+        """Look for ``name`` at ``elsewhere``; ``disk`` removes what was adopted there."""
         super().__init__(below)
         self._name = name
         self._elsewhere = elsewhere
+        self._disk = disk or Disk()
 
     def prepare(self, directories: Iterable[str]) -> None:
         """Make what files need at both places."""
@@ -56,9 +62,22 @@ class Apart(Wrapper):
         """Write ``data`` at ``name``."""
         self._of(name).put(name, data)
 
+    def send(self, view: View, name: str) -> None:
+        """Write what ``view`` holds at ``name``."""
+        self._of(name).send(view, name)
+
     def replace(self, name: str, data: bytes) -> None:
         """Write ``data`` over ``name``."""
         self._of(name).replace(name, data)
+
+    def adopt(self, path: str, name: str) -> None:
+        """Take the finished file at ``path`` as ``name``; it was made in the workspace of the place below."""
+        if name != self._name:
+            self.below.adopt(path, name)
+            return
+        with open(path, "rb") as file:
+            self._elsewhere.put(name, file.read())
+        self._disk.unlink(path)
 
     def flush(self) -> None:
         """Return when what was written at either place would survive a loss of power."""
@@ -69,9 +88,9 @@ class Apart(Wrapper):
         """Remove ``name``."""
         self._of(name).delete(name)
 
-    def purge(self, name: str) -> Purged:
-        """Remove ``name`` so that it cannot come back."""
-        return self._of(name).purge(name)
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Remove ``name``, or what was there before, so that it cannot come back."""
+        return self._of(name).purge(name, older=older)
 
     def close(self) -> None:
         """Close the connections of both places."""

@@ -184,10 +184,14 @@ class Backend(Protocol):
         """Remove ``name``; nothing happens when it is not there."""
         ...
 
-    def purge(self, name: str) -> Purged:
+    def purge(self, name: str, *, older: bool = False) -> Purged:
         """Remove ``name`` so that it cannot come back: every version of it, and what was uploaded in part.
 
         It reads back, and says what it could not do; nothing happens when there is nothing.
+
+        Args:
+            name: what to remove.
+            older: leave what is there now, and remove only what was there before it.
 
         Raises:
             StorageError: when the place cannot be asked.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COUNTED: Final = frozenset({"packs", "index", "keys"})
 """Directories of files that are written once.  The log is not among them: others append to it all the time."""
+REPLACED: Final = frozenset({"keys/repo"})
+"""Files there that are written over: what a listing said of them may be about another file by now."""
 
 
 class Ranges:
@@ -127,10 +129,11 @@ class Inventory(Wrapper):
         self.below.delete(name)
         self._forget(name)
 
-    def purge(self, name: str) -> Purged:
-        """Remove ``name`` so that it cannot come back."""
-        found = self.below.purge(name)
-        self._forget(name)
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Remove ``name``, or what was there before, so that it cannot come back."""
+        found = self.below.purge(name, older=older)
+        if not older:
+            self._forget(name)
         return found
 
     def _of(self, directory: str) -> dict[str, Listed]:
@@ -156,4 +159,4 @@ class Inventory(Wrapper):
 
 
 def _is_counted(name: str) -> bool:
-    return name.partition("/")[0] in COUNTED
+    return name.partition("/")[0] in COUNTED and name not in REPLACED

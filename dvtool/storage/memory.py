@@ -96,8 +96,10 @@ class MemoryBackend:
         """Remove ``name``."""
         self.blobs.pop(name, None)
 
-    def purge(self, name: str) -> Purged:
-        """Remove ``name``."""
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Remove ``name``; nothing is kept of what was there before."""
+        if older:
+            return Purged(versions=0)
         there = self.exists(name)
         self.delete(name)
         return Purged(versions=int(there))

@@ -79,10 +79,10 @@ class Mirror(Wrapper):
         self._drop(name)
         self.below.delete(name)
 
-    def purge(self, name: str) -> Purged:
-        """Remove ``name`` so that it cannot come back, and the copy of it."""
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Remove ``name``, or what was there before, so that it cannot come back, and the copy of it."""
         self._drop(name)
-        return self.below.purge(name)
+        return self.below.purge(name, older=older)
 
     def _copy(self, name: str) -> FileView | None:
         """Return the local copy of a file that is kept, made now if there is none; None for what is not kept."""
@@ -202,6 +202,15 @@ class Mirror(Wrapper):
             self._disk.unlink(self._path(name))
         except NotFoundError:
             return
+
+
+def mirror_of(backend: Backend) -> Mirror | None:
+    """Return the mirror through which a place is seen, whatever stands before it; None when there is none."""
+    while isinstance(backend, Wrapper):
+        if isinstance(backend, Mirror):
+            return backend
+        backend = backend.below
+    return None
 
 
 def _runs(numbers: list[int]) -> Iterator[list[int]]:

@@ -136,10 +136,10 @@ class SendingBackend:
         self._settle(name)
         self.inner.delete(name)
 
-    def purge(self, name: str) -> Purged:
-        """Purge ``name``, after what is under way to it."""
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Purge ``name``, or what was there before, after what is under way to it."""
         self._settle(name)
-        return self.inner.purge(name)
+        return self.inner.purge(name, older=older)
 
     def keeping(self) -> Keeping:
         """Return what the place keeps, as far as it tells."""

@@ -89,9 +89,9 @@ class Wrapper:
         """Remove ``name``."""
         self.below.delete(name)
 
-    def purge(self, name: str) -> Purged:
-        """Remove ``name`` so that it cannot come back."""
-        return self.below.purge(name)
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Remove ``name``, or what was there before, so that it cannot come back."""
+        return self.below.purge(name, older=older)
 
     def keeping(self) -> Keeping:
         """Return what the place keeps of what was deleted."""

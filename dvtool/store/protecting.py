@@ -72,6 +72,7 @@ def change(
     *,
     entropy: Entropy,
     become: Callable[[Opened], Opened] = lambda opened: opened,
+    hold: Callable[[], None] = lambda: None,
     name: str = keys.REPOSITORY_KEY,
 ) -> Opened:
     """Seal a store's key anew, durably, and return what it protects; nothing else in the store is written.
@@ -83,17 +84,19 @@ def change(
         protection: how it is protected from now on.
         entropy: makes what is used once.
         become: what it is to protect, of what it protects now.
+        hold: makes sure that others are still held off.
         name: where it lies.
 
     Raises:
         KeyAccessError: when the key does not open as it is.
         UsageError: as :func:`seal`.
-        ConflictError: when somebody else changed it meanwhile.
+        ConflictError: when somebody else changed it meanwhile, or is not held off any more.
         StorageError: when the place refuses; the key is then as it was, or as it was to be.
     """
     before = keys.read_repokey(backend, name)
     opened = become(repokey.decode(before, repository, unlock))
     data = seal(repository, opened, protection, unlock, entropy)
+    hold()
     if keys.read_repokey(backend, name) != before:
         raise ConflictError(
             "the repository key was changed by somebody else meanwhile", where=name, next="run the command again"

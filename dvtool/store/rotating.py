@@ -49,6 +49,8 @@ def rotate(
     clock: Clock,
     entropy: Entropy,
     disk: Disk | None = None,
+    hold: Callable[[], None] = lambda: None,
+    require: Callable[[Opened], Opened] = lambda opened: opened,
 ) -> Rotation:
     """Replace the wrapping secret of a store, and seal its keys anew under what follows from the new one.
 
@@ -61,11 +63,13 @@ def rotate(
         clock: tells the time of entries.
         entropy: makes the secret, and what is used once.
         disk: where tables of a checkpoint are put together.
+        hold: makes sure that others are still held off; called before each change that theirs would not go with.
+        require: returns what a key protects, or refuses one that is not the repository's.
 
     Raises:
         KeyAccessError: when the key does not open.
         UsageError: when nobody here could open it as it is to be protected.
-        ConflictError: when an erasure is under way, or others write all the time.
+        ConflictError: when an erasure is under way, others write all the time, or somebody is not held off any more.
         IntegrityError: when a key file is damaged; the store is whole otherwise, and can be mended first.
         StorageError: when the place refuses. Whatever was done by then holds, and the same call again finishes it.
     """
@@ -74,19 +78,25 @@ def rotate(
     def open_store(unlock: Unlock) -> Store:
         return Store(backend, clock=clock, entropy=entropy, disk=disk, unlock=unlock)
 
-    def change(unlock: Unlock, become: Callable[[Opened], Opened]) -> None:
-        protecting.change(backend, form.repository, unlock, protection, entropy=entropy, become=become)
+    def change(unlock: Unlock, wrap: Wrapping, become: Callable[[Opened], Opened]) -> None:
+        def checked(opened: Opened) -> Opened:
+            return become(_unchanged(require(opened), wrap))
+
+        protecting.change(backend, form.repository, unlock, protection, entropy=entropy, become=checked, hold=hold)
 
     def finish(unlock: Unlock) -> Rotation:
-        done = _Switch(open_store(unlock)).run()
-        change(unlock, lambda opened: Opened(secret=opened.secret, wrapping=opened.wrapping))
+        store = open_store(unlock)
+        done = _Switch(store, hold).run()
+        wrap = store.secrets.wrap
+        change(unlock, wrap, lambda opened: Opened(secret=opened.secret, wrapping=opened.wrapping))
         return done
 
     if keys.open_repokey(backend, form.repository, unlock).previous is not None:
         finish(unlock)
         unlock = protecting.opening(protection, unlock)
-    _require_ready(open_store(unlock).refresh())
-    change(unlock, lambda opened: _begun(opened, entropy))
+    store = open_store(unlock)
+    _require_ready(store.refresh())
+    change(unlock, store.secrets.wrap, lambda opened: _begun(opened, entropy))
     return finish(protecting.opening(protection, unlock))
 
 
@@ -105,6 +115,21 @@ def _require_ready(state: State) -> None:
         raise ConflictError("the store is empty", next="put something into it first, or make it anew")
 
 
+def _unchanged(opened: Opened, wrap: Wrapping) -> Opened:
+    """Return what a key protects, if it is still the one with which the store was opened.
+
+    Raises:
+        ConflictError: when somebody put another in its place: the secret that the store needs would be lost.
+    """
+    if keys.Secrets(opened).wrap.current != wrap.current:
+        raise ConflictError(
+            "the repository key was changed by somebody else meanwhile",
+            where=keys.REPOSITORY_KEY,
+            next="run the command again",
+        )
+    return opened
+
+
 def _begun(opened: Opened, entropy: Entropy) -> Opened:
     """Return the secrets of a store whose wrapping secret is being replaced."""
     made = keys.for_another_store(opened, entropy)
@@ -114,8 +139,9 @@ def _begun(opened: Opened, entropy: Entropy) -> Opened:
 class _Switch:
     """Brings a store, whose key holds the new secret and the old one, under the new one alone."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, hold: Callable[[], None]) -> None:
         self.store = store
+        self.hold = hold
         self.backend = store.backend
         self.id = store.format.store
         self.new = Wrapping(current=store.secrets.wrap.current)
@@ -135,6 +161,7 @@ class _Switch:
         for _attempt in range(ATTEMPTS):
             if self._is_switched(self.store.refresh()):
                 return
+            self.hold()
             if not label:
                 label = keys.write_log_key(self.backend, self.id, self.new, self.store.entropy)
             # Built anew after each lost race: what it says is for the very entry before (rule 7 of the protocol).
@@ -143,6 +170,20 @@ class _Switch:
             "the keys could not be replaced while others write all the time",
             next="run the command again when fewer are at work; nothing was lost",
         )
+
+    def _switched(self) -> State:
+        """Return the state, of which the newest entry is still under the new secret.
+
+        Who has the old one, and does not keep to the rules, can append an entry under an old log key until those are
+        sealed anew.  Then it is not known which key ends where, and what the old secret opens must not go.
+
+        Raises:
+            ConflictError: when somebody did.
+        """
+        state = self.store.refresh()
+        if not state.label or not self._is_switched(state):
+            raise _unfinished("the newest entries")
+        return state
 
     def _is_switched(self, state: State) -> bool:
         """Return whether the newest log key and all live key files open with the new secret alone."""
@@ -174,9 +215,7 @@ class _Switch:
 
     def _seal_log_keys(self) -> int:
         """Seal the log keys of earlier entries anew, for these entries alone, and return how many there were."""
-        state = self.store.refresh()
-        if not state.label:
-            return 0
+        state = self._switched()
         last = self.store.log.begins(state.label) - 1
         count = 0
         for label in self._labels():
@@ -192,13 +231,14 @@ class _Switch:
             return False  # destroyed, damaged, or of a secret that nobody has: it opens nothing as it is
         if found.last is not None and self._opens(label):
             return False
+        self.hold()
         found = msgspec.structs.replace(found, last=last if found.last is None else min(last, found.last))
         keys.replace_log_key(self.backend, self.id, self.new, label, found, self.store.entropy)
         return True
 
     def _give_up(self) -> None:
         """Drop and delete condemned key files that the old secret opens, without a grace: it is for their sake."""
-        state = self.store.refresh()
+        state = self._switched()
         live = {segment.keys for segment in state.segments}
         old = [name for name in self._condemned(state) if name not in live and not self._is_new(name)]
         if old:
@@ -208,7 +248,8 @@ class _Switch:
                 return [log.Drop(names=names)] if names else []
 
             self.store.log.append(OPERATION, drop)
-            state = self.store.refresh()
+            state = self._switched()
+        self.hold()
         for last in sorted(self.backend.names("keys")):
             if state.dropped.get(f"keys/{last}".encode()) is not None:
                 self.backend.purge(f"keys/{last}")
@@ -244,11 +285,7 @@ class _Switch:
             if not self._opens(label):
                 left.append(keys.log_key_name(label))
         if left:
-            raise ConflictError(
-                "others changed the keys of the store meanwhile",
-                why=f"the old secret is still needed for {left[0]}",
-                next="run the command again; nothing was lost",
-            )
+            raise _unfinished(left[0])
 
     def _labels(self) -> Iterator[bytes]:
         for name in sorted(self.backend.names("keys")):
@@ -262,3 +299,11 @@ class _Switch:
         except KeyAccessError:
             return False
         return True
+
+
+def _unfinished(what: str) -> ConflictError:
+    return ConflictError(
+        "others changed the keys of the store meanwhile",
+        why=f"the old secret is still needed for {what}",
+        next="run the command again; nothing was lost",
+    )

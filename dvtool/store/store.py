@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -14,13 +13,13 @@ from dvtool.errors import (
     MEND,
     ConflictError,
     DvError,
-    ExistsError,
     FormatError,
     IntegrityError,
     NotFoundError,
     StorageError,
 )
 from dvtool.formats import log, pack, storeformat
+from dvtool.storage import holding
 from dvtool.storage.disk import Disk
 from dvtool.storage.local import LocalBackend
 from dvtool.store import checkpoints, keys
@@ -267,16 +266,7 @@ class Store:
         Raises:
             StorageError: when the place refuses.
         """
-        name = f"acks/clock-{self.entropy.bytes(8).hex()}"
-        try:
-            with contextlib.suppress(ExistsError):  # the name is random, so it is ours: only the reply was lost
-                self.backend.create(name, b"")
-            written = self.backend.modified(name)
-        finally:
-            if self.backend.abilities.versions:
-                self.backend.purge(name)
-            else:
-                self.backend.delete(name)
+        written = holding.time_of(self.backend, self.entropy)
         return self.clock.now() - written if written else None
 
     def maintain(self, *, due: bool = False) -> None:

@@ -272,6 +272,17 @@ class Conformance:
         _expect(list(self.backend.names("packs")) == ["ab"], "what begins with the same letters stays")
         _expect(self.backend.purge("packs/a").versions == 0, "what was purged has no versions")
 
+    def check_what_was_there_before_is_purged_and_what_is_there_stays(self) -> None:
+        """Of a name that was written over, the last bytes stay; so does what begins with the same letters."""
+        for data in (b"first", b"second", b"third"):
+            self.backend.replace("keys/a", data)
+        self.backend.replace("keys/ab", b"other")
+        _expect(self.backend.purge("keys/a", older=True).left == (), "nothing is left of what was there before")
+        _expect(self.backend.read("keys/a") == b"third", "what is there now stays")
+        _expect(sorted(self.backend.names("keys")) == ["a", "ab"], "what begins with the same letters stays")
+        _expect(self.backend.purge("keys/a", older=True).versions == 0, "what was purged has no versions")
+        _expect(self.backend.purge("keys/b", older=True).versions == 0, "of nothing there is nothing older")
+
     def _writers(self) -> dict[str, Callable[[str, bytes], None]]:
         def adopt(name: str, data: bytes) -> None:
             self.backend.adopt(self._finished(data), name)

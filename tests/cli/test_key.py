@@ -52,6 +52,7 @@ def test_a_key_sealed_by_a_passphrase_opens_with_it_alone(data, key, monkeypatch
     assert data("key", "protect", "--passphrase-file", "phrase", "--json").json == {
         "protection": "passphrase",
         "recipients": [],
+        "left": [],
     }
     assert files(data.root) == before, "nothing but the key is rewritten"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
@@ -119,6 +120,7 @@ def test_a_key_is_sealed_for_its_recipients(members, key, monkeypatch, tmp_path)
     found = members("key", "protect", "--recipient", "me.txt", "--recipient", "ada.txt", "--json").json
     assert found["protection"] == "recipients"
     assert {(item["comment"], item["own"]) for item in found["recipients"]} == {("me", True), ("Ada", False)}
+    assert found.pop("left") == []
     assert members("key", "recipients", "list", "--json").json == found
     assert members.status()["clean"]
     as_ada(monkeypatch, tmp_path)

@@ -138,7 +138,7 @@ def test_garbage_goes_with_all_its_versions_and_few_requests(shared, bucket, req
 def test_what_a_place_does_not_let_go_of_is_said(shared, monkeypatch):
     garbage(shared)
     locked = Purged(versions=0, left=("an object lock protects it",), until=1_900_000_000_000_000)
-    monkeypatch.setattr(s3.S3Client, "purge", lambda _self, _key: locked)
+    monkeypatch.setattr(s3.S3Client, "purge", lambda _self, _key, **_how: locked)
     done = shared("gc", "--remote", "origin", "--retention", "0", "--grace", "0", "--json").json
     assert done["left"][0]["until"].startswith("2030-03-17")
     assert done["deleted"] == {"files": 0, "bytes": 0}

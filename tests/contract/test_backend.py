@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dvtool.effects import SystemEntropy
+from dvtool.storage.apart import Apart
 from dvtool.storage.backend import close
 from dvtool.storage.cloud.backend import CloudBackend
 from dvtool.storage.cloud.plain import PlainClient
@@ -65,6 +66,18 @@ def gcs(request):
     return open_place("gs://bucket/some/prefix", {"endpoint_url": server.url, "anon": True}, entropy=ENTROPY)
 
 
+def s3_with_versions(request):
+    server = request.getfixturevalue("s3_server")
+    server.make_bucket("bucket", versioning="Enabled")
+    return open_place("s3://bucket/some/prefix", {"endpoint_url": server.url}, entropy=ENTROPY)
+
+
+def gcs_with_versions(request):
+    server = request.getfixturevalue("gcs_server")
+    server.make_bucket("bucket", versioning=True)
+    return open_place("gs://bucket", {"endpoint_url": server.url, "anon": True}, entropy=ENTROPY)
+
+
 KINDS = {
     "local": local,
     "local-by-url": local_by_url,
@@ -76,12 +89,15 @@ KINDS = {
     "moto": s3_of_moto,
     "s3": s3,
     "gcs": gcs,
+    "s3-versions": s3_with_versions,
+    "gcs-versions": gcs_with_versions,
+    "apart": lambda _request: Apart(MemoryBackend(), "keys/repo", MemoryBackend()),
 }
 
 AT_HAND = ("local", "memory", "scheduled", "sending")
 """Kinds that answer fast enough to be asked hundreds of times."""
 
-VIEWS_LAST = ("local", "local-by-url", "memory", "scheduled", "sending")
+VIEWS_LAST = ("local", "local-by-url", "memory", "scheduled", "sending", "apart")
 
 
 @pytest.fixture

@@ -152,9 +152,8 @@ class Pushing:
         self.schedule = Schedule(seed, **schedule)
         world.begin(self.target, self.schedule, range(clones))
         repos = [opened(f"{self.target}/{number}") for number in range(clones)]
-        acts: list[Callable[[], None]] = [
-            functools.partial(self.push, number, repo) for number, repo in enumerate(repos)
-        ]
+        acts: list[Callable[[], None]] = []
+        acts += [functools.partial(self.push, number, repo) for number, repo in enumerate(repos)]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, number) for number in range(keepers)]
         self.ends = self.schedule.run(acts)
@@ -323,9 +322,8 @@ class Fetching(Pushing):
         world.begin(self.target, self.schedule, [*numbers, "first"])
         self.numbers = list(numbers)
         self.failed = {}
-        acts: list[Callable[[], None]] = [
-            functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers
-        ]
+        acts: list[Callable[[], None]] = []
+        acts += [functools.partial(self.fetch, number, opened(f"{self.target}/{number}")) for number in numbers]
         acts += [functools.partial(self.collect, number) for number in range(collectors)]
         acts += [functools.partial(self.keep, 0), functools.partial(self.go_on, opened(f"{self.target}/first"))]
         self.ends = self.schedule.run(acts)

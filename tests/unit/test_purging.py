@@ -249,3 +249,126 @@ def test_who_may_not_ask_for_what_is_soft_deleted_is_told_so(gcs, gcs_server):
     purged = gcs.purge(KEY)
     assert purged.versions == 1
     assert purged.left == ("whether soft deletion keeps it could not be looked for: permission denied",)
+
+
+def write_over(backend):
+    for number in range(3):
+        backend.put(KEY, f"{number}".encode())
+        backend.put("packs/ab", f"{number}".encode())
+
+
+def test_older_versions_go_and_the_latest_stays(moto):
+    backend, bucket, client = moto
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    write_over(backend)
+    backend.delete(KEY)
+    backend.put(KEY, b"live")
+    purged = backend.purge(KEY, older=True)
+    assert (purged.versions, purged.left) == (4, ())
+    assert versions_in_moto(client, bucket) == [KEY, *3 * ["packs/ab"]]
+    assert backend.read(KEY) == b"live"
+    assert backend.purge(KEY, older=True).versions == 0
+
+
+def test_older_versions_go_where_versioning_was_stopped(moto):
+    backend, bucket, client = moto
+    backend.put(KEY, b"before")
+    for status in ("Enabled", "Suspended"):
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        backend.put(KEY, status.encode())
+    assert backend.purge(KEY, older=True).left == ()
+    assert versions_in_moto(client, bucket) == [KEY]
+    assert backend.read(KEY) == b"Suspended"
+
+
+def test_before_a_delete_marker_everything_is_older(s3, s3_server):
+    bucket = s3_server.make_bucket("bucket", versioning="Enabled")
+    write_over(s3)
+    s3.delete(KEY)
+    assert s3.purge(KEY, older=True).versions == 3
+    assert [each.marker for each in bucket.versions[KEY]] == [True]
+    assert not s3.exists(KEY)
+
+
+def test_more_older_versions_than_one_page_tells_go(s3, s3_server, gcs, gcs_server):
+    at_s3 = s3_server.make_bucket("bucket", versioning="Enabled")
+    at_gcs = gcs_server.make_bucket("bucket", versioning=True)
+    for number in range(1100):
+        s3_server._store(at_s3, KEY, f"{number}".encode())
+        gcs_server._store(at_gcs, KEY, f"{number}".encode(), None)
+    for backend in (s3, gcs):
+        assert backend.purge(KEY, older=True).versions == 1099
+        assert backend.read(KEY) == b"1099"
+
+
+def test_uploads_that_were_begun_may_yet_become_the_latest(moto):
+    backend, bucket, client = moto
+    client.create_multipart_upload(Bucket=bucket, Key=KEY)
+    assert backend.purge(KEY, older=True).left == ()
+    assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
+
+
+def test_a_version_of_which_nothing_is_said_stays(s3, s3_server, monkeypatch):
+    bucket = s3_server.make_bucket("bucket", versioning="Enabled")
+    write_over(s3)
+    client = s3.inner._client
+    call = client._call
+
+    def silent(method, parameters):
+        found = call(method, parameters)
+        for each in found.get("Versions", ()):
+            each.pop("IsLatest", None)
+        return found
+
+    monkeypatch.setattr(client, "_call", silent)
+    assert s3.purge(KEY, older=True).versions == 0
+    assert len(bucket.versions[KEY]) == 3
+
+
+def test_who_may_not_ask_for_older_versions_keeps_the_file(s3, s3_server):
+    bucket = s3_server.make_bucket("bucket", versioning="Enabled")
+    write_over(s3)
+    s3_server.denied = frozenset({"versions"})
+    purged = s3.purge(KEY, older=True)
+    assert (purged.versions, len(purged.left)) == (0, 1)
+    assert bucket.live(KEY) is not None
+
+
+def test_a_lock_on_older_versions_is_reported_with_its_end(s3, s3_server):
+    s3_server.make_bucket("bucket", versioning="Enabled", lock_days=30)
+    write_over(s3)
+    purged = s3.purge(KEY, older=True)
+    assert purged.versions == 0
+    assert purged.left[0].startswith("an object lock protects it until 20")
+    assert s3.read(KEY) == b"2"
+
+
+def test_noncurrent_generations_go_and_the_current_one_stays(gcs, gcs_server):
+    bucket = gcs_server.make_bucket("bucket", versioning=True)
+    write_over(gcs)
+    purged = gcs.purge(KEY, older=True)
+    assert (purged.versions, purged.left) == (2, ())
+    assert [each.data for each in bucket.kept if each.name == KEY] == [b"2"]
+    assert gcs.purge(KEY, older=True).versions == 0
+
+
+def test_what_soft_deletion_keeps_of_older_bytes_is_reported(gcs, gcs_server):
+    gcs_server.make_bucket("bucket", soft_delete=7 * DAY)
+    write_over(gcs)
+    purged = gcs.purge(KEY, older=True)
+    assert purged.versions == 0
+    assert purged.left[0].startswith("soft deletion keeps it until 20")
+    assert gcs.read(KEY) == b"2"
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "lost", "half"])
+def test_a_bad_network_keeps_nothing_older_and_loses_nothing_newer(s3, s3_server, gcs, gcs_server, fault):
+    s3_server.make_bucket("bucket", versioning="Enabled")
+    gcs_server.make_bucket("bucket", versioning=True)
+    for backend, server in ((s3, s3_server), (gcs, gcs_server)):
+        write_over(backend)
+        server.fault = every(3, fault)
+        assert backend.purge(KEY, older=True).left == ()
+        server.fault = lambda _number, _kind: None
+        assert backend.read(KEY) == b"2"
+        assert backend.purge(KEY, older=True).versions == 0

@@ -131,7 +131,8 @@ def remove_subcommand(settings: Settings, *, recipients: tuple[str, ...], remote
     found = keys.remove_recipients(*_place(settings, remote), recipients)
     _show(found, json=json)
     if not json:
-        output.say("who was removed may have kept the secrets: 'dv key rotate' replaces that of this store")
+        command = "dv key rotate" if remote is None else f"dv key rotate --remote {remote}"
+        output.say(f"who was removed may have kept the secrets: '{command}' replaces that of this store")
 
 
 @recipients_group.command("list", epilog=shared.example("dv key recipients list --json"))
@@ -195,23 +196,34 @@ def import_subcommand(settings: Settings, *, source: str, force: bool, json: boo
 @key_command.command(
     "rotate",
     epilog=shared.example(
-        "dv key recipients remove bob.txt && dv key rotate", "dv key rotate --passphrase-file ~/secret/another"
+        "dv key recipients remove bob.txt && dv key rotate",
+        "dv key rotate --passphrase-file ~/secret/another",
+        "dv key rotate --remote origin --recipient me.txt --recipient ada.txt",
     ),
 )
 @passphrase.options
+@remote_option
 @shared.json_option
 @click.pass_obj
 def rotate_subcommand(
-    settings: Settings, *, passphrase_file: str | None, recipients: tuple[str, ...], plain_keys: bool, json: bool
+    settings: Settings,
+    *,
+    passphrase_file: str | None,
+    recipients: tuple[str, ...],
+    plain_keys: bool,
+    remote: str | None,
+    json: bool,
 ) -> None:
-    """Replace the secret of this store, so that who knew it cannot read what is added from now on.
+    """Replace the secret of this store, or of a remote's, so that who knew it cannot read what is added from now on.
 
     Keys are sealed anew, data are not. The key stays protected as it is, but one that is sealed by a passphrase needs
     another. Stopped at any moment, the same command finishes it. Backups of the key from before no longer fit.
+
+    Each store has a secret of its own. Other clones read that of a remote again when they next reach it.
     """
     from dvtool.operations import keys
 
-    place, context = _place(settings)
+    place, context = _place(settings, remote)
     protection = passphrase.named(
         context.cwd, passphrase_file=passphrase_file, recipients=recipients, plain_keys=plain_keys
     )
@@ -220,7 +232,10 @@ def rotate_subcommand(
     if not json:
         files = output.quantity(found.key_files, "key file")
         output.say(f"sealed anew: {files}, {output.quantity(found.log_keys, 'log key')}")
-        output.say("backups of the key from before do not fit any more: 'dv key export FILE' makes another")
+        if remote is None:
+            output.say("backups of the key from before do not fit any more: 'dv key export FILE' makes another")
+        else:
+            output.say("other clones read the new key when they next reach the remote")
 
 
 def _place(settings: Settings, remote: str | None = None) -> tuple[KeyPlace, Context]:

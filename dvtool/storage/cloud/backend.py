@@ -163,10 +163,10 @@ class CloudBackend:
         with self._changing("delete", name):
             self._client.delete(self._key(name))
 
-    def purge(self, name: str) -> Purged:
-        """Remove every version of ``name`` that the place lets go, and say what it does not."""
+    def purge(self, name: str, *, older: bool = False) -> Purged:
+        """Remove every version of ``name``, or every older one, that the place lets go, and say what it does not."""
         with self._changing("delete", name):
-            return self._client.purge(self._key(name))
+            return self._client.purge(self._key(name), older=older)
 
     def keeping(self) -> Keeping:
         """Return what the place keeps of what was deleted."""

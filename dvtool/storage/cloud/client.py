@@ -77,8 +77,8 @@ class Client(Protocol):
         """Remove; what is not there is no error."""
         ...
 
-    def purge(self, key: str) -> Purged:
-        """Remove every version."""
+    def purge(self, key: str, *, older: bool = False) -> Purged:
+        """Remove every version, or every one but that which is there now."""
         ...
 
     def keeping(self) -> Keeping:

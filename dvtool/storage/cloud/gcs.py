@@ -108,10 +108,13 @@ class GcsClient:
         """Remove by one DELETE."""
         self._delete(key)
 
-    def purge(self, key: str) -> Purged:
-        """Remove each generation by its number, look again, and ask what soft deletion keeps."""
+    def purge(self, key: str, *, older: bool = False) -> Purged:
+        """Remove each generation by its number, look again, and ask what soft deletion keeps.
+
+        With ``older`` only those go that are noncurrent.
+        """
         remains = Remains()
-        for each in list(self._generations(key)):
+        for each in list(self._generations(key, older=older)):
             try:
                 self._delete(key, each["generation"])
             except Exception as error:
@@ -120,7 +123,7 @@ class GcsClient:
                 remains.leave(*_why_kept(each, reply_of(error).words))
             else:
                 remains.versions += 1
-        if not remains.report().left and (still := len(list(self._generations(key)))):
+        if not remains.report().left and (still := len(list(self._generations(key, older=older)))):
             remains.leave(f"{still} versions are still there", None)
         self._look_for_soft_deleted(key, remains)
         return remains.report()
@@ -177,10 +180,11 @@ class GcsClient:
             when = dt.datetime.fromtimestamp(until / 1_000_000, dt.UTC)
             remains.leave(f"soft deletion keeps it until {when:%Y-%m-%d %H:%M} UTC", until)
 
-    def _generations(self, key: str) -> Iterator[dict[str, Any]]:
-        fields = "nextPageToken,items(name,generation,retentionExpirationTime,temporaryHold,eventBasedHold)"
-        for page in self._pages(key, fields, versions=True):
-            yield from (each for each in page.get("items", ()) if each["name"] == key)
+    def _generations(self, key: str, *, older: bool) -> Iterator[dict[str, Any]]:
+        told = "name,generation,timeDeleted,retentionExpirationTime,temporaryHold,eventBasedHold"
+        for page in self._pages(key, f"nextPageToken,items({told})", versions=True):
+            found = (each for each in page.get("items", ()) if each["name"] == key)
+            yield from (each for each in found if not older or "timeDeleted" in each)
 
     def _pages(
         self,

@@ -131,8 +131,10 @@ class PlainClient:
             if not isinstance(as_ours(error, "", ""), NotFoundError):
                 raise
 
-    def purge(self, key: str) -> Purged:
+    def purge(self, key: str, *, older: bool = False) -> Purged:
         """Remove one file, and look again; of versions fsspec knows nothing."""
+        if older:
+            return Purged(versions=0)
         there = self._exists(key)
         self.delete(key)
         remains = Remains()

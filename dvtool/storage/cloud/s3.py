@@ -170,15 +170,24 @@ class S3Client:
         """Remove by one DELETE."""
         self._call("delete_object", {"Key": key})
 
-    def purge(self, key: str) -> Purged:
-        """Remove each version and delete marker by its id, abandon uploads that were begun, and look again."""
+    def purge(self, key: str, *, older: bool = False) -> Purged:
+        """Remove each version and delete marker by its id, abandon uploads that were begun, and look again.
+
+        With ``older`` the latest of them stays, and so do uploads, which may yet become one.
+        """
         remains = Remains()
-        if self._purge_versions(key, remains):
-            kept = [version for version in self._versions(key) if not self._is_locked(key, version, remains)]
+        if self._purge_versions(key, remains, older=older):
+            there = self._versions(key, older=older)
+            kept = [version for version in there if not self._is_locked(key, version, remains)]
             if kept:
                 remains.leave(f"{len(kept)} versions are still there", None)
-        else:
+        elif not older:
             remains.versions = int(self._remove_only(key))
+        if not older:
+            self._abandon_uploads(key, remains)
+        return remains.report()
+
+    def _abandon_uploads(self, key: str, remains: Remains) -> None:
         try:
             begun = list(self._uploads(key))
             for upload in begun:
@@ -194,7 +203,6 @@ class S3Client:
         else:
             if unfinished:
                 remains.leave(f"{unfinished} unfinished uploads are still there", None)
-        return remains.report()
 
     def keeping(self) -> Keeping:
         """Return what the bucket says of versions and locks."""
@@ -216,10 +224,10 @@ class S3Client:
         """Forget the session; s3fs closes its connections."""
         self._opened.close()
 
-    def _purge_versions(self, key: str, remains: Remains) -> bool:
-        """Remove every version, and return whether the place told which there are."""
+    def _purge_versions(self, key: str, remains: Remains, *, older: bool) -> bool:
+        """Remove every version, or every older one, and return whether the place told which there are."""
         try:
-            found = list(self._versions(key))
+            found = list(self._versions(key, older=older))
         except OSError as error:
             reply = reply_of(error)
             if reply.status in _DENIED:
@@ -250,13 +258,16 @@ class S3Client:
         self.delete(key)
         return True
 
-    def _versions(self, key: str) -> Iterator[str]:
-        """Yield the id of each version and delete marker of exactly this key."""
+    def _versions(self, key: str, *, older: bool = False) -> Iterator[str]:
+        """Yield the id of each version and delete marker of exactly this key, or of all but the latest.
+
+        One of which the place does not say that it is older counts as the latest: better to leave one too many.
+        """
         following: dict[str, Any] = {}
         while True:
             page = self._call("list_object_versions", {"Prefix": key, **following})
             for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                if each["Key"] == key:
+                if each["Key"] == key and not (older and each.get("IsLatest", True)):
                     yield each["VersionId"]
             if not page.get("IsTruncated"):
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from dvtool.checking import Check
@@ -50,7 +51,8 @@ def fsck_remote(workspace: Workspace, name: str, *, quick: bool = False, max_byt
         UsageError: when the budget is negative.
     """
     _require_budget(max_bytes)
-    return RemoteCheck(workspace, name, max_bytes).run(quick=quick)
+    with contextlib.closing(RemoteCheck(workspace, name, max_bytes)) as check:
+        return check.run(quick=quick)
 
 
 def _require_budget(max_bytes: int | None) -> None:

@@ -6,6 +6,7 @@ and index files, which follow from the packs; then objects, by id.  A copy of wh
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -49,17 +50,18 @@ def repair_remote(workspace: Workspace, name: str) -> Report:
         ConflictError: when it is the store of another repository, or an erasure is under way there.
         KeyAccessError: when its key is missing or wrong.
     """
-    with workspace.changing():
-        return _RemoteRepair(workspace, name).run()
+    with workspace.changing(), contextlib.ExitStack() as closing:
+        return _RemoteRepair(workspace, name, closing).run()
 
 
 class _RemoteRepair:
-    def __init__(self, workspace: Workspace, name: str) -> None:
+    def __init__(self, workspace: Workspace, name: str, closing: contextlib.ExitStack) -> None:
         self.workspace = workspace
         self.name = name
         self.session = workspace.session
         self.context = workspace.session.context
-        self.check = RemoteCheck(workspace, name)
+        self.closing = closing
+        self.check = self._examine()
         self.backend = self.check.backend
         when = rfc3339(self.context.clock.now()).replace(":", "").replace("-", "")
         beside = os.path.dirname(self.session.layout.store())
@@ -120,6 +122,7 @@ class _RemoteRepair:
 
     def _examine(self) -> RemoteCheck:
         self.check = RemoteCheck(self.workspace, self.name)
+        self.closing.callback(self.check.close)
         return self.check
 
     def _whole_files(self) -> None:

@@ -64,12 +64,17 @@ class RemoteCheck(Examination):
         found, settings = configuring.find(workspace, name)
         self._repository = workspace.session.store.format.repository
         self._disk = workspace.session.context.disk
+        self._remove_copies: Callable[[], object] = lambda: None
         self._is_directory = False
         self.remote = reaching.Remote(workspace, found, settings, through=self._through)
         cache = f"{os.path.dirname(workspace.session.layout.store())}/cache"
         suffix = "-" + found.replace("/", "%2F")
         super().__init__(self.remote.backend, workspace.session.context, cache, max_bytes, suffix=suffix)
         self._ahead: _Ahead | None = None
+
+    def close(self) -> None:
+        """Remove the copies that were made for this check; nothing can be asked of its store any more."""
+        self._remove_copies()
 
     def _through(self, place: Backend) -> Backend:
         """Return the place as it is read for this check."""
@@ -80,7 +85,7 @@ class RemoteCheck(Examination):
         # Index files are read page by page and from end to end, and objects one by one: from copies that are made for
         # this check alone.
         copies = tempfile.mkdtemp(prefix="dv-check-")
-        weakref.finalize(self, shutil.rmtree, copies, ignore_errors=True)
+        self._remove_copies = weakref.finalize(self, shutil.rmtree, copies, ignore_errors=True)
         return Mirror(self._answering, copies, self._disk, limit=COPIES)
 
     def run(self, *, quick: bool) -> Report:

@@ -1,5 +1,6 @@
 """Looking after a store in S3: it is checked, collected and looked at by few requests, and versions go as well."""
 
+import tempfile
 import time
 
 import boto3
@@ -158,7 +159,8 @@ def test_a_budget_and_large_packs(data, server, bucket):
     assert Repo.open(str(data.root)).fsck_remote("origin").clean
 
 
-def test_a_store_in_s3_is_mended(shared, bucket):
+def test_a_store_in_s3_is_mended(shared, bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     sound = {each.key: each.get()["Body"].read() for each in bucket.objects.all()}
     for key in [*keys_of(bucket, "packs"), *keys_of(bucket, "index")]:
         bucket.put_object(Key=key, Body=sound[key][:-20] + bytes([sound[key][-20] ^ 1]) + sound[key][-19:])
@@ -169,6 +171,7 @@ def test_a_store_in_s3_is_mended(shared, bucket):
     assert "format" in found["repair"]["restored"]
     assert found["repair"]["quarantined"]
     assert shared("fsck", "--remote", "origin", "--json").json["clean"]
+    assert not list(tmp_path.glob("dv-check-*"))
     shared.write("data/a.txt", "more\n")
     shared.commit("more")
     shared("push")

@@ -269,6 +269,8 @@ def _copy_frames(
     meter: Meter,
 ) -> None:
     reader = segment.pack(use.position)
+    for _identity, location in frames:
+        segment.require_bounds(location)
     for run in _runs(frames):
         start = run[0][1].offset
         end = run[-1][1].offset + run[-1][1].stored

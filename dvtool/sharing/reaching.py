@@ -278,8 +278,11 @@ class Remote:
         except ExistsError:
             described = storeformat.decode(self.backend.read(FORMAT))
         if described.repository == session.store.format.repository:
+            place = self.key_place
+            if self.settings.keys is not None:
+                place.prepare([keys.REPOSITORY_KEY.partition("/")[0]])
             try:
-                self.key_place.create(keys.REPOSITORY_KEY, self.memory.key)
+                place.create(keys.REPOSITORY_KEY, self.memory.key)
                 self.memory = msgspec.structs.replace(self.memory, format=storeformat.encode(described), key=b"")
             except ExistsError:
                 self.memory = None  # another clone was faster, and its key counts

@@ -56,7 +56,8 @@ class Shipment:
         self.whole: list[PackUse] = []
         self.partly: list[PackUse] = []
         for use in uses:
-            if use.file in doomed or (use.size - use.kept) * WHOLE > use.size:
+            wasteful = use.live < use.frames and (use.size - use.kept) * WHOLE > use.size
+            if use.file in doomed or wasteful:
                 self.partly.append(use)
             elif use.size < _TARGETS[use.content] // SMALL:
                 small[use.content].append(use)
@@ -281,6 +282,8 @@ def _copy_frames(
     meter: Meter,
 ) -> None:
     reader = segment.pack(use.position)
+    for _identity, location in frames:
+        segment.require_bounds(location)
     for run in _runs(frames):
         start = run[0][1].offset
         end = run[-1][1].offset + run[-1][1].stored

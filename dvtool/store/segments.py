@@ -84,16 +84,21 @@ class Segment:
         """
         location = self.index.find(identity)
         if location is not None:
-            self._require_bounds(location)
+            self.require_bounds(location)
         return location
 
     def copies(self, identity: bytes) -> Iterator[Location]:
         """Yield where each copy of ``identity`` lies; raises as :meth:`find`."""
         for _number, location in self.index.all(identity):
-            self._require_bounds(location)
+            self.require_bounds(location)
             yield location
 
-    def _require_bounds(self, location: Location) -> None:
+    def require_bounds(self, location: Location) -> None:
+        """Refuse a record that says more of a frame than can be, before memory is taken for it.
+
+        Raises:
+            IntegrityError: when it does.
+        """
         packs = self.index.directory.packs
         if (
             location.pack >= len(packs)
@@ -108,8 +113,9 @@ class Segment:
         """Return the bytes of one copy of an object, verified.
 
         Raises:
-            IntegrityError: when this copy is missing or damaged.
+            IntegrityError: when this copy is missing or damaged, or lies outside its pack.
         """
+        self.require_bounds(location)
         reader = self.pack(location.pack)
         data = reader.read(identity, location)
         if hasher.id(kind, data) != identity:

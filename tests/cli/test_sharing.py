@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from dvtool.formats import log
 from tests.cli.conftest import Dv
 from tests.cli.sharing import change, clone, files, person, pushed, sound, there, travelling
 
@@ -735,3 +736,71 @@ def test_settings_that_cannot_be_read_keep_nobody_from_cloning(one, tmp_path):
     two = clone(one, "two")
     assert files(two) == files(one)
     two("fetch")
+
+
+# ----------------------------------------------------------------------------------------- odd places
+
+
+def test_the_key_is_kept_at_another_place(data, tmp_path):
+    data("remote", "add", "origin", "../remote", "--keys", f"{tmp_path}/the keys")
+    data("push")
+    assert os.listdir(tmp_path / "the keys/keys") == ["repo"]
+    assert not (tmp_path / "remote/keys/repo").exists()
+    data.write("data/a.txt", "more")
+    data.commit("more")
+    data("push")
+    assert data("fetch", "--json").json["refs"] == []
+    data("remote", "set-url", "origin", "../remote")  # forgets what was seen, so the key is read again
+    data("fetch")
+
+
+def test_after_git_clone_the_key_is_found_at_its_other_place(data, tmp_path):
+    data("remote", "add", "origin", str(tmp_path / "remote"), "--keys", str(tmp_path / "keys"))
+    data("push")
+    (tmp_path / "two").mkdir()
+    shutil.copy(data.root / "dv.toml", tmp_path / "two/dv.toml")
+    two = Dv(tmp_path / "two", data._capture)
+    two("pull")
+    assert files(two) == files(data)
+
+
+def test_a_branch_that_makes_room_for_others_below_it_does_so_in_clones(one, two):
+    one("branch", "topic")
+    one("push", "origin", "topic")
+    two("fetch")
+    one("push", "origin", "--delete", "topic")
+    one("branch", "-d", "topic")
+    one("branch", "topic/one")
+    one("push", "origin", "topic/one")
+    two("fetch")
+    assert [name for name in travelling(two) if name.startswith("remotes/")] == [
+        "remotes/origin/main",
+        "remotes/origin/topic/one",
+    ]
+
+
+def test_a_place_that_holds_something_else_is_left_alone(one, tmp_path):
+    (tmp_path / "remote").mkdir()
+    (tmp_path / "remote/format").write_text("of something else")
+    one("push", code=21)
+    assert sorted(os.listdir(tmp_path / "remote")) == ["format"]
+    assert (tmp_path / "remote/format").read_text() == "of something else"
+
+
+def test_a_file_where_the_remote_should_be_is_named(one, tmp_path):
+    (tmp_path / "remote").write_text("a file")
+    for words in (["push"], ["fetch"], ["clone", "../remote", "../other"]):
+        assert "remote" in one(*words, "--json", code=30).error["where"]
+    assert (tmp_path / "remote").read_text() == "a file"
+
+
+def test_many_pushes_leave_a_remote_that_is_read_from_its_newest_checkpoint(one, two, monkeypatch):
+    monkeypatch.setattr(log, "CHECKPOINT_EVERY", 5)
+    for number in range(12):
+        one("branch", f"b{number}")
+        one("push", "origin", f"b{number}")
+    found = two("fetch", "--json").json
+    assert len(found["refs"]) == 12
+    three = clone(one, "three")
+    assert travelling(three).keys() == travelling(two).keys()
+    assert three("fetch", "--json").json["refs"] == []

@@ -2,18 +2,21 @@
 
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from dvtool import ids
 from dvtool.cli import exits
 from dvtool.errors import DvError
-from dvtool.formats import pack, repokey, storeformat
+from dvtool.formats import index, pack, repokey, storeformat
 from dvtool.repo import Repo
 from dvtool.store import checkpoints
 from dvtool.testing import damage, hostile
 from dvtool.testing.audit import audit
+from dvtool.testing.forging import forge_index
 from dvtool.testing.hostile import HOSTILE, Verdict
 from dvtool.testing.volume import signatures
 from dvtool.worktree.session import Context
@@ -437,3 +440,62 @@ def test_what_is_forged_at_a_remote_is_refused_or_harmless(harmless, tmp_path, n
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_whatever_is_forged_at_a_remote_is_refused_or_harmless(harmless, tmp_path, name):
     forged(harmless, f"{tmp_path}/case", name)
+
+
+LIES = [
+    {"pack": 2**32 - 1},
+    {"number": 2**32 - 1},
+    {"offset": 2**32 - 1},
+    {"stored": 2**32 - 1},
+    {"stored": pack.FRAME_LIMIT},
+    {"stored": 0},
+    {"raw_flags": index.pack_raw_flags(pack.FRAME_LIMIT, ids.CHUNK | pack.COMPRESSED)},
+    {"raw_flags": 2**32 - 1},
+    {"size": 2**63},
+    {"size": 2**40},
+    {"size": -1},
+    {"size": 0},
+    {"frames": 2**63},
+    {"raw": 2**63},
+    {"content": 2**63},
+]
+PEAK = 3 * pack.FRAME_LIMIT
+"""Bytes that a fetch may take: a frame as it is stored, its content, and what it knows of the remote."""
+
+
+def lying(target, lie):
+    """Let all index files of the attacker's store lie, in records or in what they say of packs."""
+    of_packs = lie.keys() & {"size", "frames", "raw", "content"}
+    for segment in open_repo(f"{target}/attacker").workspace.session.store.segments.live():
+        if of_packs:
+            forge_index(f"{target}/attacker", segment, entry=lambda entry: msgspec.structs.replace(entry, **lie))
+        else:
+            forge_index(f"{target}/attacker", segment, record=lambda location: location._replace(**lie))
+
+
+@pytest.mark.parametrize("command", ["fetch", "clone"])
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_index_files_of_a_remote_that_lie_are_not_believed_and_take_no_memory(harmless, tmp_path, lie, command):
+    target = f"{tmp_path}/case"
+    shutil.copytree(harmless, target, symlinks=True)
+    put(f"{target}/attacker/data/more.bin", b"more" * 1000)
+    open_repo(f"{target}/attacker").commit("more", everything=True)
+    open_repo(f"{target}/victim").set_remote_url("origin", f"{target}/attacker/.dv/store")
+    before = refs(f"{target}/victim")
+    lying(target, lie)
+    acts = {
+        "fetch": lambda: open_repo(f"{target}/victim").fetch(),
+        "clone": lambda: Repo.clone(f"{target}/attacker/.dv/store", f"{target}/copy", Context(cwd=target)),
+    }
+    tracemalloc.start()
+    try:
+        error = outcome(acts[command], 12, 20, 21, 30)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < PEAK, f"{peak:,} bytes"
+    if error is not None:
+        assert refs(f"{target}/victim") == before
+    # A pack that moved whole speaks for itself, whatever the remote's index file said of it.
+    name = "copy" if command == "clone" and error is None else "victim"
+    audit(open_repo(f"{target}/{name}").workspace.session.store)

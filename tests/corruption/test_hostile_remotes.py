@@ -405,7 +405,9 @@ def forged(harmless, target, name):
         assert brought, name
     if brought:
         error = outcome(lambda: open_repo(victim).checkout("origin/evil"), 10, 20, 21, 30)
-        assert error is not None or HOSTILE[name].verdict in {Verdict.DATA, Verdict.BESIDE}, name
+        # A remote's map of superseded snapshots does not come along, so a circle in it stays where it is.
+        harmless_here = HOSTILE[name].verdict in {Verdict.DATA, Verdict.BESIDE} or HOSTILE[name].told == "in a circle"
+        assert error is not None or harmless_here, name
         open_repo(victim).checkout("main", force=True)
     assert outside(target) == around, name
     assert {each: value for each, value in refs(victim).items() if each.startswith("heads/")} == {

@@ -95,7 +95,7 @@ def test_of_two_who_take_over_at_once_one_is_refused(place, make):
     """The other removes the new file together with the old one, in the instant after it was created."""
     make().__enter__()
     place.now += LONG
-    entered = []
+    entered: list[Hold] = []
 
     def meanwhile(name):
         if name == KEY_CHANGE and not entered:
@@ -162,7 +162,12 @@ def test_what_cannot_be_let_go_of_is_told_and_does_not_hide_what_happened(place,
 def test_where_versions_are_kept_none_is_left(place, make):
     place.abilities = Abilities(versions=True)
     purged = []
-    place.purge = lambda name, **_how: purged.append(name) or place.delete(name)
+
+    def purge(name):
+        purged.append(name)
+        place.delete(name)
+
+    place.purge = purge
     with make():
         pass
     assert purged == [KEY_CHANGE]

@@ -271,6 +271,34 @@ def test_an_entry_that_comes_while_keys_are_sealed_anew_ends_no_key_too_early(ad
     assert set(openable(place, ada)) >= {f"log-{label.hex()}"}
 
 
+def test_a_clone_that_was_there_in_the_middle_of_it_gives_the_old_secret_up(ada, carol, stale, place, monkeypatch):
+    """Else the old log key, put back as it was, would open for that clone for ever."""
+    _store, label, _old = stale
+    file = place / keys.log_key_name(label)
+    kept = file.read_bytes()
+    seal = rotating._Switch._seal_log_keys
+
+    def visited(self):
+        carol("fetch")
+        return seal(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rotating._Switch, "_seal_log_keys", visited)
+        remove_bob(ada)
+    assert remembered(carol.root).previous
+    sealed_anew = file.read_bytes()
+    file.write_bytes(kept)
+    seen = remembered(ada.root)
+    name = forge(stale, seen.number + 1, seen.head)
+    carol("fetch", code=40)
+    add(carol, "more.txt", "more\n")
+    carol("push", code=40)
+    (place / name).unlink()
+    file.write_bytes(sealed_anew)
+    carol("push")
+    assert remembered(carol.root).previous == b""
+
+
 def test_a_writer_from_before_is_refused_when_the_switch_was_made(ada, bob, stale, place):
     """Bob's push began before the rotation and ends after it."""
     store, _label, _old = stale
@@ -291,6 +319,7 @@ def test_a_key_from_before_that_was_put_back_is_not_built_on(ada, carol, place):
         ["key", "recipients", "remove", "--remote", "origin", "Carol"],
         ["key", "protect", "--remote", "origin", "--recipient", "ada.txt"],
         ["key", "rotate", "--remote", "origin"],
+        ["key", "recipients", "list", "--remote", "origin"],
     ):
         error = ada(*command, "--json", code=40).error
         assert "put back" in error["why"]

@@ -158,10 +158,12 @@ def state(place: KeyPlace, context: Context) -> KeyState:
     """Return how the key of a store is protected, and for whom; it is opened, so that its list can be relied on.
 
     Raises:
-        KeyAccessError: when it does not open.
+        KeyAccessError: when it does not open, or at a remote is not that of the store.
     """
     data = keys.read_repokey(place.backend)
-    repokey.decode(data, place.repository, context.unlock)
+    opened = repokey.decode(data, place.repository, context.unlock)
+    if place.remote is not None:
+        place.remote.require_key(opened)
     return _said(repokey.describe(data, place.repository), context)
 
 
@@ -478,10 +480,10 @@ def _changing(place: KeyPlace, context: Context) -> Iterator[Callable[[], None]]
         with locking.WorktreeLock(place.lock, wait=context.wait, tell=context.tell):
             yield lambda: None
         return
-    place.remote.open()  # nothing is built on a store that was rolled back
     doing = f"the key of {place.remote.name!r}"
     hold = holding.Hold(place.backend, holding.KEY_CHANGE, entropy=context.entropy, tell=context.tell, doing=doing)
     with hold:
+        place.remote.open()  # nothing is built on a store that was rolled back; nobody replaces its key from here on
         yield hold.require
 
 

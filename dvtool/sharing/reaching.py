@@ -128,7 +128,9 @@ class Remote:
         session = self.session
         memory = self.memory
         if memory is not None and memory.format:
-            wrap = keys.Wrapping(current=memory.wrap, previous=memory.previous or None)
+            # Not with the one that a rotation gives up, if it was seen in the middle of one: that would open for ever
+            # what somebody who left puts there.  While it is needed, the key itself is read.
+            wrap = keys.Wrapping(current=memory.wrap)
             known = Known(format=storeformat.decode(memory.format), secrets=session.store.secrets.with_wrap(wrap))
             store = self._new(known)
             store.log.hint(memory.checkpoint)

@@ -74,25 +74,18 @@ class Hold:
             ConflictError: when somebody else holds it.
             StorageError: when the place refuses.
         """
-        for _attempt in range(ATTEMPTS):
-            try:
-                self._backend.create(self._name, self._mark)
-            except ExistsError:
-                there = self._read()
-                # It may be one's own: a creation whose reply was lost is tried again, and finds it.
-                if there != self._mark:
-                    self._give_way(there)
-                    continue
-            # Who took the same old one for left behind at the same moment may have removed this one with it.
-            if self._read() == self._mark:
-                return self
-        raise self._held(0)
+        try:
+            self._take()
+        except BaseException:
+            with contextlib.suppress(DvError):  # it may be there although nobody said so
+                self._let_go()
+            raise
+        return self
 
     def __exit__(self, *_failure: object) -> None:
         """Remove the file if it is still one's own; what was done in the block stands whether that works or not."""
         try:
-            if self._read() == self._mark:
-                _remove(self._backend, self._name)
+            self._let_go()
         except DvError as error:
             self._tell(f"warning: {self._name} is left, and holds others off for an hour: {error.finding()}")
 
@@ -109,6 +102,25 @@ class Hold:
                 why="this command held it for more than an hour, or the file was removed",
                 next="run the command again; nothing was lost",
             )
+
+    def _take(self) -> None:
+        for _attempt in range(ATTEMPTS):
+            try:
+                self._backend.create(self._name, self._mark)
+            except ExistsError:
+                there = self._read()
+                # It may be one's own: a creation whose reply was lost is tried again, and finds it.
+                if there != self._mark:
+                    self._give_way(there)
+                    continue
+            # Who took the same old one for left behind at the same moment may have removed this one with it.
+            if self._read() == self._mark:
+                return
+        raise self._held(0)
+
+    def _let_go(self) -> None:
+        if self._read() == self._mark:
+            _remove(self._backend, self._name)
 
     def _give_way(self, there: bytes | None) -> None:
         """Remove what another holder left behind.

@@ -1,15 +1,15 @@
 """A file that only one can create holds others off, until it is let go or so old that its maker counts as gone."""
 
-from typing import Any
-
 import pytest
 
 from dvtool.effects import SystemEntropy
 from dvtool.errors import ConflictError, StorageError
 from dvtool.storage import holding
-from dvtool.storage.backend import Abilities
+from dvtool.storage.backend import Abilities, close
 from dvtool.storage.holding import KEY_CHANGE, LONG, Hold
 from dvtool.storage.memory import MemoryBackend
+from dvtool.storage.opening import open_place
+from dvtool.testing.serving import every
 
 MINUTE = 60 * 1_000_000
 
@@ -97,7 +97,7 @@ def test_of_two_who_take_over_at_once_one_is_refused(place, make):
     """The other removes the new file together with the old one, in the instant after it was created."""
     make().__enter__()
     place.now += LONG
-    entered: list[Any] = []
+    entered: list[Hold] = []
 
     def meanwhile(name):
         if name == KEY_CHANGE and not entered:
@@ -165,7 +165,7 @@ def test_where_versions_are_kept_none_is_left(place, make):
     place.abilities = Abilities(versions=True)
     purged = []
 
-    def purge(name, **_how):
+    def purge(name):
         purged.append(name)
         place.delete(name)
 
@@ -178,3 +178,33 @@ def test_where_versions_are_kept_none_is_left(place, make):
 def test_the_time_of_a_place(place):
     assert holding.time_of(place, SystemEntropy()) == place.now
     assert place.blobs == {}
+
+
+def test_what_was_created_although_that_failed_holds_nobody_off(place, make, monkeypatch):
+    create = Place.create
+
+    def failing(self, name, data):
+        create(self, name, data)
+        raise StorageError("the reply did not come")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "create", failing)
+        with pytest.raises(StorageError), make():
+            pass
+    assert place.blobs == {}
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "lost", "half"])
+def test_over_a_bad_network(s3_server, make, fault):
+    s3_server.make_bucket("bucket", versioning="Enabled")
+    backend = open_place(
+        "s3://bucket", {"endpoint_url": s3_server.url}, entropy=SystemEntropy(), sleep=lambda _seconds: None
+    )
+    s3_server.fault = every(2, fault)
+    with make(backend) as hold:
+        hold.require()
+        with pytest.raises(ConflictError), make(backend):
+            pass
+        hold.require()
+    assert s3_server.buckets["bucket"].versions == {}
+    close(backend)

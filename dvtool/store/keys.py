@@ -187,7 +187,8 @@ class LogKey(msgspec.Struct, frozen=True, kw_only=True):
             raise IntegrityError(
                 f"{what} is sealed under a log key that was given up",
                 why="it was written with secrets from before the last 'dv key rotate'",
-                next="find out who can still write to this store and should not; then run 'dv fsck --repair'",
+                next="find out who can still write to this store and should not; then run 'dv fsck --repair', or, at a "
+                "remote, delete the file of this entry there",
             )
 
 

@@ -233,10 +233,10 @@ def stale(bob):
     return store, label, keys.read_log_key(store.backend, store.format.store, store.secrets.wrap, label).key
 
 
-def test_an_entry_under_a_log_key_from_before_is_refused(ada, carol, stale):
+def test_an_entry_under_a_log_key_from_before_is_refused(ada, carol, stale, place):
     remove_bob(ada)
     seen = remembered(ada.root)
-    forge(stale, seen.number + 1, seen.head)
+    name = forge(stale, seen.number + 1, seen.head)
     for member in (ada, carol):
         error = member("fetch", "--json", code=20).error
         assert "given up" in error["what"]
@@ -245,6 +245,10 @@ def test_an_entry_under_a_log_key_from_before_is_refused(ada, carol, stale):
         assert member("branch", "--json").json[0]["name"] == "main"
     with pytest.raises(IntegrityError, match="given up"):
         Repo.open(str(ada.root)).fetch("origin")
+    (place / name).unlink()
+    ada("push")
+    carol("fetch")
+    assert ada("fsck", "--remote", "origin", "--json").json["clean"]
 
 
 def test_an_entry_that_comes_while_keys_are_sealed_anew_ends_no_key_too_early(ada, carol, stale, place, monkeypatch):

@@ -14,9 +14,17 @@ if TYPE_CHECKING:
     from dvtool.worktree.session import Context
 
 
-def open_place(settings: Settings, context: Context) -> Backend:
-    """Return the place of a remote's store; raises as :func:`dvtool.storage.opening.open_place`."""
-    return opening.open_place(settings.url, settings.options, entropy=context.entropy, disk=context.disk)
+def open_place(settings: Settings, context: Context, scratch: str | None = None) -> Backend:
+    """Return the place of a remote's store; raises as :func:`dvtool.storage.opening.open_place`.
+
+    Args:
+        settings: the remote's.
+        context: the command's.
+        scratch: where unfinished files for it lie on this machine.
+    """
+    return opening.open_place(
+        settings.url, settings.options, entropy=context.entropy, disk=context.disk, scratch=scratch
+    )
 
 
 def with_key(place: Backend, settings: Settings, context: Context) -> Backend:

@@ -5,6 +5,7 @@ A remote that has less than was seen of it, or something else, was rolled back o
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from dvtool.errors import (
 from dvtool.formats import log, repokey, storeformat
 from dvtool.sharing import configuring, places, vetting
 from dvtool.sharing import memory as memories
+from dvtool.storage import opening
 from dvtool.storage.inventory import Inventory
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.mirror import Mirror
@@ -65,7 +67,9 @@ class Remote:
         self.session = workspace.session
         self.name = name
         self.settings = settings
-        place = places.open_place(settings, self.session.context)
+        # Unfinished files lie with those of the store here: who takes a lock next removes what a killed command left.
+        scratch = os.path.join(os.path.dirname(self.session.layout.store()), opening.UNFINISHED)
+        place = places.open_place(settings, self.session.context, scratch)
         self.place = (through or self._with_copies)(place)
         """Where its files lie, but for the key if that is kept apart."""
         self.backend = places.with_key(self.place, settings, self.session.context)

@@ -39,6 +39,7 @@ def open_place(
     *,
     entropy: Entropy,
     disk: Disk | None = None,
+    scratch: str | None = None,
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
 ) -> Backend:
@@ -52,6 +53,7 @@ def open_place(
             cloud's own files, or the machine that dv runs on.
         entropy: for names of unfinished files and pauses between tries.
         disk: changes local files.
+        scratch: a local directory for what is on its way to a place that is none; see :class:`CloudBackend`.
         sleep: waits for so many seconds between tries.
         now: a clock in seconds that never goes back.
 
@@ -78,7 +80,7 @@ def open_place(
     from dvtool.storage.cloud.backend import CloudBackend
     from dvtool.storage.sending import SendingBackend
 
-    return SendingBackend(CloudBackend(client, prefix, where=shown, disk=disk))
+    return SendingBackend(CloudBackend(client, prefix, where=shown, disk=disk, scratch=scratch))
 
 
 def _client(

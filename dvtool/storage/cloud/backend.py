@@ -58,7 +58,9 @@ class CloudView:
 class CloudBackend:
     """Objects below ``prefix`` in one bucket, or files below a directory."""
 
-    def __init__(self, client: Client, prefix: str, *, where: str, disk: Disk | None = None) -> None:
+    def __init__(
+        self, client: Client, prefix: str, *, where: str, disk: Disk | None = None, scratch: str | None = None
+    ) -> None:
         """Name the place; nothing is asked of it yet.
 
         Args:
@@ -66,12 +68,15 @@ class CloudBackend:
             prefix: what every key begins with, without a ``/`` at its end; empty for all of a bucket.
             where: the URL as errors name it, without credentials and without a ``/`` at its end.
             disk: removes what was adopted.
+            scratch: a local directory for unfinished files, which others keep clear of what killed commands leave;
+                one of this process alone by default.
         """
         self.abilities = client.abilities
         self.where = where
         self.disk = disk or Disk()
         self._client = client
         self._prefix = prefix
+        self._given = scratch
         self._scratch: str | None = None
         self._process = os.getpid()
 
@@ -148,7 +153,10 @@ class CloudBackend:
         self.disk.unlink(path)
 
     def workspace(self) -> str:
-        """Return a directory of this process alone, removed with this object."""
+        """Return the local directory for unfinished files; one of this process alone is removed with this object."""
+        if self._given is not None:
+            self.disk.make_directory(self._given)
+            return self._given
         if self._scratch is None or not os.path.isdir(self._scratch):
             self._scratch = tempfile.mkdtemp(prefix="dv-remote-")
             self._process = os.getpid()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WHOLE: Final = 4
 """A pack moves whole when at most one byte in so many of it is not needed."""
-SMALL: Final = 2
+SMALL: Final = 16
 """A pack is small when it has less than its target divided by this; several small ones are written together."""
 THREADS: Final = 4
 """Packs that are received at the same time."""

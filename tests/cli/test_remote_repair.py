@@ -59,14 +59,14 @@ def mend(dv, *options, code=0):
 def test_packs_of_a_remote_are_sent_again(once, place, harm):
     before = {path.name: path.read_bytes() for path in packs(place)}
     ours = before.keys() & {path.name for path in packs(once.root / ".dv/store")}
-    assert len(ours) == 2
+    assert len(ours) == 1  # that of the data: small ones were written together on the way
     for path in packs(place):
         harm(str(path)) if harm is not damage.truncate else harm(str(path), 100)
     harmed = {path.name: path.read_bytes() for path in packs(place)}
     found = mend(once)
     assert found["clean"]
     assert found["repair"]["restored"] == sorted(f"packs/{name}" for name in ours)
-    assert found["repair"]["recovered"] == 1  # the snapshot, in a pack of its own
+    assert found["repair"]["recovered"] >= 1  # what was lost of the snapshot and its directories
     assert {path.name: path.read_bytes() for path in packs(place) if path.name in ours} == {
         name: before[name] for name in ours
     }

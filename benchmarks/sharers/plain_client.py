@@ -19,7 +19,7 @@ def cut(data: Path, pieces: Path) -> None:
     number = 0
     for path in sorted(path for path in data.rglob("*") if path.is_file()):
         gathered += path.read_bytes()
-        if len(gathered) >= PIECE:
+        while len(gathered) >= PIECE:
             (pieces / f"{number:06d}").write_bytes(gathered[:PIECE])
             del gathered[:PIECE]
             number += 1

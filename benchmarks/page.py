@@ -70,10 +70,11 @@ alone. Sizes and memory are judged by their largest value, times by their median
 random bytes, the table is text. What checkouts and diffs of small files bring is compared with what was
 stored.
 
-The suite `remotes` has moto's S3 service on loopback, in a process of its own on the same machine; each tool has
-it for itself in turn, with an empty bucket. The service counts requests, and the bytes of their bodies and of the
-replies' bodies, during each operation. "Clone without content" and the get of one of its directories, one of 1,000
-files unless the data set is smaller, come after the edit."""
+The suite `remotes` has moto's S3 service on loopback, in a process of its own on the same machine, which keeps all
+objects in memory; each tool has it for itself in turn, with an empty bucket. The service counts requests, and the
+bytes of their bodies and of the replies' bodies, during each operation; the details have their medians. "Clone
+without content" and the get of one of its directories, one of 1,000 files unless the data set is smaller, come after
+the edit."""
 
 
 AGAIN = """\

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PROGRAM = Path(__file__).with_name("serve.py")
 PATIENCE = 60.0
 """Seconds that the service may take to answer."""
+IN_MEMORY = 1 << 40
+"""Bytes of an object that the service keeps in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,12 @@ def installed() -> bool:
     return importlib.util.find_spec("moto") is not None and importlib.util.find_spec("werkzeug") is not None
 
 
+def _environment(place: Path) -> dict[str, str]:
+    """Objects stay in memory, so that no disk takes part in what the service does."""
+    home = {"PATH": os.environ["PATH"], "HOME": str(place), "TMPDIR": str(place), "LANG": "C.UTF-8"}
+    return {**home, "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(IN_MEMORY)}
+
+
 def version() -> str:
     """Which one it is."""
     return f"moto {importlib.metadata.version('moto')}, werkzeug {importlib.metadata.version('werkzeug')}"
@@ -84,7 +92,7 @@ def served(place: Path) -> Iterator[Service]:
     try:
         with subprocess.Popen(
             (sys.executable, "-P", str(PROGRAM)),
-            env={"PATH": os.environ["PATH"], "HOME": str(place), "TMPDIR": str(place), "LANG": "C.UTF-8"},
+            env=_environment(place),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -68,9 +68,9 @@ class Arena:
         return key not in self._out and not (key in self._slow and number >= FEWER_RUNS)
 
     @contextmanager
-    def slots(self, contenders: Sequence[Tool], place: Place | None = None) -> Iterator[dict[str, Slot]]:
-        """Fresh directories for each contender, gone afterwards whatever happens."""
-        made = {one.name: Slot(self.place / one.name, place) for one in contenders}
+    def slots(self, contenders: Sequence[Tool], places: Mapping[str, Place] | None = None) -> Iterator[dict[str, Slot]]:
+        """Fresh directories for each contender, gone afterwards whatever happens; with a bucket where there is one."""
+        made = {one.name: Slot(self.place / one.name, (places or {}).get(one.name)) for one in contenders}
         try:
             for slot in made.values():
                 remove(slot.base)

@@ -71,7 +71,7 @@ random bytes, the table is text. What checkouts and diffs of small files bring i
 stored.
 
 The suite `remotes` has moto's S3 service on loopback, in a process of its own on the same machine, which keeps all
-objects in memory; each tool has it for itself in turn, with an empty bucket. The service counts requests, and the
+objects in memory; each tool has a bucket for itself, and one asks at a time. The service counts requests, and the
 bytes of their bodies and of the replies' bodies, during each operation; the details have their medians. "Clone
 without content" and the get of one of its directories, one of 1,000 files unless the data set is smaller, come after
 the edit."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PROGRAM = Path(__file__).with_name("serve.py")
 PATIENCE = 60.0
@@ -50,13 +50,15 @@ class Service:
     endpoint: str
     _made: int = 0
 
-    def fresh(self) -> Place:
-        """Forget everything, and make a bucket of a name that was never used."""
-        self._made += 1
-        place = Place(self.endpoint, f"bench-{self._made}")
+    def fresh(self, names: Iterable[str]) -> dict[str, Place]:
+        """Forget everything, and make a bucket for each of these, of a name that was never used."""
         self._ask("POST", "/moto-api/reset")
-        self._ask("PUT", f"/{place.bucket}")
-        return place
+        made = {}
+        for name in names:
+            self._made += 1
+            made[name] = Place(self.endpoint, f"bench-{self._made}")
+            self._ask("PUT", f"/{made[name].bucket}")
+        return made
 
     def taken(self) -> Traffic:
         """Return what was asked since the last call."""

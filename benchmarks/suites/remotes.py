@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 SERVICE = "moto"
 NOTHINGS_PER_ROUND = 3
 """Operations that find nothing to do are short, so there are more of them."""
+TOGETHER = frozenset({"dv", "plain", "plain-4"})
+"""Those whose operations alternate, so that a machine's drift meets all of them."""
 WEIGHED = frozenset({"dv"})
 """Whose memory is measured."""
 Sharers = frozenset[str]
@@ -68,57 +70,84 @@ def run(arena: Arena, parts: Iterable[tuple[Tree, Sharers]]) -> None:
 def _time(arena: Arena, service: Service, tree: Tree, allowed: Sharers) -> None:
     case = label(tree)
     entrants = arena.entrants_of(SHARERS, case, allowed)
+    together = [one for one in entrants if one.name in TOGETHER]
+    batches = [together] * bool(together) + [[one] for one in entrants if one not in together]
     for number in range(arena.runs):
-        for sharer in entrants:
-            if arena.wanted(sharer, case, number):
-                with arena.slots([sharer], service.fresh()) as slots:
-                    play = _Round(arena, service, tree, slots[sharer.name]).play
-                    arena.each(case, [sharer], play)
+        for batch in batches:
+            playing = [one for one in batch if arena.wanted(one, case, number)]
+            if playing:
+                with arena.slots(playing, service.fresh([one.name for one in playing])) as slots:
+                    _Round(arena, service, tree, slots).play(playing)
 
 
 class _Round:
-    """One run of every operation by one sharer; each has the service for itself."""
+    """One run of every operation, by sharers that alternate; each has a bucket for itself."""
 
-    def __init__(self, arena: Arena, service: Service, tree: Tree, slot: Slot) -> None:
+    def __init__(self, arena: Arena, service: Service, tree: Tree, slots: dict[str, Slot]) -> None:
         self.arena = arena
         self.service = service
         self.tree = tree
-        self.slot = slot
+        self.slots = slots
         self.case = label(tree)
 
-    def play(self, sharer: Sharer) -> None:
-        slot, tree = self.slot, self.tree
-        begin(self.arena, sharer, slot, tree)
+    def play(self, sharers: list[Sharer]) -> None:
+        acts = [self.begin, self.push]
+        acts += NOTHINGS_PER_ROUND * [self.push_nothing] + NOTHINGS_PER_ROUND * [self.fetch_nothing]
+        for act in (*acts, self.clone, self.push_edit, self.pull, self.lazy, self.get):
+            self.arena.each(self.case, sharers, act)
+
+    def begin(self, sharer: Sharer) -> None:
+        slot = self.slots[sharer.name]
+        begin(self.arena, sharer, slot, self.tree)
         self._local(FIRST, sharer, sharer.local(slot, edited=False))
         self.arena.untimed(sharer, slot, sharer.join(slot))
-        self._measure(PUSH, sharer, sharer.push(slot))
-        for _ in range(NOTHINGS_PER_ROUND):
-            self._measure(PUSH_NOTHING, sharer, sharer.push_nothing(slot))
-        for _ in range(NOTHINGS_PER_ROUND):
-            self._measure(FETCH_NOTHING, sharer, sharer.fetch(slot))
+
+    def push(self, sharer: Sharer) -> None:
+        self._measure(PUSH, sharer, sharer.push(self.slots[sharer.name]))
+
+    def push_nothing(self, sharer: Sharer) -> None:
+        self._measure(PUSH_NOTHING, sharer, sharer.push_nothing(self.slots[sharer.name]))
+
+    def fetch_nothing(self, sharer: Sharer) -> None:
+        self._measure(FETCH_NOTHING, sharer, sharer.fetch(self.slots[sharer.name]))
+
+    def clone(self, sharer: Sharer) -> None:
+        slot = self.slots[sharer.name]
         self._measure(CLONE, sharer, sharer.clone(slot))
-        check(sharer, slot, tree)
-        if sharer.push_edit(slot) is None:
+        check(sharer, slot, self.tree)
+
+    def push_edit(self, sharer: Sharer) -> None:
+        slot = self.slots[sharer.name]
+        script = sharer.push_edit(slot)
+        if script is None:
             return
-        tree.edit(slot.data)
+        self.tree.edit(slot.data)
         self._local(CHANGE, sharer, sharer.local(slot, edited=True))
-        self._measure(PUSH_EDIT, sharer, sharer.push_edit(slot))
+        self._measure(PUSH_EDIT, sharer, script)
+
+    def pull(self, sharer: Sharer) -> None:
+        slot = self.slots[sharer.name]
         if self._measure(PULL, sharer, sharer.pull(slot)):
-            tree.check(data_of(cloned(slot)), edited=True)
-        self._measure(LAZY, sharer, sharer.lazy(slot))
-        if self._measure(GET, sharer, sharer.get(slot, tree.middle)):
-            tree.check(data_of(thin(slot)), edited=True, within=f"{tree.middle}/")
+            self.tree.check(data_of(cloned(slot)), edited=True)
+
+    def lazy(self, sharer: Sharer) -> None:
+        self._measure(LAZY, sharer, sharer.lazy(self.slots[sharer.name]))
+
+    def get(self, sharer: Sharer) -> None:
+        slot = self.slots[sharer.name]
+        if self._measure(GET, sharer, sharer.get(slot, self.tree.middle)):
+            self.tree.check(data_of(thin(slot)), edited=True, within=f"{self.tree.middle}/")
 
     def _local(self, work: str, sharer: Sharer, script: Script | None) -> None:
         if script is not None:
-            self.arena.time(self.case, work, sharer, self.slot, script)
+            self.arena.time(self.case, work, sharer, self.slots[sharer.name], script)
 
     def _measure(self, work: str, sharer: Sharer, script: Script | None) -> bool:
         """Time an operation and count what the service was asked, if the sharer has it."""
         if script is None:
             return False
         self.service.taken()
-        self.arena.time(self.case, work, sharer, self.slot, script)
+        self.arena.time(self.case, work, sharer, self.slots[sharer.name], script)
         found = self.service.taken()
         record = self.arena.record
         record.add(self.case, requests_of(work), sharer.name, REQUESTS, found.requests)
@@ -153,7 +182,7 @@ def check(sharer: Sharer, slot: Slot, tree: Tree) -> None:
 def _weigh(arena: Arena, service: Service, tree: Tree) -> None:
     case = label(tree)
     for sharer in arena.entrants_of(SHARERS, case, WEIGHED):
-        with arena.slots([sharer], service.fresh()) as slots:
+        with arena.slots([sharer], service.fresh([sharer.name])) as slots:
             arena.each(case, [sharer], partial(_weigh_one, arena, slots[sharer.name], tree))
 
 

@@ -68,7 +68,7 @@ def test_the_service_counts_what_the_plain_client_asks(module, tmp_path, monkeyp
     sizes = [path.stat().st_size for path in sorted(pieces.iterdir())]
     assert (sum(sizes), max(sizes)) == (32, 10)
     with module("bucket").served(tmp_path / "service") as service:
-        place = service.fresh()
+        place = service.fresh(["plain"])["plain"]
         service.taken()
         client = plain.client(place.endpoint, 2)
         plain.upload(pieces, place.bucket, 2, client)
@@ -79,6 +79,6 @@ def test_the_service_counts_what_the_plain_client_asks(module, tmp_path, monkeyp
         assert found.received > 32
         assert service.taken() == module("bucket").Traffic(requests=0, sent=0, received=0)
         client.close()
-        assert service.fresh() != place
+        assert service.fresh(["plain"])["plain"] != place
     assert [path.read_bytes() for path in sorted(out.iterdir())] == [b"1234567812", b"3456781234", b"5678123456", b"78"]
     assert not (tmp_path / "service").exists()

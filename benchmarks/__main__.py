@@ -21,9 +21,12 @@ from benchmarks.measure import remove
 from benchmarks.page import page
 from benchmarks.plans import DEFAULT_CONTENDERS, SUITES, Sizes, perform
 from benchmarks.results import Record, load, save
+from benchmarks.sharers import SHARERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_KNOWN = tuple(dict.fromkeys([*CONTENDERS, *SHARERS]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--files", type=int, metavar="N", help="number of files instead of the suite's own")
     add("--mib", type=_numbers, metavar="M,…", help="sizes of large files in MiB instead of the suite's own")
     add("--runs", type=int, metavar="K", help="runs of each operation (default: 5; 3 where one takes minutes)")
-    add("--contenders", type=_names, metavar="A,B,…", help=f"some of {', '.join(CONTENDERS)}")
+    add("--contenders", type=_names, metavar="A,B,…", help=f"some of {', '.join(_KNOWN)}")
     add("--work", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()) / "dv-benchmarks",
         help="directory for all files, on the disk to measure; DVC is looked for in DIR/dvc")  # fmt: skip
     add(
@@ -114,9 +117,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
-    unknown = [name for name in names if name not in CONTENDERS]
+    unknown = [name for name in names if name not in _KNOWN]
     if unknown:
-        message = f"unknown: {', '.join(unknown)}; known: {', '.join(CONTENDERS)}"
+        message = f"unknown: {', '.join(unknown)}; known: {', '.join(_KNOWN)}"
         raise argparse.ArgumentTypeError(message)
     return names
 

@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING
 from benchmarks.contenders import PLAIN
 from benchmarks.results import (
     CHANGE,
+    CLONE,
     DIFF,
+    FETCH_NOTHING,
     FIRST,
     FULL,
     INSERT_GROWTH,
+    PUSH,
     PYTHON,
+    REQUESTS,
     STATUS,
     TINY,
     Measurement,
     Record,
     largest_process_of,
     peak_of,
+    requests_of,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +37,7 @@ PEERS = "peers"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A bound on the median of some work of ``dv`` (for memory: on the largest value).
+    """A bound on the median of some work of ``dv`` (for memory and requests: on the largest value).
 
     ``against`` names a contender and its work; then ``at_most`` is a factor, else an amount in the
     measurement's unit. No ``at_most``: the figure is shown, and judged by the reader.
@@ -59,6 +64,7 @@ class Verdict:
 
 
 EVERYDAY = "100,000 files of 8 KiB"
+SHARED = f"{EVERYDAY}, by S3 on loopback"
 LIMITS = (
     Limit(
         title="first add + commit, against `tar` + sync",
@@ -144,6 +150,45 @@ LIMITS = (
         at_most=1024.0,
         strict=True,
     ),
+    Limit(
+        title="push, against an upload of the same bytes, one object after the other",
+        cases=SHARED,
+        works=PUSH,
+        against=("plain", PUSH),
+        at_most=1.3,
+    ),
+    Limit(
+        title="push, against an upload of the same bytes, four objects at a time",
+        cases=SHARED,
+        works=PUSH,
+        against=("plain-4", PUSH),
+    ),
+    Limit(
+        title="requests of the first push",
+        cases=SHARED,
+        works=requests_of(PUSH),
+        at_most=100,
+        strict=True,
+        unit=REQUESTS,
+    ),
+    Limit(
+        title="requests of a fetch that finds nothing new",
+        cases=SHARED,
+        works=requests_of(FETCH_NOTHING),
+        at_most=1,
+        unit=REQUESTS,
+    ),
+    Limit(
+        title="clone, against a download of the same bytes, one object after the other",
+        cases=SHARED,
+        works=CLONE,
+        against=("plain", CLONE),
+    ),
+    Limit(
+        title="memory with 100,000 files and a remote",
+        cases=SHARED,
+        works=peak_of("*"),
+    ),
 )
 
 
@@ -172,7 +217,7 @@ def judge(records: Iterable[Record]) -> list[Verdict]:
 
 def _verdict(limit: Limit, record: Record, one: Measurement) -> Verdict:
     title = limit.title if "*" not in limit.works else f"{limit.title}: {one.work}"
-    value = max(one.values) if one.unit == "MiB" else one.median
+    value = one.median if one.unit == "s" else max(one.values)
     if limit.against is None:
         return Verdict(
             title=title,
@@ -217,7 +262,9 @@ def _required(limit: Limit) -> str:
     if limit.at_most is None:
         return "no number set"
     words = "under" if limit.strict else "at most"
-    return f"{words} {limit.at_most:g}x" if limit.against else f"{words} {limit.at_most:g} {limit.unit}"
+    if limit.against is not None:
+        return f"{words} {limit.at_most:g}x"
+    return f"{words} {limit.at_most:g}" if limit.unit == REQUESTS else f"{words} {limit.at_most:g} {limit.unit}"
 
 
 def _outcome(limit: Limit, value: float) -> str:
@@ -227,6 +274,8 @@ def _outcome(limit: Limit, value: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Three significant digits, and never fewer than the whole number."""
+    """Three significant digits, and never fewer than the whole number; requests are whole."""
+    if unit == REQUESTS:
+        return f"{value:,.0f}"
     digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     return f"{value:,.{digits}f} {unit}"

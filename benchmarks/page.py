@@ -8,19 +8,33 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.limits import amount, judge
 from benchmarks.results import (
     CHANGE,
+    CLONE,
     DIFF,
+    FETCH_NOTHING,
     FIRST,
     FULL,
+    GET,
+    LAZY,
+    PULL,
+    PUSH,
+    PUSH_EDIT,
+    PUSH_NOTHING,
     STATUS,
     SWITCH,
     TINY,
     VERIFY,
     Measurement,
     Record,
+    received_of,
+    requests_of,
+    sent_of,
 )
+from benchmarks.sharers import SHARERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from benchmarks.contenders.contract import Tool
 
 BASELINES = {
     STATUS: "git",
@@ -31,6 +45,14 @@ BASELINES = {
     FIRST: "tar",
     TINY: "git",
     VERIFY: "restic",
+    PUSH: "plain",
+    CLONE: "plain",
+    PUSH_NOTHING: "dvc",
+    FETCH_NOTHING: "dvc",
+    PUSH_EDIT: "dvc",
+    PULL: "dvc",
+    LAZY: "dvc",
+    GET: "dvc",
 }
 """Whose median the ratio column divides by; ``tar`` where the work is not named."""
 
@@ -46,7 +68,13 @@ one process (`wait4`, which cannot see below the size of the benchmark itself, s
 sum of proportional set sizes over the process tree, looked at every 50 ms; "largest process" is the first
 alone. Sizes and memory are judged by their largest value, times by their median. Small and large files are
 random bytes, the table is text. What checkouts and diffs of small files bring is compared with what was
-stored."""
+stored.
+
+The suite `remotes` has moto's S3 service on loopback, in a process of its own on the same machine, which keeps all
+objects in memory; each tool has a bucket for itself, and one asks at a time. The service counts requests, and the
+bytes of their bodies and of the replies' bodies, during each operation; the details have their medians. "Clone
+without content" and the get of one of its directories, one of 1,000 files unless the data set is smaller, come after
+the edit."""
 
 
 AGAIN = """\
@@ -77,10 +105,8 @@ def _section(record: Record) -> list[str]:
     parts = [f"## {record.suite}", "", f"Started {record.started}, finished {record.finished}:", ""]
     parts += ["```sh", record.command, "```", ""]
     parts += [*_table(("machine", ""), list(record.machine.items())), ""]
-    versions = [
-        (name, version, CONTENDERS[name].note if name in CONTENDERS else "")
-        for name, version in record.versions.items()
-    ]
+    kinds = _kinds(record)
+    versions = [(name, version, kinds[name].note if name in kinds else "") for name, version in record.versions.items()]
     parts += [*_table(("tool", "version", "remark"), versions)]
     notes = [f"- {remark}" for remark in dict.fromkeys(record.remarks)]
     notes += [f"- {one.case}, {one.contender}: {one.what}" for one in record.problems]
@@ -97,10 +123,15 @@ def _section(record: Record) -> list[str]:
     return [*parts, ""]
 
 
+def _kinds(record: Record) -> Mapping[str, type[Tool]]:
+    """The tools that take part in a suite."""
+    return SHARERS if record.suite == "remotes" else CONTENDERS
+
+
 def _matrix(record: Record, case: str) -> list[str]:
     """Medians, one column for each contender."""
-    here = [one for one in record.measurements if one.case == case]
-    order = ["python", *CONTENDERS]
+    here = [one for one in record.measurements if one.case == case and not _is_traffic(record, one)]
+    order = ["python", *_kinds(record)]
     names = sorted({one.contender for one in here}, key=order.index)
     works = dict.fromkeys(one.work for one in here)
     rows = []
@@ -111,6 +142,10 @@ def _matrix(record: Record, case: str) -> list[str]:
 
 
 def _details(record: Record, case: str) -> list[str]:
+    """Every measurement, one row each; those with a service have what it counted in the same row."""
+    here = [one for one in record.measurements if one.case == case]
+    shown = [one for one in here if not _is_traffic(record, one)]
+    with_traffic = len(shown) < len(here)
     rows = [
         (
             one.work,
@@ -119,11 +154,26 @@ def _details(record: Record, case: str) -> list[str]:
             f"{amount(min(one.values), one.unit)} to {amount(max(one.values), one.unit)}",
             str(len(one.values)),
             _ratio(record, one),
+            *(_traffic(record, one) if with_traffic else ()),
         )
-        for one in record.measurements
-        if one.case == case
+        for one in shown
     ]
-    return _table(("work", "by", "median", "min to max", "runs", "ratio"), rows)
+    heads = ("work", "by", "median", "min to max", "runs", "ratio")
+    return _table((*heads, "requests", "sent", "received") if with_traffic else heads, rows)
+
+
+def _is_traffic(record: Record, one: Measurement) -> bool:
+    """Whether a measurement is what a service counted during another."""
+    work = one.work.rpartition(": ")[0]
+    names = (requests_of(work), sent_of(work), received_of(work))
+    return one.work in names and record.find(one.case, work, one.contender) is not None
+
+
+def _traffic(record: Record, one: Measurement) -> list[str]:
+    """What the service counted during some work: medians."""
+    names = (requests_of(one.work), sent_of(one.work), received_of(one.work))
+    found = [record.find(one.case, name, one.contender) for name in names]
+    return [amount(each.median, each.unit) if each is not None else "-" for each in found]
 
 
 def _ratio(record: Record, one: Measurement) -> str:

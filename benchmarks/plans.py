@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 from benchmarks.blobs import Table
 from benchmarks.contenders import CONTENDERS
-from benchmarks.suites import everyday, large, scale, startup, table, upkeep
+from benchmarks.sharers import SHARERS
+from benchmarks.suites import everyday, large, remotes, scale, startup, table, upkeep
 from benchmarks.trees import Tree
 
 if TYPE_CHECKING:
     from benchmarks.arena import Arena
 
-SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale", "upkeep")
+SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale", "upkeep", "remotes")
 KIB = 1 << 10
 MIB = 1 << 20
 EDITED = 100
@@ -28,14 +29,20 @@ DEFAULT_CONTENDERS: dict[str, tuple[str, ...]] = {
     "memory": ("dv",),
     "scale": ("dv",),
     "upkeep": ("dv", "git", "restic", "borg"),
+    "remotes": tuple(SHARERS),
 }
 HISTORY_CONTENDERS = frozenset({"dv"})
 """Those for which a history of a thousand snapshots is made; with a few seconds for each, the others take an hour."""
+MANY_BY = frozenset({"dv", "plain", "plain-4"})
+"""Those that bring a large number of files to a bucket; one that makes a request for each takes minutes for fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much data each suite works on; ``large`` is None for 1 GiB, 4 GiB and the largest that fits."""
+    """How much data each suite works on.
+
+    ``large`` is None for 1 GiB, 4 GiB and the largest that fits; ``shared_by_few`` is None for no such data set.
+    """
 
     everyday: int = 100_000
     counts: tuple[int, ...] = (10_000, 100_000, 1_000_000)
@@ -44,17 +51,27 @@ class Sizes:
     weighed: tuple[int, ...] = (4096 * MIB,)
     table: int = 1024 * MIB
     history: int = 1000
+    shared: int = 20_000
+    shared_by_few: int | None = 100_000
 
     @classmethod
     def chosen(cls, *, quick: bool, files: int | None, mib: tuple[int, ...] | None) -> Self:
         """Defaults, or tiny ones for a trial, with the sizes that were given in their place."""
         sizes = cls(
-            everyday=600, counts=(600,), many=600, large=(16 * MIB,), weighed=(16 * MIB,), table=8 * MIB, history=5
+            everyday=600,
+            counts=(600,),
+            many=600,
+            large=(16 * MIB,),
+            weighed=(16 * MIB,),
+            table=8 * MIB,
+            history=5,
+            shared=600,
+            shared_by_few=None,
         )
         if not quick:
             sizes = cls()
         if files is not None:
-            sizes = replace(sizes, everyday=files, counts=(files,), many=files)
+            sizes = replace(sizes, everyday=files, counts=(files,), many=files, shared=files, shared_by_few=None)
         if mib is not None:
             given = tuple(one * MIB for one in mib)
             sizes = replace(sizes, large=given, weighed=given)
@@ -85,6 +102,10 @@ def perform(suite: str, arena: Arena, sizes: Sizes) -> None:
         case "upkeep":
             upkeep.verify(arena, tree(sizes.everyday))
             upkeep.collect(arena, tree(sizes.everyday), sizes.history, HISTORY_CONTENDERS)
+        case "remotes":
+            few = [] if sizes.shared_by_few is None else [(sizes.shared_by_few, MANY_BY)]
+            parts = [*few, (sizes.shared, frozenset(SHARERS))]
+            remotes.run(arena, [(replace(tree(count), directories=10), allowed) for count, allowed in parts])
         case _:
             message = f"no suite {suite}"
             raise ValueError(message)

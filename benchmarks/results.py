@@ -29,6 +29,15 @@ VERIFY = "check, everything read"
 COLLECT = "collection of garbage, marking only"
 TINY = "status in a tiny repository"
 PYTHON = "python -c pass"
+PUSH = "push, first"
+PUSH_NOTHING = "push, nothing new"
+FETCH_NOTHING = "fetch, nothing new"
+CLONE = "clone"
+PUSH_EDIT = "push after the edit"
+PULL = "pull of the edit by the clone"
+LAZY = "clone without content"
+GET = "get of one directory without content"
+REQUESTS = "requests"
 
 
 def peak_of(work: str) -> str:
@@ -41,9 +50,24 @@ def largest_process_of(work: str) -> str:
     return f"{work}: largest process"
 
 
+def requests_of(work: str) -> str:
+    """Name of the measurement of the requests that some work makes."""
+    return f"{work}: requests"
+
+
+def sent_of(work: str) -> str:
+    """Name of the measurement of the bytes that some work sends by them."""
+    return f"{work}: sent"
+
+
+def received_of(work: str) -> str:
+    """Name of the measurement of the bytes that come in reply."""
+    return f"{work}: received"
+
+
 @dataclass(slots=True, kw_only=True)
 class Measurement:
-    """All values of one kind of work by one contender on one data set; unit ``s`` or ``MiB``."""
+    """All values of one kind of work by one contender on one data set; unit ``s``, ``MiB`` or ``requests``."""
 
     case: str
     work: str

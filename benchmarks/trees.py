@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES_PER_DIRECTORY = 100
-DIRECTORIES_PER_DIRECTORY = 100
 
 
 class WrongContentError(Exception):
@@ -27,6 +26,8 @@ class Tree:
     changed: int = 100
     added: int = 100
     gone: int = 100
+    directories: int = 100
+    """Directories in each of the upper ones."""
 
     @property
     def label(self) -> str:
@@ -34,10 +35,15 @@ class Tree:
         size = f"{self.size // 1024} KiB" if self.size % 1024 == 0 else f"{self.size} bytes"
         return f"{self.files:,} files of {size}"
 
+    @property
+    def middle(self) -> str:
+        """One of the upper directories."""
+        return self.path(self.files // 2).split("/", 1)[0]
+
     def path(self, number: int) -> str:
         """Path of a file below the data directory."""
         directory = number // FILES_PER_DIRECTORY
-        upper, lower = divmod(directory, DIRECTORIES_PER_DIRECTORY)
+        upper, lower = divmod(directory, self.directories)
         return f"{upper:04d}/{lower:02d}/{number:08d}.bin"
 
     def content(self, number: int, version: int) -> bytes:
@@ -78,8 +84,10 @@ class Tree:
         """One base name of each kind of edit that a diff of the two states must print."""
         return [self.path(numbers[0]).rsplit("/", 1)[1] for numbers in self._touched() if numbers]
 
-    def check(self, data: Path, *, edited: bool) -> None:
+    def check(self, data: Path, *, edited: bool, within: str = "") -> None:
         """Compare all names, and the bytes of every touched file and of one in a hundred others.
+
+        With ``within``, nothing is expected but the files whose paths begin so.
 
         Raises:
             WrongContentError: the directory does not hold the state asked for.
@@ -90,6 +98,7 @@ class Tree:
         expected = {self.path(number) for number in range(self.files) if number not in missing}
         if edited:
             expected.update(self.path(number) for number in added)
+        expected = {path for path in expected if path.startswith(within)}
         found = set(_names(data))
         if found != expected:
             example = min(found ^ expected)
@@ -97,8 +106,9 @@ class Tree:
             raise WrongContentError(message)
         newer = {*changed, *added} if edited else set()
         for number in {*changed, *gone, *range(0, self.files, 100), *newer} - missing:
-            if (data / self.path(number)).read_bytes() != self.content(number, int(number in newer)):
-                message = f"{data}: wrong bytes in {self.path(number)}"
+            path = self.path(number)
+            if path.startswith(within) and (data / path).read_bytes() != self.content(number, int(number in newer)):
+                message = f"{data}: wrong bytes in {path}"
                 raise WrongContentError(message)
 
 

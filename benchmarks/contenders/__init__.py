@@ -22,5 +22,5 @@ CONTENDERS: dict[str, type[Contender]] = {
 }
 """Every contender by name, in the order of the tables."""
 
-PLAIN = frozenset({"tar", "cp"})
+PLAIN = frozenset({"tar", "cp", "plain", "plain-4"})
 """Contenders that are yardsticks rather than peers: they keep no history."""

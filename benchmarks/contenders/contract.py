@@ -14,6 +14,8 @@ from benchmarks.measure import Script, Step, bytes_below
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from benchmarks.bucket import Place
+
 DATA = "data"
 """Name of the data directory in every worktree."""
 
@@ -23,6 +25,8 @@ class Slot:
     """The directories of one contender in one round; all of them vanish with ``base``."""
 
     base: Path
+    place: Place | None = None
+    """The bucket that it has for itself, where one is wanted."""
 
     @property
     def tree(self) -> Path:
@@ -63,12 +67,10 @@ class Found:
     dvc: Path | None
 
 
-class Contender(ABC):
-    """A tool under measurement. An operation the tool does not have is None."""
+class Tool(ABC):
+    """A program under measurement."""
 
     name: ClassVar[str]
-    in_place: ClassVar[bool] = True
-    """Whether it checks out into the worktree (else into ``Slot.out``)."""
     note: ClassVar[str] = ""
     """What a reader must know about the tool's figures."""
 
@@ -100,13 +102,20 @@ class Contender(ABC):
         """Compose the whole environment of its processes."""
         return {"PATH": os.environ["PATH"], "HOME": str(slot.home), "LANG": "C.UTF-8"}
 
-    def checked_out(self, slot: Slot) -> Path:
-        """Where the data is after ``switch`` or ``full``."""
-        return slot.data if self.in_place else slot.out / DATA
-
     @abstractmethod
     def setup(self, slot: Slot) -> Script:
         """Make an empty repository (not timed)."""
+
+
+class Contender(Tool):
+    """A tool that keeps data here. An operation the tool does not have is None."""
+
+    in_place: ClassVar[bool] = True
+    """Whether it checks out into the worktree (else into ``Slot.out``)."""
+
+    def checked_out(self, slot: Slot) -> Path:
+        """Where the data is after ``switch`` or ``full``."""
+        return slot.data if self.in_place else slot.out / DATA
 
     @abstractmethod
     def first(self, slot: Slot) -> Script:

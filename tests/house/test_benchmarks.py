@@ -10,11 +10,17 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def made():
-    """The modules that keep results and make the page; they are not installed."""
+def module():
+    """Imports modules of the benchmark, which is not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [*sys.path, str(CHECKOUT)])
-        yield importlib.import_module("benchmarks.page").page, importlib.import_module("benchmarks.results").load
+        yield lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.fixture(scope="module")
+def made(module):
+    """The functions that make the page and load results."""
+    return module("page").page, module("results").load
 
 
 def test_the_page_is_made_from_the_results(checkout, made):
@@ -32,3 +38,47 @@ def test_results_name_no_place_of_the_machine_that_measured(checkout, made):
             assert record.machine["commit of the benchmark"] not in {"", "unknown"}
             assert not record.machine["commit of the benchmark"].endswith("-dirty")
             assert " /" not in record.command
+
+
+def test_what_a_service_counted_stands_beside_what_was_timed(module):
+    results = module("results")
+    record = results.Record(suite="remotes", command="python -m benchmarks", started="then")
+    record.add("a case", results.PUSH, "dv", "s", 2.0)
+    record.add("a case", results.requests_of(results.PUSH), "dv", results.REQUESTS, 1234)
+    record.add("a case", results.sent_of(results.PUSH), "dv", "MiB", 64.5)
+    record.add("a case", results.received_of(results.PUSH), "dv", "MiB", 0.5)
+    record.add("a case", results.peak_of(results.PUSH), "dv", "MiB", 80.0)
+    page = module("page").page([record])
+    assert "| push, first | dv | 2.00 s | 2.00 s to 2.00 s | 1 | - | 1,234 | 64.5 MiB | 0.500 MiB |" in page
+    assert "| push, first: peak memory | dv | 80.0 MiB | 80.0 MiB to 80.0 MiB | 1 | - | - | - | - |" in page
+    assert "push, first: requests" not in page
+
+
+def test_the_service_counts_what_the_plain_client_asks(module, tmp_path, monkeypatch):
+    plain = module("sharers.plain_client")
+    monkeypatch.setattr(plain, "PIECE", 10)
+    for name, value in module("sharers.contract").ACCESS.items():
+        monkeypatch.setenv(name, value)
+    data, pieces, out = tmp_path / "data", tmp_path / "pieces", tmp_path / "out"
+    data.mkdir()
+    pieces.mkdir()
+    for number in range(4):
+        (data / str(number)).write_bytes(b"12345678")
+    plain.cut(data, pieces)
+    sizes = [path.stat().st_size for path in sorted(pieces.iterdir())]
+    assert (sum(sizes), max(sizes)) == (32, 10)
+    with module("bucket").served(tmp_path / "service") as service:
+        place = service.fresh(["plain"])["plain"]
+        service.taken()
+        client = plain.client(place.endpoint, 2)
+        plain.upload(pieces, place.bucket, 2, client)
+        assert service.taken() == module("bucket").Traffic(requests=4, sent=32, received=0)
+        plain.download(out, place.bucket, 2, client)
+        found = service.taken()
+        assert (found.requests, found.sent) == (5, 0)
+        assert found.received > 32
+        assert service.taken() == module("bucket").Traffic(requests=0, sent=0, received=0)
+        client.close()
+        assert service.fresh(["plain"])["plain"] != place
+    assert [path.read_bytes() for path in sorted(out.iterdir())] == [b"1234567812", b"3456781234", b"5678123456", b"78"]
+    assert not (tmp_path / "service").exists()

@@ -178,8 +178,8 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
 def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool) -> CloneResult:
     """Fetch into a new repository, and write the files of its default branch."""
     session = workspace.session
-    lazily.enable(workspace)
     remote = reaching.Remote(workspace, configuring.DEFAULT, settings)
+    lazily.enable(workspace, remote)
     with workspace.changing():
         if lazy:
             lazily.note(workspace, remote.name)

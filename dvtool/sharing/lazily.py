@@ -70,18 +70,30 @@ def note(workspace: Workspace, name: str) -> None:
     write_file(session.lazy_note, name.encode() + b"\n", session.context.disk)
 
 
-def enable(workspace: Workspace) -> None:
-    """Have commands in a worktree bring what they are about to read."""
+def enable(workspace: Workspace, remote: reaching.Remote | None = None) -> None:
+    """Have commands in a worktree bring what they are about to read, from ``remote`` if it was reached before."""
+    reached = remote
 
     def on_demand(entries: Iterable[Entry]) -> None:
-        bring(workspace, entries)
+        nonlocal reached
+        reached = bring(workspace, entries, reached)
 
     workspace.session.bring = on_demand
     workspace.session.frames = lambda: Frames(workspace)
 
 
-def bring(workspace: Workspace, entries: Iterable[Entry]) -> moving.Shipment | None:
-    """Bring the content of files that is not in the store here, and store it; None when there is nothing to bring.
+def bring(
+    workspace: Workspace, entries: Iterable[Entry], remote: reaching.Remote | None = None
+) -> reaching.Remote | None:
+    """Bring the content of files that is not in the store here, and store it.
+
+    Args:
+        workspace: the worktree.
+        entries: the files.
+        remote: the one that has the data, if it was reached before.
+
+    Returns:
+        the remote, if it was reached.
 
     Raises:
         NotFoundError: when the remote that had the data is no longer configured.
@@ -91,26 +103,27 @@ def bring(workspace: Workspace, entries: Iterable[Entry]) -> moving.Shipment | N
     session = workspace.session
     name = session.lazy
     if name is None:
-        return None
+        return remote
     here = Marks(session.store, session.context.progress)
     here.rely_on_sound_packs()
     lacking: set[bytes] = set()
     here.lacking = lacking.update
     for chunks in _batches(workspace, entries):
         here.want(chunks)
-    if not lacking:
-        return None
-    return bring_chunks(_remote(workspace, name), lacking)
+        if lacking:
+            remote = remote or _remote(workspace, name)
+            bring_chunks(remote, lacking)
+            lacking.clear()
+    return remote
 
 
-def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment:
+def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> None:
     """Bring chunks from a remote into the store here; raises as :func:`bring`."""
-    shipment = remote.open().try_again(lambda: _bring_chunks(remote, chunks))
+    remote.open().try_again(lambda: _bring_chunks(remote, chunks))
     fetching.note(remote)
-    return shipment
 
 
-def _bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipment:
+def _bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> None:
     session = remote.session
     there = Marks(remote.open(), session.context.progress)
     there.read_what_is_there()
@@ -128,7 +141,6 @@ def _bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> moving.Shipmen
             return []
 
         transaction.commit(OPERATION, nothing_else)
-    return shipment
 
 
 def _batches(workspace: Workspace, entries: Iterable[Entry]) -> Iterable[set[bytes]]:

@@ -74,6 +74,12 @@ class Mirror(Wrapper):
         """Return the bytes of ``name``, read as they are sliced."""
         return self._copy(name) or self.below.view(name)
 
+    def put(self, name: str, data: bytes) -> None:
+        """Write ``data`` at ``name``, and keep what is asked for again in a moment: an index file."""
+        self.below.put(name, data)
+        if name.partition("/")[0] == "index":
+            self._keep(self._path(name), data, sealed=True)
+
     def delete(self, name: str) -> None:
         """Remove ``name``, and the copy of it."""
         self._drop(name)
@@ -136,13 +142,13 @@ class Mirror(Wrapper):
             return None
         return None
 
-    def _keep(self, path: str, data: bytes) -> None:
-        """Keep a block with its checksum, if the disk takes it."""
+    def _keep(self, path: str, data: bytes, *, sealed: bool = False) -> None:
+        """Keep a block with its checksum, or a file that ends with one, if the disk takes it."""
         temporary = f"{self._directory}/{temporary_name()}"
         try:
             self._disk.make_directory(self._directory)
             self._make_room(len(data))
-            self._disk.write(temporary, data + digest.accident(data))
+            self._disk.write(temporary, data if sealed else data + digest.accident(data))
             self._disk.rename(temporary, path)
         except DvError:
             return

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 THREADS: Final = 4
 """Files under way at once: enough to hide the latency of a request of 64 MiB."""
-ROOM: Final = 160 * 1024 * 1024
-"""Bytes under way at once: two full packs and a half."""
+ROOM: Final = 288 * 1024 * 1024
+"""Bytes under way at once: four full packs.  Where a body is read while it is sent, they take little memory."""
 
 
 class SendingBackend:

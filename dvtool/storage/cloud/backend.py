@@ -138,7 +138,7 @@ class CloudBackend:
         """Write what ``view`` holds, by one request up to 100 MiB."""
         with self._changing("write", name):
             if len(view) <= WHOLE:
-                self._client.write(self._key(name), bytes(view[: len(view)]))
+                self._client.send(self._key(name), view)
             else:
                 self._client.upload(self._key(name), view)
 

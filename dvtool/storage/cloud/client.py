@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 
 WHOLE: Final = 100 * 1024 * 1024
 """Bytes up to which an object is written by one request; a full data pack has 64 MiB and a little."""
+PIECE: Final = 4 * 1024 * 1024
+"""Bytes of a body that are read at once."""
 PART: Final = 64 * 1024 * 1024
 """Bytes of each part of a larger one; S3 takes 10,000 parts, so up to 625 GiB."""
 PAGE: Final = 1000
@@ -67,6 +69,10 @@ class Client(Protocol):
 
     def write(self, key: str, data: bytes) -> None:
         """Write by one request, over what is there."""
+        ...
+
+    def send(self, key: str, view: View) -> None:
+        """Write what a view holds, by one request where the place has such."""
         ...
 
     def upload(self, key: str, view: View) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import UsageError
 from dvtool.storage.backend import Abilities, Keeping, Listed
-from dvtool.storage.cloud.client import CONNECT_SECONDS, PAGE, PART, SILENT_SECONDS, Opened, Remains, Stat, days
+from dvtool.storage.cloud.client import CONNECT_SECONDS, PAGE, PIECE, SILENT_SECONDS, Opened, Remains, Stat, days
 from dvtool.storage.cloud.failures import no_bucket, reply_of
 
 if TYPE_CHECKING:
@@ -99,6 +99,13 @@ class GcsClient:
     def write(self, key: str, data: bytes) -> None:
         """Write by one request."""
         self._send(key, lambda: io.BytesIO(data), None)
+
+    def send(self, key: str, view: View) -> None:
+        """Write by one request, whose body is read piece by piece if it is long."""
+        if len(view) > PIECE:
+            self.upload(key, view)
+        else:
+            self.write(key, bytes(view[: len(view)]))
 
     def upload(self, key: str, view: View) -> None:
         """Write by one request, whose body is read piece by piece; nothing is there before its end."""
@@ -281,8 +288,8 @@ def _close(fs: Any) -> None:  # noqa: ANN401 - published without types
 
 
 async def _pieces(view: View) -> AsyncIterator[bytes]:
-    for at in range(0, len(view), PART):
-        yield bytes(view[at : at + PART])
+    for at in range(0, len(view), PIECE):
+        yield bytes(view[at : at + PIECE])
 
 
 def _why_kept(found: dict[str, Any], words: str) -> tuple[str, int | None]:

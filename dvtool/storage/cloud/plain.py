@@ -106,6 +106,10 @@ class PlainClient:
         with self._finished(key) as path:
             self._ask(lambda fs: fs.pipe_file(path, data))
 
+    def send(self, key: str, view: View) -> None:
+        """Write as bytes."""
+        self.write(key, bytes(view[: len(view)]))
+
     def upload(self, key: str, view: View) -> None:
         """Write piece by piece."""
         self._make_directory(key)

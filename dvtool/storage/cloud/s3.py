@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import NotFoundError, UsageError
 from dvtool.storage.backend import Abilities, Keeping, Listed
+from dvtool.storage.cloud.body import Body
 from dvtool.storage.cloud.client import CONNECT_SECONDS, PAGE, PART, SILENT_SECONDS, Opened, Remains, Stat, days
 from dvtool.storage.cloud.failures import as_ours, reply_of
 
@@ -142,6 +143,10 @@ class S3Client:
     def write(self, key: str, data: bytes) -> None:
         """Write by one PUT."""
         self._call("put_object", {"Key": key, "Body": data})
+
+    def send(self, key: str, view: View) -> None:
+        """Write by one PUT, whose body is read while it is sent."""
+        self._opened.ask(lambda fs: fs.call_s3("put_object", {"Bucket": self._bucket, "Key": key, "Body": Body(view)}))
 
     def upload(self, key: str, view: View) -> None:
         """Write by a multipart upload, which is abandoned when it fails."""

@@ -134,6 +134,38 @@ def is_ancestor(
     return False
 
 
+def reached(
+    starts: Iterable[bytes],
+    wanted: set[bytes],
+    read: Callable[[bytes], Snapshot],
+    current: Callable[[bytes], bytes | None],
+) -> set[bytes]:
+    """Return those of ``wanted`` that are among ``starts`` or reachable from them, reading no further than it must.
+
+    Args:
+        starts: where to start.
+        wanted: ids of snapshots.
+        read: returns a snapshot.
+        current: as for :func:`walk`.
+    """
+    found: set[bytes] = set()
+    seen: set[bytes] = set()
+    heap: list[tuple[int, bytes, tuple[bytes, ...]]] = []
+
+    def meet(identities: Iterable[bytes]) -> None:
+        met = [identity for identity in dict.fromkeys(standing(identities, current)) if identity not in seen]
+        seen.update(met)
+        found.update(wanted.intersection(met))
+        for identity in met if len(found) < len(wanted) else ():
+            snapshot = read(identity)
+            heapq.heappush(heap, (-snapshot.time, identity, snapshot.parents))
+
+    meet(starts)
+    while heap and len(found) < len(wanted):
+        meet(heapq.heappop(heap)[2])
+    return found
+
+
 def beyond(
     tips: Iterable[bytes],
     known: Iterable[bytes],

@@ -36,7 +36,8 @@ def fetch(workspace: Workspace, name: str | None = None) -> FetchResult:
 
     The worktree is free meanwhile: others add and commit as they like.
     """
-    result = fetching.fetch(reaching.reach(workspace, name), with_data=workspace.session.lazy is None)
+    remote = reaching.reach(workspace, name)
+    result = fetching.fetch(remote, with_data=workspace.session.lazy != remote.name)
     workspace.session.store.maintain()
     return result
 
@@ -54,7 +55,9 @@ def pull(workspace: Workspace, name: str | None = None) -> PullResult:
     remote = reaching.reach(workspace, name)
     if session.head().branch is None:
         raise UsageError("HEAD is on no branch", next="switch to one first: dv checkout BRANCH")
-    fetched = fetching.fetch(remote, with_data=session.lazy is None)  # which may take long, and needs no worktree
+    fetched = fetching.fetch(
+        remote, with_data=session.lazy != remote.name
+    )  # which may take long, and needs no worktree
     with workspace.changing():
         branch = session.head().branch
         if branch is None:

@@ -13,6 +13,7 @@ from dvtool.history import graph
 from dvtool.history.marking import Marks
 from dvtool.sharing import fetching, moving
 from dvtool.sharing.fetching import RefChange
+from dvtool.sharing.meeting import Meeting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,8 +115,6 @@ class _Pushing:
         self.there = there
         self.delete = delete
         self.lease = lease
-        self.expired: dict[bytes, bytes] = {}
-        """Snapshots that were expired here, that what is sent descends from, and that the remote does not have."""
         self.changes: list[RefChange] = []
         self.packs = 0
         self.objects = 0
@@ -171,23 +170,25 @@ class _Pushing:
             return
         for move in moves:
             self._require_forward(move)
-        base = dict(self._base(state))
+        meeting = Meeting(self.here, self.there, [move.new for move in moves if move.new is not None], here=self.here)
+        if meeting.cut:
+            first = min(meeting.cut).hex()[:12]
+            self.session.context.tell(
+                f"note: {self.remote.name} has expired its history before some of this ({first}): it is not sent again"
+            )
         with self.there.transaction() as transaction:
-            tips = [move.new for move in moves if move.new is not None]
-            marks, relied = self._needed(tips, list(base.values()))
+            marks, relied = self._needed(meeting)
             shipment = moving.Shipment(marks, self.there)
             self._send(shipment, transaction)
             aside = [name for name in relied if self.there.state.aside(name) is not None]
             transaction.relied.aside.update(aside)
 
             def build(current: State) -> list[log.Action]:
-                if any(current.ref(name) != value for name, value in base.items()):
+                if not meeting.holds(current):
                     raise _AgainError("refs of the remote moved meanwhile", next="run it again")
                 if any(current.is_doomed(name) for name in relied):
                     raise _AgainError("packs of the remote were collected meanwhile", next="run it again")
-                pairs = tuple(
-                    (old, new) for old, new in sorted(self.expired.items()) if current.superseded.get(old) is None
-                )
+                pairs = meeting.pairs()
                 return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves]
 
             transaction.commit(OPERATION, build)
@@ -195,29 +196,18 @@ class _Pushing:
             self.size += sum(transaction.added)
         self.changes = [_change(move) for move in moves]
 
-    def _base(self, state: State) -> list[tuple[str, bytes]]:
-        """Return the refs of the remote whose snapshots are here as well, so that what they lead to is in both."""
-        return [
-            (name, value)
-            for name, value in state.ref_names("")
-            if name.startswith(("heads/", "tags/")) and self.here.has(value)
-        ]
-
-    def _needed(self, tips: list[bytes], base: list[bytes]) -> tuple[Marks, set[str]]:
+    def _needed(self, meeting: Meeting) -> tuple[Marks, set[str]]:
         """Mark here what the remote lacks; return the marks, and the packs of the remote that have the rest."""
         progress = self.session.context.progress
-        standing = self._standing
-        fresh = graph.beyond(tips, base, self._snapshot, standing)
         there = Marks(self.there, progress)
         there.rely_on_sound_packs()
         here = Marks(self.here, progress)
-        here.standing = standing
-        border = {parent for each in fresh.values() for parent in graph.standing(each.parents, standing)}
-        here.pass_over(sorted(border - fresh.keys()))
-        here.only = fresh.keys()
+        here.standing = meeting.standing
+        here.pass_over(sorted(meeting.border))
+        here.only = meeting.fresh.keys()
         here.elsewhere = there.hold
         here.lacking = self._refuse_lacking
-        here.follow(sorted(fresh))
+        here.follow(sorted(meeting.fresh))
         return here, {use.file for use in there.packs() if use.live}
 
     def _refuse_lacking(self, chunks: set[bytes]) -> None:
@@ -227,15 +217,6 @@ class _Pushing:
                 where=min(chunks).hex()[:16],
                 next="bring them here first with 'dv get', or run 'dv fsck' to see what is damaged",
             )
-
-    def _standing(self, identity: bytes) -> bytes | None:
-        state = self.here.state
-        found = state.standing(identity)
-        if found is None and not self.there.has(identity):
-            value = state.superseded.get(identity)
-            if value is not None and log.expired(value) is not None:
-                self.expired[identity] = value
-        return found
 
     def _send(self, shipment: moving.Shipment, transaction: Transaction) -> None:
         meter = moving.Meter(self.session.context.progress, "sending", files=shipment.files, size=shipment.size)

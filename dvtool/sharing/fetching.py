@@ -13,15 +13,14 @@ import msgspec
 
 from dvtool import ids
 from dvtool.errors import ConflictError
-from dvtool.formats import codec, index, log, pack, snapshot
-from dvtool.history import graph
+from dvtool.formats import codec, index, log, pack
 from dvtool.history.marking import Marks
 from dvtool.sharing import moving
+from dvtool.sharing.meeting import Meeting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dvtool.formats.snapshot import Snapshot
     from dvtool.sharing.reaching import Remote
     from dvtool.store.state import State
     from dvtool.store.store import Store
@@ -171,27 +170,28 @@ class _Fetch:
         self.moves = moves
         self.with_data = with_data
         self.tally = tally
-        self.expired: dict[bytes, bytes] = {}
-        """Snapshots that the remote has expired and nobody has here, with what its log says of them."""
 
     def run(self) -> None:
         """Bring everything, then move the refs.
 
         Raises:
-            _AgainError: when packs here that this built on were collected meanwhile.
+            _AgainError: when what this built on here was collected, or is led to no more.
         """
         with self.here.transaction() as transaction:
             self._metadata(transaction)
-            relied = self._follow(transaction)
+            meeting = Meeting(
+                self.there, self.here, [move.new for move in self.moves if move.new is not None], here=self.here
+            )
+            relied = self._follow(transaction, meeting)
             aside = [name for name in relied if self.here.state.aside(name) is not None]
             transaction.relied.aside.update(aside)
 
             def build(state: State) -> list[log.Action]:
                 if any(state.is_doomed(name) for name in relied):
                     raise _AgainError("packs were collected while they were being built on", next="run it again")
-                pairs = tuple(
-                    (old, new) for old, new in sorted(self.expired.items()) if state.superseded.get(old) is None
-                )
+                if not meeting.holds(state):
+                    raise _AgainError("the history that came in has nothing to stand on any more", next="run it again")
+                pairs = meeting.pairs()
                 return [*([log.Supersede(pairs=pairs)] if pairs else []), *self.moves]
 
             transaction.commit(OPERATION, build)
@@ -232,26 +232,18 @@ class _Fetch:
         state = self.here.state
         return state.packs.get(name) is not None and not state.is_doomed(file) and self.here.backend.exists(file)
 
-    def _follow(self, transaction: Transaction) -> set[str]:
+    def _follow(self, transaction: Transaction, meeting: Meeting) -> set[str]:
         """Find what the refs lead to that is not here, and bring it; return the packs here that were built on."""
-        tips = [move.new for move in self.moves if move.new is not None]
-        known = [
-            value
-            for name, value in self.here.state.ref_names("")
-            if name.startswith(("heads/", "tags/", "remotes/")) and log.symbolic(value) is None
-        ]
-        fresh = graph.beyond(tips, known, self._snapshot, self._standing)
         here = Marks(self.here, self.session.context.progress)
         here.rely_on_sound_packs()
-        here.standing = self._standing
-        border = {parent for each in fresh.values() for parent in graph.standing(each.parents, self._standing)}
-        here.pass_over(sorted(border - fresh.keys()))
-        here.only = fresh.keys()
+        here.standing = meeting.standing
+        here.pass_over(sorted(meeting.border))
+        here.only = meeting.fresh.keys()
         there = Marks(self.there, self.session.context.progress)
         there.read_what_is_there()
         there.lacking = moving.refuse_lacking
         here.lacking = there.want if self.with_data else lambda _chunks: None
-        here.follow(sorted(fresh))
+        here.follow(sorted(meeting.fresh))
         shipment = moving.Shipment(there, self.here)
         if shipment.files:
             self._receive(shipment, transaction, "receiving data")
@@ -264,20 +256,6 @@ class _Fetch:
         finally:
             meter.finish()
         self.tally.objects += shipment.objects
-
-    def _snapshot(self, identity: bytes) -> Snapshot:
-        return snapshot.decode(self.here.read_object(ids.SNAPSHOT, identity))
-
-    def _standing(self, identity: bytes) -> bytes | None:
-        """Return what stands for a snapshot here; None also for what the remote has expired and nobody has here."""
-        found = self.here.state.standing(identity)
-        if found is None or self.here.has(found):
-            return found
-        value = self.there.state.superseded.get(found)
-        if value is not None and log.expired(value) is not None:
-            self.expired[found] = value
-            return None
-        return found
 
 
 def _objects_in(page: bytes, wanted: set[int]) -> set[bytes]:

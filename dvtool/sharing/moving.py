@@ -14,7 +14,9 @@ from dvtool import digest
 from dvtool.errors import IntegrityError, NotFoundError
 from dvtool.formats import pack
 from dvtool.storage.disk import temporary_name
+from dvtool.storage.local import LocalBackend
 from dvtool.storage.mirror import mirror_of
+from dvtool.storage.wrapping import Wrapper
 from dvtool.store import scrub
 from dvtool.store.packs import PackReader, missing
 from dvtool.store.segments import wrong
@@ -63,8 +65,9 @@ class Shipment:
                 small[use.content].append(use)
             else:
                 self.whole.append(use)
-        for several in small.values():
-            (self.partly if len(several) > 1 else self.whole).extend(several)
+        for content, several in small.items():
+            together = len(several) + sum(use.content == content for use in self.partly) > 1
+            (self.partly if together else self.whole).extend(several)
 
     @property
     def files(self) -> int:
@@ -124,7 +127,9 @@ def send(source: Store, target: Store, shipment: Shipment, transaction: Transact
     there = {each.name: each.size for each in target.backend.listed("packs")} if shipment.whole else {}
     for use in shipment.whole:
         finished = _segment(shipment.marks, use).pack(use.position).described()
-        if there.get(use.name.hex()) != use.size:
+        if there.get(use.name.hex()) == use.size and _is_whole(target, use):
+            target.backend.settle(use.file)
+        else:
             _require_sound(source, use)
             target.backend.send(source.backend.view(use.file), use.file)
         transaction.adopt([finished])
@@ -136,6 +141,18 @@ def send(source: Store, target: Store, shipment: Shipment, transaction: Transact
         meter.tell()
     _copy(source, shipment, transaction, meter)
     return names
+
+
+def _is_whole(target: Store, use: PackUse) -> bool:
+    """Return whether a pack that lies at the place has the bytes that its name says.
+
+    A directory may hold one that a loss of power tore; an object store has a file whole or not at all, and a look at it
+    would cost what sending does.
+    """
+    place = target.backend
+    while isinstance(place, Wrapper):
+        place = place.below
+    return not isinstance(place, LocalBackend) or scrub.pack_file(place, use.name) == (use.size, None)
 
 
 def _require_sound(store: Store, use: PackUse) -> None:
@@ -207,6 +224,7 @@ def _receive_one(source: Store, target: Store, marks: Marks, use: PackUse, meter
     listed under.  Deduplication relies on ids, so what does not hold what it says must never count as stored.
     """
     if target.backend.exists(use.file) and scrub.pack_file(target.backend, use.name) == (use.size, None):
+        target.backend.settle(use.file)
         meter.size += use.size
     else:
         _download(source, target, use, meter)

@@ -77,6 +77,13 @@ def require_exclusive(backend: Backend, settings: Settings, context: Context, na
             why=found.writing.removeprefix("no: "),
             next=f"check your access with 'dv remote check {name}', then push again",
         )
+    if found.exclusive.startswith(UNKNOWN):
+        raise StorageError(
+            "whether this place keeps two writers apart could not be found out, and no store was made there",
+            where=settings.url,
+            why=found.exclusive.removeprefix(f"{UNKNOWN}: "),
+            next="push again",
+        )
     if not excludes(found):
         raise ConflictError(
             "this place cannot keep two writers apart, and no store was made there",

@@ -168,6 +168,10 @@ class Backend(Protocol):
         """Write ``data`` at ``name``, over what is there."""
         ...
 
+    def settle(self, name: str) -> None:
+        """Have a file durable at the next flush which another command wrote, and perhaps did not live to make so."""
+        ...
+
     def adopt(self, path: str, name: str) -> None:
         """Take the finished file at ``path``, made in :meth:`workspace`, as ``name``, written now."""
         ...

@@ -216,6 +216,12 @@ class LocalBackend:
         self.disk.touch(path)
         self._place(path, name)
 
+    def settle(self, name: str) -> None:
+        """Have a file that is there durable after :meth:`flush`."""
+        path = self.path(name)
+        self._files.append(path)
+        self._directories.add(os.path.dirname(path))
+
     def workspace(self) -> str:
         """Return the directory for unfinished files."""
         if not os.path.isdir(self.scratch):

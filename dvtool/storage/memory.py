@@ -83,6 +83,9 @@ class MemoryBackend:
         with open(path, "rb") as file:
             self.blobs[name] = file.read()
 
+    def settle(self, name: str) -> None:
+        """Do nothing: what is there is as durable as it will be."""
+
     def workspace(self) -> str:
         """Return a directory for unfinished files, removed with this object."""
         if self._scratch is None:

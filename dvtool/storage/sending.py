@@ -113,6 +113,10 @@ class SendingBackend:
         size = attempt(path, lambda: os.stat(path)).st_size
         self._start(name, size, lambda: self.inner.adopt(path, name))
 
+    def settle(self, name: str) -> None:
+        """Have a file that is there durable after :meth:`flush`."""
+        self.inner.settle(name)
+
     def workspace(self) -> str:
         """Return the local directory for unfinished files."""
         return self.inner.workspace()

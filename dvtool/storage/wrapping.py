@@ -77,6 +77,10 @@ class Wrapper:
         """Take the finished file at ``path`` as ``name``."""
         self.below.adopt(path, name)
 
+    def settle(self, name: str) -> None:
+        """Have a file that is there durable after :meth:`flush`."""
+        self.below.settle(name)
+
     def workspace(self) -> str:
         """Return a local directory for unfinished files."""
         return self.below.workspace()

@@ -152,6 +152,9 @@ class CloudBackend:
         self.send(FileView(path), name)
         self.disk.unlink(path)
 
+    def settle(self, name: str) -> None:
+        """Do nothing: what is there is as durable as it will be."""
+
     def workspace(self) -> str:
         """Return the local directory for unfinished files; one of this process alone is removed with this object."""
         if self._given is not None:

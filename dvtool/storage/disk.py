@@ -319,6 +319,10 @@ class Disk:
         """Move a file over whatever is at ``target``."""
         attempt(target, lambda: os.replace(source, target))
 
+    def permit(self, path: str, mode: int) -> None:
+        """Set who may read and write a file or directory."""
+        attempt(path, lambda: os.chmod(path, mode))
+
     def touch(self, path: str) -> None:
         """Let a file count as changed now."""
         attempt(path, lambda: os.utime(path))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import stat
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import IntegrityError, NotFoundError, StorageError
@@ -19,6 +21,8 @@ READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """How files are opened; without the last, a pipe under the name of a file would keep dv waiting for ever."""
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a view that are copied at once."""
+GROUP: Final = 0o070
+"""What a group may do with a directory, in its mode."""
 WHOLE_LIMIT: Final = 2**30
 """No file is read whole that has more bytes: a key file with the keys of a petabyte of packs still fits."""
 
@@ -72,15 +76,22 @@ def pread(descriptor: int, path: str, offset: int, wanted: int) -> bytes:
 
 
 class LocalBackend:
-    """Files below ``root``; unfinished ones in ``scratch``, a directory on the same file system."""
+    """Files below ``root``; unfinished ones in ``scratch``, a directory on the same file system.
 
-    def __init__(self, root: str, scratch: str, *, entropy: Entropy, disk: Disk | None = None) -> None:
+    Files are their owner's alone.  If the store is ``shared``, and the group may write to ``root``, the group may read
+    and write everything below it, whatever the umask of who writes.  Others never may.
+    """
+
+    def __init__(
+        self, root: str, scratch: str, *, entropy: Entropy, disk: Disk | None = None, shared: bool = False
+    ) -> None:
         """Name the two directories; neither is touched before it is needed."""
         self.abilities = Abilities()
         self.root = root
         self.scratch = scratch
         self.disk = disk or Disk()
         self._entropy = entropy
+        self._may_share = shared
         self._files: list[str] = []
         self._directories: set[str] = set()
 
@@ -96,7 +107,7 @@ class LocalBackend:
             above = os.path.dirname(above)
             changed.add(above)
         for name in directories:
-            self.disk.make_directory(self.path(name))
+            self._make_directory(self.path(name))
             changed.add(self.path(name))
         for path in sorted(changed):
             self.disk.sync_directory(path)
@@ -165,6 +176,7 @@ class LocalBackend:
         path = self.path(name)
         try:
             self.disk.write(temporary, data)
+            self._share(temporary)
             self.disk.sync(temporary)
             self.disk.link(temporary, path)
         finally:
@@ -201,6 +213,7 @@ class LocalBackend:
         temporary = self._temporary()
         try:
             self.disk.write(temporary, data)
+            self._share(temporary)
             self.disk.sync(temporary)
             self.disk.rename(temporary, self.path(name))
         except BaseException:
@@ -224,8 +237,7 @@ class LocalBackend:
 
     def workspace(self) -> str:
         """Return the directory for unfinished files."""
-        if not os.path.isdir(self.scratch):
-            self.disk.make_directory(self.scratch)
+        self._make_directory(self.scratch)
         return self.scratch
 
     def flush(self) -> None:
@@ -269,9 +281,26 @@ class LocalBackend:
 
     def _place(self, temporary: str, name: str) -> None:
         path = self.path(name)
+        self._share(temporary)
         self.disk.rename(temporary, path)
         self._files.append(path)
         self._directories.add(os.path.dirname(path))
+
+    def _make_directory(self, path: str) -> None:
+        if not os.path.isdir(path):
+            self.disk.make_directory(path)
+            if self._shared:
+                self.disk.permit(path, 0o700 | self._shared)
+
+    def _share(self, path: str) -> None:
+        if self._shared:
+            self.disk.permit(path, 0o600 | self._shared & 0o060)
+
+    @functools.cached_property
+    def _shared(self) -> int:
+        """What the group may do below the root, and whether what is new belongs to it; 0 where it may not write."""
+        mode = attempt(self.root, lambda: os.stat(self.root)).st_mode if self._may_share else 0
+        return mode & (stat.S_ISGID | GROUP) if mode & stat.S_IWGRP else 0
 
     def _temporary(self) -> str:
         return f"{self.workspace()}/{temporary_name()}"

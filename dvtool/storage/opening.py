@@ -71,7 +71,7 @@ def open_place(
         if match and not url.startswith("/", match.end()):
             raise _wrong("a file URL names a directory of this machine by its whole path", url, "write file:///PATH")
         path = os.path.abspath(urllib.parse.unquote(url[match.end() :]) if match else url)
-        return LocalBackend(path, f"{path}/{UNFINISHED}", entropy=entropy, disk=disk)
+        return LocalBackend(path, f"{path}/{UNFINISHED}", entropy=entropy, disk=disk, shared=True)
     scheme, rest = match[1].lower(), url[match.end() :]
     shown = _checked(scheme, rest)
     persistence = Persistence(entropy=entropy, sleep=sleep, now=now)

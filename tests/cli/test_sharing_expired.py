@@ -100,7 +100,7 @@ def test_what_another_brought_meanwhile_is_not_expired_under_it(one, two, monkey
     collected(one, "--remote", "fresh")
     change(one, "more")
     real = push._Pushing._send
-    once = []
+    once: list[bool] = []
 
     def send(self, shipment, transaction):
         real(self, shipment, transaction)
@@ -162,9 +162,14 @@ def test_a_pack_that_a_stopped_push_left_is_made_durable(one, tmp_path, monkeypa
     store = one.root / ".dv/store/packs"
     largest = max(store.iterdir(), key=lambda path: path.stat().st_size)
     (tmp_path / "remote/packs" / largest.name).write_bytes(largest.read_bytes())
-    settled = []
+    settled: list[str] = []
     real = LocalBackend.settle
-    monkeypatch.setattr(LocalBackend, "settle", lambda self, name: (settled.append(name), real(self, name))[1])
+
+    def settle(self, name):
+        settled.append(name)
+        real(self, name)
+
+    monkeypatch.setattr(LocalBackend, "settle", settle)
     one("push")
     assert settled == [f"packs/{largest.name}"]
 

@@ -199,7 +199,7 @@ class Remote:
             "the keys at the remote are not those of the store that this clone has seen",
             where=self.settings.url,
             why=f"they were replaced, and the log from the newest entry seen here on does not open with the new ones, "
-            f"as it does after 'dv key rotate': {error.finding()}",
+            f"as it does after 'dv key rotate': {error.what}" + (f" ({error.where})" if error.where else ""),
             next=f"ask who keeps the place, nothing was sent; if all is well there, "
             f"'dv remote set-url {self.name} {self.settings.url}' forgets what was seen of it",
         )

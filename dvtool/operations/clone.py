@@ -11,7 +11,7 @@ import msgspec
 
 from dvtool import advancing, paths
 from dvtool.errors import ConflictError, DvError, FormatError, KeyAccessError, NotFoundError
-from dvtool.formats import log, project, storeformat, tree
+from dvtool.formats import log, project, repokey, storeformat, tree
 from dvtool.formats.tree import Entry
 from dvtool.git import beside
 from dvtool.sharing import configuring, fetching, lazily, memory, places, reaching
@@ -116,7 +116,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
         raise ConflictError(
             "a repository cannot lie inside another", where=root, why=f"{outer} is one", next="name another place"
         )
-    described, opened = _look(settings, context)
+    described, opened, protection = _look(settings, context)
     context.disk.make_directory(root)
     is_new = not os.path.lexists(f"{root}/{configuring.FILE}")
     fresh = f"{root}/{paths.PARTIAL}{temporary_name()}"
@@ -144,7 +144,8 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
     workspace = Workspace.open(root, context)
     wrap = keys.Secrets(opened).wrap
     seen = memory.Memory(
-        url=settings.url,
+        place=memory.aim(settings),
+        protection=protection,
         format=storeformat.encode(described),
         wrap=wrap.current,
         previous=wrap.previous or b"",
@@ -156,8 +157,8 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
     return workspace
 
 
-def _look(settings: project.Remote, context: Context) -> tuple[storeformat.StoreFormat, Opened]:
-    """Return what the remote says of itself, and its secrets."""
+def _look(settings: project.Remote, context: Context) -> tuple[storeformat.StoreFormat, Opened, int]:
+    """Return what the remote says of itself, its secrets, and how they are protected there."""
     place = places.with_key(places.open_place(settings, context), settings, context)
     try:
         described = storeformat.decode(place.read("format"))
@@ -168,11 +169,13 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
             next="check the URL; a store gets there by 'dv push' from a repository",
         ) from None
     try:
-        return described, keys.open_repokey(place, described.repository, context.unlock)
+        data = keys.read_repokey(place)
+        opened = repokey.decode(data, described.repository, context.unlock)
     except KeyAccessError as error:
         if settings.keys is None and not place.exists(keys.REPOSITORY_KEY):
             error.next = f"if it is kept at another place, name that with --keys URL; else {error.next}"
         raise
+    return described, opened, repokey.describe(data, described.repository).protection
 
 
 def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool) -> CloneResult:

@@ -245,7 +245,7 @@ def rotate(place: KeyPlace, context: Context, protection: Protection | None = No
         )
         unlock = protecting.opening(protection, context.unlock)
         if remote is not None:
-            remote.learn(unlock)
+            remote.learn(unlock, protection)
         said = _changed(place, context, unlock)
     return KeyRotation(
         protection=said.protection,
@@ -387,6 +387,8 @@ def _change(place: KeyPlace, context: Context, protection: Protection, hold: Cal
         become=place.remote.require_key if place.remote is not None else lambda opened: opened,
         hold=hold,
     )
+    if place.remote is not None:
+        place.remote.note_protection(protection)
     return _changed(place, context, protecting.opening(protection, context.unlock))
 
 

@@ -67,7 +67,7 @@ def add(
         keys=_place(workspace, keys_url) if keys_url is not None else None,
         single_writer=single_writer or msgspec.UNSET,
     )
-    remote = reaching.Remote(workspace, name, settings)  # which refuses a URL that names no place
+    remote = reaching.Remote(workspace, name, settings, is_new=True)  # which refuses a URL that names no place
     with workspace.changing():
         configuring.add(workspace.session.root, name, settings, workspace.session.context.disk)
         memory.forget(workspace.session, name)
@@ -126,7 +126,7 @@ def set_url(workspace: Workspace, name: str, url: str) -> RemoteItem:
     """
     name, settings = configuring.find(workspace, name)
     settings = msgspec.structs.replace(settings, url=_place(workspace, url))
-    reaching.Remote(workspace, name, settings)
+    reaching.Remote(workspace, name, settings, is_new=True)
     session = workspace.session
     with workspace.changing():
         configuring.set_url(session.root, name, settings.url, session.context.disk)

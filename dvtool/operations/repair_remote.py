@@ -170,7 +170,7 @@ class _RemoteRepair:
             seen.format if seen is not None and seen.format else self.backend.read(reaching.FORMAT)
         )
         try:
-            secrets = self.check.remote.unlock(described.repository)
+            secrets = self.check.remote.unlock_proven(described.repository)
         except DvError:
             if seen is None or not seen.format:
                 raise

@@ -5,6 +5,7 @@ It lies beside the store, sealed, and is no cache: without it the next look at t
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -18,9 +19,36 @@ from dvtool.worktree.layout import write_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dvtool.formats.project import Remote as Settings
     from dvtool.worktree.session import Session
 
 DIRECTORY: Final = "remotes"
+UNKNOWN: Final = -1
+"""Nobody has looked how the key is protected."""
+_ANYWHERE: Final = frozenset(
+    {"addressing_style", "anon", "profile", "project", "region", "region_name", "requester_pays"}
+)
+"""Options that say how to reach a place, and cannot lead to one that somebody else keeps."""
+
+
+class Aim(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A place as settings name it: the URL, where the key lies if not with it, and options that lead elsewhere."""
+
+    url: str
+    keys: str = ""
+    options: str = ""
+
+    def __str__(self) -> str:
+        """Return it as people are told of it."""
+        keys = f", with its key at {self.keys}" if self.keys else ""
+        return self.url + keys + (f", with the options {self.options}" if self.options else "")
+
+
+def aim(settings: Settings) -> Aim:
+    """Return the place that the settings of a remote name; options are JSON, with sorted keys."""
+    options = {name: value for name, value in settings.options.items() if name not in _ANYWHERE}
+    shown = json.dumps(options, sort_keys=True, ensure_ascii=False, default=str) if options else ""
+    return Aim(url=settings.url, keys=settings.keys or "", options=shown)
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -29,9 +57,11 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     ``number`` and ``head`` are those of the last entry, ``checkpoint`` that of its newest checkpoint.  ``key`` is the
     file ``keys/repo`` that a store is to get which is not made yet; ``format`` is empty then.  ``brought`` is the keyed
     hash of the branches and tags here by which all of the remote's were brought; it is empty while some were not.
+    ``place`` is where that was.  ``protection`` is how ``keys/repo`` was protected when it was last opened, as
+    :class:`dvtool.formats.repokey.Description` has it, or ``UNKNOWN``.
     """
 
-    url: str
+    place: Aim
     format: bytes
     wrap: bytes
     previous: bytes
@@ -40,6 +70,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     checkpoint: int
     key: bytes = b""
     brought: bytes = b""
+    protection: int = UNKNOWN
 
 
 def recall(session: Session, name: str) -> Memory | None:

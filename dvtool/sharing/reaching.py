@@ -14,6 +14,7 @@ from dvtool.errors import (
     ConflictError,
     DvError,
     ExistsError,
+    FormatError,
     IntegrityError,
     KeyAccessError,
     NotFoundError,
@@ -51,6 +52,7 @@ class Remote:
         settings: RemoteSettings,
         *,
         through: Callable[[Backend], Backend] | None = None,
+        is_new: bool = False,
     ) -> None:
         """Prepare to reach a remote; nothing is asked yet.
 
@@ -59,23 +61,27 @@ class Remote:
             name: what it is called here.
             settings: what ``dv.toml`` says of it.
             through: returns the place as it is to be read, instead of one that is helped by copies here.
+            is_new: whether whatever is remembered under this name is of another remote.
 
         Raises:
             UsageError: when the URL names no place.
+            ConflictError: when another place was used under this name: what was seen there would not count here.
         """
         self.workspace = workspace
         self.session = workspace.session
         self.name = name
         self.settings = settings
+        self.memory: Memory | None = memories.recall(self.session, name) if not is_new else None
+        if self.memory is not None:
+            require_place(name, settings, self.memory)
         # Unfinished files lie with those of the store here: who takes a lock next removes what a killed command left.
         scratch = os.path.join(os.path.dirname(self.session.layout.store()), opening.UNFINISHED)
         place = places.open_place(settings, self.session.context, scratch)
         self.place = (through or self._with_copies)(place)
         """Where its files lie, but for the key if that is kept apart."""
         self.backend = places.with_key(self.place, settings, self.session.context)
-        found = memories.recall(self.session, name)
-        self.memory: Memory | None = found if found is not None and found.url == settings.url else None
         self._store: Store | None = None
+        self._protection = self.memory.protection if self.memory is not None else memories.UNKNOWN
         self._format = b""
 
     @property
@@ -166,18 +172,82 @@ class Remote:
             )
         store = self._new(Known(format=described, secrets=self.unlock(described.repository, unlock)))
         store.refresh()
+        self._require_proven(store)
         return store
 
-    def learn(self, unlock: Unlock) -> None:
+    def _require_proven(self, store: Store) -> None:
+        """Refuse a store with other keys than those that are remembered, unless they open what was seen under those.
+
+        Who can write to the place, and knows the repository's secret because they were a member once, can put keys of
+        their own there and go on with the log under them; what they cannot do is open what came after they left.
+
+        Raises:
+            KeyAccessError: when the keys do not.
+            IntegrityError: when the log was rolled back, or took another course.
+        """
+        memory = self.memory
+        if memory is None or not memory.number or store.secrets.wrap.current == memory.wrap:
+            return
+        self._refuse_rollback(store)
+        try:
+            store.log.require_course(memory.number, memory.head)
+        except (IntegrityError, FormatError, KeyAccessError) as error:
+            raise self._unproven(error) from None
+
+    def _unproven(self, error: DvError) -> KeyAccessError:
+        return KeyAccessError(
+            "the keys at the remote are not those of the store that this clone has seen",
+            where=self.settings.url,
+            why=f"they were replaced, and the log from the newest entry seen here on does not open with the new ones, "
+            f"as it does after 'dv key rotate': {error.what}" + (f" ({error.where})" if error.where else ""),
+            next=f"ask who keeps the place, nothing was sent; if all is well there, "
+            f"'dv remote set-url {self.name} {self.settings.url}' forgets what was seen of it",
+        )
+
+    def unlock_proven(self, repository: bytes) -> keys.Secrets:
+        """Return the secrets of a store whose log need not be whole, for who mends it.
+
+        Raises:
+            KeyAccessError: as :meth:`unlock`; also when they are others than those that are remembered, and the newest
+                entry that was seen does not open with them.
+            StorageError: when the place refuses.
+        """
+        found = self.unlock(repository)
+        memory = self.memory
+        if memory is not None and memory.number and found.wrap.current != memory.wrap:
+            store = self._new(Known(format=storeformat.decode(memory.format), secrets=found))
+            try:
+                store.log.require_course(memory.number, memory.head, last=memory.number)
+            except (IntegrityError, FormatError, KeyAccessError) as error:
+                raise self._unproven(error) from None
+        return found
+
+    def learn(self, unlock: Unlock, protection: Protection) -> None:
         """Open the store with the key as it lies there now, whatever is remembered of it, and remember that.
+
+        Args:
+            unlock: opens it.
+            protection: how it was protected from here.
 
         Raises:
             DvError: as :meth:`open`.
         """
+        self.note_protection(protection)
         store = self._open_anew(unlock)
         self._refuse_rollback(store)
         self._store = store
         self.remember(brought=b"")
+
+    def note_protection(self, protection: Protection) -> None:
+        """Remember how the key of the store was protected from here.
+
+        Raises:
+            StorageError: when the disk refuses.
+        """
+        self._protection = _kind_of(protection)
+        if self.memory is not None:
+            self.memory = msgspec.structs.replace(self.memory, protection=self._protection)
+            memories.remember(self.session, self.name, self.memory)
 
     def require_key(self, opened: Opened) -> Opened:
         """Return what the key at the remote protects, if its store opens with it; before anything is built on it.
@@ -218,10 +288,33 @@ class Remote:
 
         Raises:
             KeyAccessError: when its key does not open, or holds another secret than that of the repository here: who
-                put it there would read whatever is sealed under it.
+                put it there would read whatever is sealed under it.  Also when it is another one than was seen, and
+                stands in the clear while that one was sealed.
         """
-        found = keys.load_secrets(self.backend, repository, unlock or self.session.context.unlock)
-        return self._require_secret(found)
+        data = keys.read_repokey(self.backend)
+        opened = repokey.decode(data, repository, unlock or self.session.context.unlock)
+        found = self._require_secret(keys.Secrets(opened))
+        kind = repokey.describe(data, repository).protection
+        self._refuse_bare(found, kind)
+        self._protection = kind
+        return found
+
+    def _refuse_bare(self, found: keys.Secrets, kind: int) -> None:
+        memory = self.memory
+        if (
+            kind == repokey.PLAIN
+            and memory is not None
+            and memory.protection not in {repokey.PLAIN, memories.UNKNOWN}
+            and memory.wrap != found.wrap.current
+        ):
+            raise KeyAccessError(
+                "the key at the remote was replaced by one that stands in the clear",
+                where=self.settings.url,
+                why="it was sealed when this clone last opened it: whoever can write there can put such a one in its "
+                "place",
+                next=f"ask who keeps the place, nothing was sent; if it is meant, "
+                f"'dv remote set-url {self.name} {self.settings.url}' forgets what was seen of it",
+            )
 
     def _require_secret(self, found: keys.Secrets) -> keys.Secrets:
         if found.id_key != self.session.store.secrets.id_key:
@@ -298,7 +391,7 @@ class Remote:
         store = self.open()
         state = store.state
         self.memory = memories.Memory(
-            url=self.settings.url,
+            place=memories.aim(self.settings),
             format=self._format,
             wrap=store.secrets.wrap.current,
             previous=store.secrets.wrap.previous or b"",
@@ -306,6 +399,7 @@ class Remote:
             head=state.head,
             checkpoint=state.checkpoint,
             brought=brought,
+            protection=self._protection,
         )
         memories.remember(self.session, self.name, self.memory)
 
@@ -345,8 +439,9 @@ class Remote:
         repository = session.store.format.repository
         own = keys.open_repokey(session.store.backend, repository, session.context.unlock)
         other = keys.for_another_store(own, entropy)
+        self._protection = _kind_of(protection)
         self.memory = memories.Memory(
-            url=self.settings.url,
+            place=memories.aim(self.settings),
             format=b"",
             wrap=keys.Secrets(other).wrap.current,
             previous=b"",
@@ -354,6 +449,7 @@ class Remote:
             head=bytes(32),
             checkpoint=0,
             key=repokey.encode(repository, other, protection, entropy),
+            protection=self._protection,
         )
         memories.remember(session, self.name, self.memory)
 
@@ -390,6 +486,33 @@ class Remote:
             except ExistsError:
                 self.memory = None  # another clone was faster, and its key counts
         return self.open()
+
+
+def require_place(name: str, settings: RemoteSettings, memory: Memory) -> None:
+    """Refuse settings that name another place than the one of which something is remembered.
+
+    Raises:
+        ConflictError: when they do.
+    """
+    wanted, used = memories.aim(settings), memory.place
+    if wanted != used:
+        raise ConflictError(
+            f"dv.toml names another place as {name!r} than this clone has used",
+            where=wanted.url,
+            why=f"it names {wanted}; this clone has used {used}",
+            next=f"if the new one is meant, run 'dv remote set-url {name} {settings.url}', which forgets what was seen "
+            "at the other; else put the old one back into dv.toml",
+        )
+
+
+def _kind_of(protection: Protection) -> int:
+    match protection:
+        case repokey.Plain():
+            return repokey.PLAIN
+        case repokey.Passphrase():
+            return repokey.PASSPHRASE
+        case repokey.Recipients():
+            return repokey.RECIPIENTS
 
 
 def reach(workspace: Workspace, name: str | None = None) -> Remote:

@@ -159,6 +159,38 @@ class Log:
         blob = self._read(number)
         return blob is None or (not log.is_stub(blob) and log.chain(blob) != head)
 
+    def require_course(self, number: int, head: bytes, *, last: int | None = None) -> None:
+        """Refuse a log unless each entry from ``number`` on opens with the keys here and follows the one before it.
+
+        Whoever opens a store with other keys than before asks this: a checkpoint vouches for what is before it only as
+        far as its writer can be trusted, and only who knows the keys of an entry can make keys that open it.  A stub
+        opens for everybody, and a key that is gone proves nothing, so neither passes.
+
+        Args:
+            number: of the entry that was seen with the keys before.
+            head: its chain hash.
+            last: the number of the entry to end with; by default the head.
+
+        Raises:
+            IntegrityError: when an entry is missing, a stub, damaged, or follows another than the one before it.
+            KeyAccessError: when one does not open with the keys here.
+            StorageError: when the place refuses.
+        """
+        state = self.fold() if last is None else None
+        end = state.number if state is not None else last or 0
+        before = head
+        for at in range(number, end + 1):
+            blob = self._read(at)
+            if blob is None or log.is_stub(blob):
+                why = "it is missing" if blob is None else "it was emptied"
+                raise IntegrityError("a log entry cannot be followed", where=log.file_name(at), why=why, next=MEND)
+            entry, _label = self._open(at, blob)
+            if (log.chain(blob) if at == number else entry.previous) != before:
+                raise _broken(at)
+            before = log.chain(blob)
+        if state is not None and before != state.head:
+            raise _broken(end)
+
     def entries(self, newest: int | None = None, *, whole: bool = False) -> Iterator[log.Entry]:
         """Yield the entries that can still be read, newest first.
 
@@ -556,6 +588,15 @@ class Log:
         if self.reader is None:
             raise RuntimeError("the log was opened without a reader for its tables")
         return self.reader
+
+
+def _broken(number: int) -> ChainError:
+    return ChainError(
+        "the log does not hang together",
+        where=log.file_name(number),
+        why="it does not follow from what was seen before",
+        next="compare with another copy of the store before you go on",
+    )
 
 
 def newest_name(backend: Backend) -> int:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from dvtool.effects import SystemEntropy
-from dvtool.errors import DvError, IntegrityError
+from dvtool.errors import DvError, IntegrityError, KeyAccessError
 from dvtool.formats import identity, log, repokey, sealed, storeformat
 from dvtool.repo import Repo
 from dvtool.sharing import memory
@@ -367,6 +367,158 @@ def test_a_key_that_is_exchanged_while_it_is_rotated_is_not_sealed_anew(ada, pla
     (place / REPO).write_bytes(kept[0])
     ada("key", "rotate", "--remote", "origin")
     assert ada("fsck", "--remote", "origin", "--json").json["clean"]
+
+
+PLAIN = repokey.Plain()
+EMPTY = log.Table(count=0)
+EMPTY_STORE = log.Checkpoint(
+    **dict.fromkeys(log.TABLES, EMPTY),
+    segments=(),
+    lock=b"",
+    writes=(),
+)
+
+
+def members_of(ada):
+    """The recipients who are left when Bob is gone; their lines are public."""
+    lines = [ada.read(f"{name}.txt").strip() for name in ("ada", "carol")]
+    return repokey.Recipients(recipients=tuple(map(identity.decode_recipient, lines)))
+
+
+def take_over(place, bob, protection, *, seen=None, actions=(EMPTY_STORE,)):
+    """Put keys of Bob's own making there, and an entry under them behind the real head, or behind what is ``seen``."""
+    there = backend(place)
+    here = Repo.open(str(bob.root)).workspace.session.store
+    form = storeformat.decode(there.read("format"))
+    secret = keys.open_repokey(here.backend, form.repository).secret
+    made = repokey.Opened(secret=secret, wrapping=bytes([7]) * 32)
+    there.replace(REPO, repokey.encode(form.repository, made, protection, SystemEntropy()))
+    wrap = keys.Secrets(made).wrap
+    label = keys.write_log_key(there, form.store, wrap, SystemEntropy())
+    key = keys.read_log_key(there, form.store, wrap, label).key
+    if seen is None:
+        last = max(filter(None, map(log.number_of, there.names("log"))))
+        seen = last, log.chain(there.read(log.file_name(last)))
+    number = seen[0] + 1
+    name = log.file_name(number)
+    entry = log.Entry(
+        version=log.VERSION,
+        store=form.store,
+        number=number,
+        previous=seen[1],
+        write=bytes(16),
+        time=0,
+        operation="push",
+        checkpoint=number,
+        actions=actions,
+    )
+    blob = sealed.seal(sealed.LOG_ENTRY, key, label, bytes(32), form.store + name.encode(), log.encode(entry))
+    there.replace(name, blob)
+    return number
+
+
+def all_refused(member, name, code=40):
+    """No command builds on the remote, and nothing there or remembered of it changes; return the error of a fetch."""
+    add(member, f"{name}.txt", "for members only\n")
+    place = member.root.parent / "remote"
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    memory_before = remembered(member.root)
+    error = member("fetch", "--json", code=code).error
+    for command in (
+        ["pull"],
+        ["push"],
+        ["push", "--force-with-lease"],
+        ["key", "rotate", "--remote", "origin"],
+        ["gc", "--remote", "origin"],
+    ):
+        member(*command, code=code)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert remembered(member.root) == memory_before
+    return error
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_who_left_cannot_take_a_remote_over(ada, bob, carol, place, bare):
+    remove_bob(ada)
+    carol("fetch")
+    kept = (place / REPO).read_bytes()
+    number = take_over(place, bob, PLAIN if bare else members_of(ada))
+    for member, name in ((ada, "ada"), (carol, "carol")):
+        error = all_refused(member, name)
+        assert ("stands in the clear" in error["what"]) == bare
+        assert "set-url origin" in error["next"]
+    (place / log.file_name(number)).unlink()
+    (place / REPO).write_bytes(kept)
+    ada("push")
+    carol("fetch")
+
+
+@pytest.mark.parametrize("way", ["stub", "no key", "damaged"])
+def test_who_left_gains_nothing_by_spoiling_what_was_seen(ada, bob, carol, place, way):
+    remove_bob(ada)
+    carol("fetch")
+    seen = remembered(carol.root)
+    take_over(place, bob, members_of(ada), seen=(seen.number, seen.head))
+    file = place / log.file_name(seen.number)
+    if way == "stub":
+        file.write_bytes(log.STUB)
+    elif way == "no key":
+        label = sealed.label_of(file.read_bytes(), sealed.LOG_ENTRY, what="log entry")
+        (place / keys.log_key_name(label)).unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    all_refused(carol, "carol", 20 if way == "damaged" else 40)
+
+
+def test_keys_of_who_left_are_not_taken_to_mend_a_remote(ada, bob, carol, place):
+    """Whoever mends it could else seal what they make anew under those."""
+    remove_bob(ada)
+    carol("fetch")
+    take_over(place, bob, members_of(ada))
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    done = carol("fsck", "--remote", "origin", "--repair", "--json", code=20)
+    assert "not those of the store" in done.json["problems"][0]["what"]
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    with carol.monkeypatch.context() as patch:
+        patch.setenv("DV_IDENTITY", carol.path)
+        remote = reach(Repo.open(str(carol.root)).workspace, "origin")
+        with pytest.raises(KeyAccessError, match="not those of the store"):
+            remote.unlock_proven(remote.session.store.format.repository)
+
+
+def test_a_head_behind_entries_that_nobody_followed_is_not_built_on(ada, bob, carol, place):
+    """Carol saw nothing since before the rotation; its entries do not open with the keys that were put there."""
+    remove_bob(ada)
+    add(ada, "more.txt", "more\n")
+    ada("push")
+    take_over(place, bob, members_of(ada))
+    assert "not those of the store" in all_refused(carol, "carol")["what"]
+
+
+def test_members_who_saw_any_earlier_head_follow_a_rotation(ada, carol, clone_of):
+    add(ada, "one.txt", "1\n")
+    ada("push")
+    later = clone_of("later", CAROL)
+    remove_bob(ada)
+    add(ada, "two.txt", "2\n")
+    ada("push")
+    ada("key", "rotate", "--remote", "origin")
+    add(ada, "three.txt", "3\n")
+    ada("push")
+    for member in (carol, later):
+        member("pull")
+        assert member.read("data/three.txt") == "3\n"
+        assert remembered(member.root).wrap == remembered(ada.root).wrap
+
+
+def test_a_key_that_was_bared_on_purpose_is_taken_when_that_is_said(ada, carol, place):
+    ada("key", "protect", "--remote", "origin", "--plain-keys")
+    carol("fetch")
+    ada("key", "rotate", "--remote", "origin")
+    ada("fetch")
+    assert "stands in the clear" in carol("fetch", "--json", code=40).error["what"]
+    carol("remote", "set-url", "origin", str(place))
+    carol("fetch")
 
 
 def test_a_passphrase_has_to_be_another_one(data, place, capsysbinary, monkeypatch, tmp_path):

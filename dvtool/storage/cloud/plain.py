@@ -1,4 +1,4 @@
-"""Any other file system of fsspec, used as one: files by path.
+"""Other file systems of fsspec, used as such: files by path.
 
 What fsspec promises of all of them is little.  Its ``mode="create"`` looks and then writes, which is a race wherever
 the file system behind it does not do better; so creating counts as exclusive only where that is known.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,12 +28,41 @@ if TYPE_CHECKING:
 RENAMING: Final = frozenset({"arrow_hdfs", "hdfs", "sftp", "smb", "ssh", "webhdfs"})
 """File systems on which a half-written file can be seen, and that rename in one step."""
 READ_ONLY: Final = frozenset({"http", "https"})
+
+_AZURE: Final = {"account_name": str, "anon": bool}
+_HDFS: Final = {"host": str, "port": int, "user": str}
+_SSH: Final = {"allow_agent": bool, "compress": bool, "host": str, "port": int, "timeout": float, "username": str}
+_WEB: Final = {"block_size": int, "encoded": bool, "simple_links": bool}
+OPTIONS: Final[Mapping[str, Mapping[str, type]]] = {
+    "abfs": _AZURE,
+    "abfss": _AZURE,
+    "adl": _AZURE,
+    "arrow_hdfs": _HDFS,
+    "az": _AZURE,
+    "ftp": {"encoding": str, "host": str, "port": int, "timeout": float, "tls": bool, "username": str},
+    "hdfs": _HDFS,
+    "http": _WEB,
+    "https": _WEB,
+    "memory": {},
+    "oss": {"endpoint": str},
+    "sftp": _SSH,
+    "smb": {"encrypt": bool, "host": str, "port": int, "share_access": str, "timeout": int, "username": str},
+    "ssh": _SSH,
+    "webhdfs": {**_HDFS, "kerberos": bool, "use_https": bool},
+}
+"""The file systems that may hold a store, and what a remote may say of each.
+
+Who writes ``dv.toml`` is not always who runs dv.  So none is here that opens other places in turn, keeps copies on
+this machine, unpacks, or runs programs; and no option that names a file here, what is sent beside a request, or how the
+other side is trusted.
+"""
 UNFINISHED: Final = "tmp"
 """The directory of unfinished files, below the store."""
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a view that are copied at once."""
 
 _CREATING: Final = threading.Lock()
+_ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 
 
 class PlainClient:
@@ -215,11 +245,12 @@ class PlainClient:
         return fs
 
 
-def resolved(protocol: str, url: str) -> tuple[str, dict[str, Any]]:
-    """Return the path of a URL, as its file system understands it, and the arguments that the URL stands for.
+def resolved(protocol: str, url: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the path of a URL, as its file system understands it, and the arguments of that file system.
 
     Raises:
-        UsageError: when no file system is known for the protocol, or its package is not installed.
+        UsageError: when no file system is known for the protocol, its package is not installed, or an account cannot
+            have the name that is given.
     """
     try:
         import fsspec
@@ -236,7 +267,16 @@ def resolved(protocol: str, url: str) -> tuple[str, dict[str, Any]]:
             next="give a directory, or a URL such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
         ) from None
     root = str(kind._strip_protocol(url)).rstrip("/")  # noqa: SLF001 - as fsspec itself does with every URL
-    return root, dict(kind._get_kwargs_from_urls(url))  # noqa: SLF001 - likewise
+    found = {**kind._get_kwargs_from_urls(url), **options}  # noqa: SLF001 - likewise
+    if "account_name" in found and not _ACCOUNT.fullmatch(str(found["account_name"])):
+        # It becomes part of the name of the server to which tokens are sent.
+        raise UsageError(
+            "no account can have this name",
+            where=f"{protocol}://",
+            why="the name of an account of Azure has 3 to 24 small letters and digits",
+            next="correct it in the URL, or in the option account_name",
+        )
+    return root, found
 
 
 def missing(protocol: str, what: str, next: str) -> UsageError:

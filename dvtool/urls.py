@@ -1,10 +1,11 @@
-"""What betrays a credential in the URL of a place, and among the options of one.
+"""URLs of places: where relative ones begin, and what betrays a credential in one or among its options.
 
 Git and every clone keep ``dv.toml`` for ever, and errors are pasted into reports; so neither may hold one.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -14,7 +15,10 @@ NAMING_USERS: Final = frozenset(
 """Schemes whose URLs may say who signs in, or which container is meant, before an ``@``; never with a password."""
 LOCAL: Final = frozenset({"file", "local"})
 """Schemes of directories, in whose paths every character may stand."""
+ALMOST: Final = re.compile(r"(?:(s3a?|gcs|gs|https?|file|memory):|[a-z0-9]+(::))")
+"""What looks like a URL and is none: slashes are missing behind the scheme, or it is a chain of URLs."""
 
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _AUTHORITY: Final = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#]*)([^?#]*)", re.IGNORECASE)
 _PORT: Final = re.compile(r"(\[[0-9a-f:.]*\]|[^:]*)(:[0-9]*)?", re.IGNORECASE)
 _SLASHES_FORGOTTEN: Final = re.compile(r"\s*(s3a?|gcs|gs|https?|s?ftp|ssh|smb):/?[^/@][^/]*@", re.IGNORECASE)
@@ -24,6 +28,16 @@ _OPTION: Final = re.compile(
     r"|.*(connection_string|authori[sz]ation|authenticat|basic_?auth|http_?auth).*"
     r"|.*(access|account|api|private|shared|signing|sas)_?(key|signature).*|sas.*"
 )
+
+
+def anchored(url: str, directory: str) -> str:
+    """Return a URL that means the same from everywhere: a relative path begins at ``directory``.
+
+    What looks like a URL and is none stays as it is, for an error that names it.
+    """
+    if _SCHEME.match(url) or ALMOST.match(url):
+        return url
+    return os.path.normpath(os.path.join(directory, url))
 
 
 def holds_credential(url: str) -> bool:

@@ -29,7 +29,6 @@ UNFINISHED: Final = "tmp"
 """The directory of unfinished files, below a store that lies in a directory."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_ALMOST: Final = re.compile(r"(?:(s3a?|gcs|gs|https?|file|memory):|[a-z0-9]+(::))")
 _PLACE_ONLY: Final = "a URL of a remote is a place and nothing else"
 
 
@@ -62,7 +61,7 @@ def open_place(
     """
     _refuse_credentials(url)
     match = _SCHEME.match(url)
-    if match is None and (astray := _ALMOST.match(url)):
+    if match is None and (astray := urls.ALMOST.match(url)):
         if astray[2]:
             raise _wrong(_PLACE_ONLY, url.partition("::")[0] + "::...", "give the URL of the place itself")
         raise _wrong("a URL has two slashes behind its colon", f"{astray[1]}:...", f"write {astray[1]}://...")

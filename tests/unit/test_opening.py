@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dvtool.errors import DvError, NotFoundError, StorageError, UsageError
-from dvtool.storage.backend import UnavailableError, close
+from dvtool.errors import DvError, IntegrityError, NotFoundError, StorageError, UsageError
+from dvtool.storage.backend import SMALL_LIMITS, UnavailableError, close
 from dvtool.storage.cloud.client import WHOLE
 from dvtool.storage.cloud.gcs import may_see_credentials
 from dvtool.storage.cloud.s3 import arguments
@@ -418,6 +418,39 @@ def test_a_web_server_that_knows_no_ranges_is_read_in_parts(tmp_path):
         assert not backend.exists("packs/b")
         close(backend)
         server.shutdown()
+
+
+def test_a_web_server_does_not_hand_over_more_than_a_file_may_have(tmp_path):
+    (tmp_path / "format").write_bytes(bytes(SMALL_LIMITS["format"] + 1))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        backend = opened(f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(IntegrityError, match="far too long"):
+            backend.read("format")
+        close(backend)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_of_a_file_that_is_far_too_long_only_the_beginning_travels(request, scheme, monkeypatch):
+    server = request.getfixturevalue({"s3": "s3_server", "gs": "gcs_server"}[scheme])
+    server.make_bucket("bucket")
+    monkeypatch.setattr("dvtool.storage.backend.WHOLE_LIMIT", 1000)
+    backend = opened(f"{scheme}://bucket", {"endpoint_url": server.url})
+    limits = {"format": SMALL_LIMITS["format"], "keys/repo": SMALL_LIMITS["keys/repo"], "log/1": 1000, "keys/a": 1000}
+    for name in limits:
+        backend.replace(name, bytes(5_000_000))
+    seen = headers_of(server, monkeypatch)
+    for name, limit in limits.items():
+        with pytest.raises(IntegrityError, match="far too long") as caught:
+            backend.read(name)
+        assert caught.value.where == f"{scheme}://bucket/{name}"
+        assert caught.value.why
+        assert caught.value.next
+        assert seen.pop()["range"] == f"bytes=0-{limit}"
+        assert not seen, "one request is enough"
+    close(backend)
 
 
 def test_of_a_large_file_that_could_not_be_written_nothing_is_left():

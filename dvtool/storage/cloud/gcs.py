@@ -57,9 +57,9 @@ class GcsClient:
         self._options = dict(options)
         self._opened = Opened(self._open, _close, persistence)
 
-    def read(self, key: str, start: int, end: int | None) -> bytes:
+    def read(self, key: str, start: int, end: int) -> bytes:
         """Return a range by one GET."""
-        span = f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
+        span = f"bytes={start}-{end - 1}"
         try:
             _headers, found = self._opened.ask(
                 lambda fs: fs.call("GET", _OBJECT, self._bucket, key, alt="media", headers={"Range": span})

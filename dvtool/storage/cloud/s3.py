@@ -112,7 +112,7 @@ class S3Client:
         self._arguments = arguments(options)
         self._opened = Opened(self._open, lambda _fs: None, persistence)  # s3fs closes connections when it goes
 
-    def read(self, key: str, start: int, end: int | None) -> bytes:
+    def read(self, key: str, start: int, end: int) -> bytes:
         """Return a range by one GET."""
         try:
             found = self._opened.ask(lambda fs: fs.cat_file(f"{self._bucket}/{key}", start=start, end=end))

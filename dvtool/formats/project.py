@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from dvtool import urls
 from dvtool.errors import FormatError
 from dvtool.formats import log
 
@@ -27,11 +28,6 @@ UNITS.update({f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 
 
 SUBJECT: Final = "{subject}"
 """Stands in a pattern of paths for the part that names the person."""
-
-# Option names of the file systems that fsspec knows by which secrets are handed over.
-_CREDENTIAL: Final = re.compile(
-    r"key|pwd|.*(secret|token|passw(or)?d|passphrase|credential|connection_string).*|.*(access|account|api|private|shared)_?key.*"
-)
 
 
 class Remote(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -149,8 +145,14 @@ def _remote(name: str, value: object) -> Remote:
             raise _wrong(
                 f"{where}.{key}", "it is empty or holds control characters", next="write the URL of a directory"
             )
-        if url is not None and re.match(r"[a-z0-9+.-]+://[^@]*:[^@]*@", url, re.IGNORECASE):
+        if url is not None and urls.holds_credential(url):
             raise _credential(f"{where}.{key}")
+        if url is not None and urls.holds_query(url):
+            raise _wrong(
+                f"{where}.{key}",
+                "it asks for something behind the path, where credentials are handed over",
+                next="take away the '?' and what follows it; if that was a credential, change it where it is valid",
+            )
     _refuse_credentials(remote.options, f"{where}.options")
     return remote
 
@@ -164,9 +166,11 @@ def _refuse_credentials(options: dict[str, Any], where: str) -> None:
             pending += [(place, item) for item in value]
         elif isinstance(value, dict):
             for name, item in value.items():
-                if _CREDENTIAL.fullmatch(name.lower()):
+                if urls.names_credential(name):
                     raise _credential(f"{place[:200]}.{name}")
                 pending.append((f"{place[:200]}.{name}", item))
+        elif isinstance(value, str) and (urls.holds_credential(value) or urls.holds_query(value)):
+            raise _credential(place)
 
 
 def _credential(where: str) -> FormatError:

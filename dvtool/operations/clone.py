@@ -97,7 +97,7 @@ def found_here(path: str, context: Context) -> Workspace:
         root = os.path.realpath(path)
         while not os.path.isfile(f"{root}/{configuring.FILE}") and root != os.path.dirname(root):
             root = os.path.dirname(root)
-        known = configuring.read(root).remotes
+        known = configuring.remotes_of(root)
         if not known or os.path.lexists(f"{root}/{layout.DIRECTORY}"):
             raise
         name = configuring.DEFAULT if configuring.DEFAULT in known else min(known)
@@ -251,7 +251,7 @@ def _take_settings(workspace: Workspace, settings: project.Remote, snapshot: byt
 def _keep_remote(workspace: Workspace, settings: project.Remote) -> None:
     """Have ``dv.toml`` name the place that was cloned, whatever the snapshot brought."""
     session = workspace.session
-    known = configuring.read(session.root).remotes.get(configuring.DEFAULT)
+    known = configuring.remotes_of(session.root).get(configuring.DEFAULT)
     if known is None:
         configuring.add(session.root, configuring.DEFAULT, settings, session.context.disk)
     elif known.url != settings.url:

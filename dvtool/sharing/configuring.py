@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from dvtool import urls
 from dvtool.errors import ExistsError, FormatError, NotFoundError, UsageError
 from dvtool.formats import project
 from dvtool.storage.disk import as_ours, read_regular
@@ -38,8 +41,24 @@ def read(root: str) -> Project:
 
 
 def remotes(workspace: Workspace) -> dict[str, Remote]:
-    """Return the remotes by name; raises as :func:`read`."""
-    return read(workspace.session.root).remotes
+    """Return the remotes by name, as :func:`remotes_of`; raises as :func:`read`."""
+    return remotes_of(workspace.session.root)
+
+
+def remotes_of(root: str) -> dict[str, Remote]:
+    """Return the remotes that ``dv.toml`` in ``root`` names, with places that mean the same from every directory.
+
+    Raises:
+        FormatError, StorageError: as :func:`read`.
+    """
+    return {
+        name: msgspec.structs.replace(
+            each,
+            url=urls.anchored(each.url, root),
+            keys=urls.anchored(each.keys, root) if each.keys is not None else None,
+        )
+        for name, each in read(root).remotes.items()
+    }
 
 
 def find(workspace: Workspace, name: str | None) -> tuple[str, Remote]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
-from dvtool.errors import StorageError
+from dvtool.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dvtool.effects import View
+
+
+WHOLE_LIMIT: Final = 2**28
+"""No file is read whole that has more bytes: a key file with the keys of 250 TiB of packs still fits."""
+SMALL_LIMITS: Final = {"format": 2**16, "keys/repo": 2**20}
+"""The same for files that are small in every store, and are read before anything about it is trusted."""
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,8 +110,11 @@ class Backend(Protocol):
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``; fewer than ``length`` when it ends before.
 
+        Without ``length``, no more than :func:`whole_limit` allows are taken into memory, and one byte to notice it.
+
         Raises:
             NotFoundError: when there is nothing at this name.
+            IntegrityError: without ``length``, when there are more bytes than a file of a store has that is read whole.
             StorageError: when the place refuses.
         """
         ...
@@ -201,6 +210,21 @@ class Backend(Protocol):
             StorageError: when the place cannot be asked.
         """
         ...
+
+
+def whole_limit(name: str) -> int:
+    """Return the most bytes that a file of this name may have when it is read without saying how many."""
+    return SMALL_LIMITS.get(name, WHOLE_LIMIT)
+
+
+def too_long(name: str, where: str) -> IntegrityError:
+    """Return the error that says that a file is longer than :func:`whole_limit` allows; ``where`` it lies."""
+    return IntegrityError(
+        "a file of the store is far too long",
+        where=where,
+        why=f"none of this name that is read as a whole has more than {whole_limit(name):,} bytes",
+        next="put the right file in its place: 'dv fsck --repair' brings back what there is a copy of",
+    )
 
 
 def keeping_of(backend: Backend) -> Keeping:

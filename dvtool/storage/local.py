@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import IntegrityError, NotFoundError, StorageError
-from dvtool.storage.backend import Abilities, Listed, Purged
+from dvtool.storage.backend import Abilities, Listed, Purged, too_long, whole_limit
 from dvtool.storage.disk import Disk, attempt, temporary_name
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ PIECE: Final = 8 * 1024 * 1024
 """Bytes of a view that are copied at once."""
 GROUP: Final = 0o070
 """What a group may do with a directory, in its mode."""
-WHOLE_LIMIT: Final = 2**30
-"""No file is read whole that has more bytes: a key file with the keys of a petabyte of packs still fits."""
 
 
 class FileView:
@@ -119,12 +117,8 @@ class LocalBackend:
         try:
             if length is None:
                 length = attempt(path, lambda: os.fstat(descriptor)).st_size - offset
-                if length > WHOLE_LIMIT:
-                    raise IntegrityError(
-                        "a file of the store is far too long",
-                        where=path,
-                        why=f"it has {length:,} bytes, and none that is read as a whole has more than {WHOLE_LIMIT:,}",
-                    )
+                if length > whole_limit(name):
+                    raise too_long(name, path)
             return pread(descriptor, path, offset, length)
         finally:
             os.close(descriptor)

@@ -7,7 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from dvtool.errors import ExistsError, NotFoundError
-from dvtool.storage.backend import Abilities, Listed, Purged
+from dvtool.storage.backend import Abilities, Listed, Purged, too_long, whole_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,6 +30,8 @@ class MemoryBackend:
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of ``name``."""
         blob = self._blob(name)
+        if length is None and len(blob) - offset > whole_limit(name):
+            raise too_long(name, name)
         return blob[offset:] if length is None else blob[offset : offset + length]
 
     def view(self, name: str) -> memoryview:

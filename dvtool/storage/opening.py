@@ -10,6 +10,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Final
 
+from dvtool import urls
 from dvtool.errors import UsageError
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.retrying import Persistence
@@ -28,9 +29,7 @@ UNFINISHED: Final = "tmp"
 """The directory of unfinished files, below a store that lies in a directory."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_ALMOST: Final = re.compile(r"(?:(s3a?|gcs|gs|https?|file|memory):|[a-z0-9]+(::))")
 _PLACE_ONLY: Final = "a URL of a remote is a place and nothing else"
-_CREDENTIAL: Final = re.compile(r"[^/?#]*:[^/?#]*@")
 
 
 def open_place(
@@ -47,8 +46,8 @@ def open_place(
 
     Args:
         url: a path or ``file://`` URL of a directory, ``s3://BUCKET/PREFIX``, ``gs://BUCKET/PREFIX``, ``memory://PATH``
-            (this process alone), or a URL of any file system that fsspec knows.  Of a directory, unfinished files lie
-            in its ``tmp``.
+            (this process alone), or a URL of another file system of fsspec that :data:`~dvtool.storage.cloud.plain
+            .OPTIONS` lists.  Of a directory, unfinished files lie in its ``tmp``.
         options: what dv.toml says of the remote.  Credentials are no options: they come from the environment, the
             cloud's own files, or the machine that dv runs on.
         entropy: for names of unfinished files and pauses between tries.
@@ -60,12 +59,13 @@ def open_place(
     Raises:
         UsageError: when the URL names no place or holds a credential, an option is not known, or a package is missing.
     """
+    _refuse_credentials(url)
     match = _SCHEME.match(url)
-    if match is None and (astray := _ALMOST.match(url)):
+    if match is None and (astray := urls.ALMOST.match(url)):
         if astray[2]:
             raise _wrong(_PLACE_ONLY, url.partition("::")[0] + "::...", "give the URL of the place itself")
-        raise _wrong("a URL has two slashes behind its colon", url, f"write {astray[1]}://...")
-    if match is None or match[1].lower() in {"file", "local"}:
+        raise _wrong("a URL has two slashes behind its colon", f"{astray[1]}:...", f"write {astray[1]}://...")
+    if match is None or match[1].lower() in urls.LOCAL:
         if options:
             raise _wrong("a directory has no options", url, "take the options of the remote away")
         if match and not url.startswith("/", match.end()):
@@ -102,8 +102,17 @@ def _client(
         return gcs.GcsClient(bucket, options, persistence), prefix
     from dvtool.storage.cloud import plain
 
-    root, found = plain.resolved(scheme, rest)
-    return plain.PlainClient(scheme, root, {**found, **options}, persistence), root
+    known = plain.OPTIONS.get(scheme)
+    if known is None:
+        raise _wrong(
+            "no store can lie in a file system of this kind",
+            f"{scheme}://",
+            "give a directory, or a URL such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
+            why=f"of those that fsspec has, dv uses only {', '.join(sorted(plain.OPTIONS))}",
+        )
+    _check_options(options, known, shown)
+    root, arguments = plain.resolved(scheme, rest, options)
+    return plain.PlainClient(scheme, root, arguments, persistence), root
 
 
 def _checked(scheme: str, rest: str) -> str:
@@ -112,16 +121,11 @@ def _checked(scheme: str, rest: str) -> str:
     Raises:
         UsageError: when it names no bucket, or holds what does not belong into it.
     """
-    if _CREDENTIAL.match(rest):
-        raise _wrong(
-            "a URL of a remote holds no credentials",
-            f"{scheme}://...@{rest.rpartition('@')[2]}",
-            "give them by the environment or the cloud's own settings, and change them if this URL was written down",
-        )
-    if "?" in rest or "::" in rest:
+    end = re.search(r"\?|::" if scheme in S3 | GCS else r"[?#]|::", rest)
+    if end is not None:
         raise _wrong(
             _PLACE_ONLY,
-            f"{scheme}://{rest.partition('?')[0].partition('::')[0]}",
+            f"{scheme}://{rest[: end.start()]}",
             "take away what follows the path; what the file system must know goes into options",
         )
     if scheme in S3 | GCS and not rest.partition("/")[0]:
@@ -131,15 +135,40 @@ def _checked(scheme: str, rest: str) -> str:
     return f"{scheme}://{rest.rstrip('/')}"
 
 
+def _refuse_credentials(url: str) -> None:
+    """Refuse a URL that holds a credential, without repeating it."""
+    if urls.holds_credential(url):
+        match = _SCHEME.match(url)
+        authority = re.split(r"[/?#]", url[match.end() :], maxsplit=1)[0] if match else ""
+        _user, at, host = authority.rpartition("@")
+        raise _wrong(
+            "a URL of a remote holds no credentials",
+            f"{match[1].lower()}://..." + (f"@{host}" if at else "") if match else "",
+            "give them by the environment or the cloud's own settings, and change them if this URL was written down",
+        )
+
+
 def _check_options(options: Mapping[str, Any], known: Mapping[str, type], shown: str) -> None:
+    """Let nothing through but values of the kinds that are known; a table never is one.
+
+    Raises:
+        UsageError: when an option is not known, or its value is of another kind.
+    """
     for name, value in options.items():
         kind = known.get(name)
         if kind is None:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-            raise _wrong(f"there is no option {name!r} for such a remote", shown, f"did you mean {near[0]!r}?")
-        if not isinstance(value, kind):
-            words = {str: "a text", bool: "true or false", dict: "a table"}[kind]
+            advice = f"did you mean {near[0]!r}?" if near else "take it away: such a remote has no options"
+            raise _wrong(f"there is no option {name!r} for such a remote", shown, advice)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
             raise _wrong(f"the option {name!r} has a value of another kind", shown, f"give it {words}")
+        if isinstance(value, str) and urls.holds_credential(value):
+            raise _wrong(
+                f"the option {name!r} holds a credential",
+                shown,
+                "give it by the environment or the cloud's own settings",
+            )
 
 
 def _require(package: str, scheme: str, extra: str) -> None:
@@ -149,5 +178,5 @@ def _require(package: str, scheme: str, extra: str) -> None:
         )
 
 
-def _wrong(what: str, where: str, next: str) -> UsageError:
-    return UsageError(what, where=where, next=next)
+def _wrong(what: str, where: str, next: str, *, why: str = "") -> UsageError:
+    return UsageError(what, where=where, why=why, next=next)

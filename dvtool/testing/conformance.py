@@ -17,7 +17,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
-from dvtool.errors import DvError, ExistsError, NotFoundError
+from dvtool.errors import DvError, ExistsError, IntegrityError, NotFoundError
+from dvtool.storage.backend import SMALL_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,6 +93,18 @@ class Conformance:
             part = self.backend.read("packs/a", offset, length)
             _expect(part == data[offset:end], f"read({offset}, {length}) is the slice")
             _expect(self.backend.read("packs/nothing", offset, length) == b"", f"read({offset}, {length}) of nothing")
+
+    def check_what_is_far_too_long_is_not_read_whole(self) -> None:
+        """Files that are small in every store are refused when they are not; who says how many bytes has them."""
+        for name, limit in SMALL_LIMITS.items():
+            data = bytes(limit)
+            self.backend.replace(name, data)
+            _expect(self.backend.read(name) == data, f"{name}: the longest that may be is read")
+            self.backend.replace(name, data + b"x")
+            with _raising(IntegrityError) as caught:
+                self.backend.read(name)
+            _expect(name in caught[0].where, "the error names what is too long")
+            _expect(self.backend.read(name, limit, 9) == b"x", f"{name}: a part of it is read")
 
     def check_a_view_is_sliced_as_the_bytes_are(self) -> None:
         """Views know their length and take negative bounds."""

@@ -48,6 +48,32 @@ def test_the_key_lies_there_alone(shared, place, guarded):
     ]
 
 
+RELATIVE = """\
+[remote.origin]
+url = "../remote"
+keys = "./../guarded"
+"""
+
+
+def test_a_relative_place_begins_where_dv_toml_lies(shared, place, guarded, capsysbinary):
+    shared.write("dv.toml", RELATIVE)
+    (listed,) = shared("remote", "list", "--json", at="data").json
+    assert (listed["url"], listed["keys"]) == (str(place), str(guarded))
+    shared.write("data/c.txt")
+    shared.commit()
+    shared("push", at="data")
+    shared("fetch", at="data")
+    assert not (shared.root / "remote").exists()
+    # A directory with nothing but the same file, as Git would bring it.
+    other = Dv(place.parent / "other", capsysbinary)
+    other.write("dv.toml", RELATIVE)
+    other.write("data/mine.txt", "mine\n")
+    other("pull", at="data")
+    assert other.read("data/a.txt") == "a\n"
+    assert other.read("dv.toml") == RELATIVE
+    other("remote", "check", at="data")
+
+
 def test_clones_push_and_fetch(shared, clone):
     assert clone.read("data/a.txt") == "a\n"
     clone.write("data/new.txt", "new\n")

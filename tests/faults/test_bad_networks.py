@@ -118,7 +118,7 @@ def test_what_could_not_be_sent_is_told_by_flush(backend, server):
 def test_a_silent_server_is_unavailable(opened, server):
     if server.place == PLACES["gcs"]:
         pytest.skip("its patience is no option")
-    backend = opened(config_kwargs={"read_timeout": 0.2, "connect_timeout": 0.2})
+    backend = opened(read_timeout=0.2, connect_timeout=0.2)
     server.fault = every(1, "silent")
     with pytest.raises(UnavailableError):
         backend.read("packs/a")

@@ -40,7 +40,7 @@ class Cloud:
         self.server = server
         self.base = str(base)
         self.bucket = server.make_bucket("bucket")
-        self.options = {"endpoint_url": server.url, "config_kwargs": {"read_timeout": 0.3, "connect_timeout": 1}}
+        self.options = {"endpoint_url": server.url, "read_timeout": 0.3, "connect_timeout": 1}
         root = f"{self.base}/now/one"
         for number in range(20):
             put(f"{root}/data/{number}.bin", noise(number, 1000))

@@ -9,9 +9,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dvtool.errors import DvError, NotFoundError, StorageError, UsageError
-from dvtool.storage.backend import UnavailableError, close
+from dvtool.errors import DvError, IntegrityError, NotFoundError, StorageError, UsageError
+from dvtool.storage.backend import SMALL_LIMITS, UnavailableError, close
 from dvtool.storage.cloud.client import WHOLE
+from dvtool.storage.cloud.gcs import may_see_credentials
 from dvtool.storage.cloud.s3 import arguments
 from dvtool.storage.local import LocalBackend
 from dvtool.storage.opening import open_place
@@ -64,7 +65,17 @@ def test_a_directory_is_opened_without_fsspec(tmp_path):
         ("s3://bucket/../other", "no names"),
         ("s3://key:secret@bucket/prefix", "no credentials"),
         ("sftp://user:secret@host/path", "no credentials"),
-        ("nonsense://bucket/prefix", "no file system of this kind"),
+        ("s3://key:secret/with-a-slash@bucket", "no credentials"),
+        ("https://secret@host/path", "no credentials"),
+        ("gs://secret@bucket/path", "no credentials"),
+        ("webdav://secret@host/path", "no credentials"),
+        ("https:/user:secret@host/path", "no credentials"),
+        ("https:secret@host/path", "no credentials"),
+        ("file://user:secret@host/path", "no credentials"),
+        ("https://host:8080/path?sig=abc", "nothing else"),
+        ("https://user:secret@host/path?sig=abc", "no credentials"),
+        ("https://host/path#abc", "nothing else"),
+        ("nonsense://bucket/prefix", "no store can lie in a file system of this kind"),
         ("memory://a::b", "nothing else"),
     ],
 )
@@ -91,6 +102,99 @@ def test_an_option_that_is_not_known_is_refused(scheme, options, what, next_):
         opened(f"{scheme}://bucket", options)
     assert what in caught.value.what
     assert next_ in caught.value.next
+
+
+ELSEWHERE = [
+    "asynclocal",
+    "asyncwrapper",
+    "blockcache",
+    "cached",
+    "dask",
+    "data",
+    "dbfs",
+    "dir",
+    "dv",
+    "dvc",
+    "filecache",
+    "generic",
+    "git",
+    "github",
+    "hf",
+    "jlab",
+    "jupyter",
+    "lakefs",
+    "libarchive",
+    "reference",
+    "root",
+    "simplecache",
+    "tar",
+    "webdav",
+    "zip",
+]
+
+
+@pytest.mark.parametrize("scheme", ELSEWHERE)
+def test_what_leads_to_other_places_is_refused_unopened(scheme, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(UsageError, match="no store can lie in a file system of this kind") as caught:
+        opened(f"{scheme}://host/path", {"fo": "s3://elsewhere", "target_protocol": "file"})
+    assert "sftp" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("s3://bucket", {"config_kwargs": {"signature_version": "bearer"}}),
+        ("s3://bucket", {"client_kwargs": {"verify": False}}),
+        ("s3://bucket", {"s3_additional_kwargs": {}}),
+        ("s3://bucket", {"use_ssl": False}),
+        ("s3://bucket", {"key": "x"}),
+        ("gs://bucket", {"token": "x"}),
+        ("http://host/store", {"client_kwargs": {"trust_env": True}}),
+        ("http://host/store", {"headers": {"Cookie": "x"}}),
+        ("http://host/store", {"ssl": False}),
+        ("http://host/store", {"get_client": "x"}),
+        ("http://host/store", {"block_size": {"nested": 1}}),
+        ("http://host/store", {"block_size": True}),
+        ("sftp://host/store", {"key_filename": "/home/someone/.ssh/id"}),
+        ("sftp://host/store", {"sock": "x"}),
+        ("ftp://host/store", {"tempdir": "/etc"}),
+        ("ftp://host/store", {"port": "21"}),
+        ("memory://store", {"target_protocol": "file"}),
+        ("memory://store", {"cache_storage": "/etc"}),
+        ("abfs://container/store", {"account_host": "evil.example.org"}),
+        ("abfs://container/store", {"connection_string": "x"}),
+        ("hdfs://host/store", {"extra_conf": {}}),
+        ("webhdfs://host/store", {"proxy_to": "x"}),
+        ("s3://bucket", {"endpoint_url": "https://someone:word@host"}),
+    ],
+)
+def test_an_option_that_could_lead_astray_is_refused(url, options):
+    with pytest.raises(UsageError) as caught:
+        opened(url, options)
+    assert "option" in caught.value.what
+    assert caught.value.where
+    assert caught.value.next
+    assert "word" not in str(caught.value)
+
+
+def test_the_name_of_an_account_is_no_address(monkeypatch):
+    class Azure:
+        @staticmethod
+        def _strip_protocol(url):
+            return url.partition("://")[2]
+
+        @staticmethod
+        def _get_kwargs_from_urls(_url):
+            return {}
+
+    import fsspec
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", lambda _protocol: Azure)
+    opened("abfs://container/store", {"account_name": "birds2026"})
+    for name in ("evil.example.org/", "evil.example.org#", "a", "user@host"):
+        with pytest.raises(UsageError, match="no account can have this name"):
+            opened("abfs://container/store", {"account_name": name})
 
 
 def test_a_directory_has_no_options(tmp_path):
@@ -127,6 +231,105 @@ def test_the_options_of_s3_become_those_of_its_client():
     assert given["addressing_style"] == "path"
     with pytest.raises(UsageError, match="two regions"):
         arguments({"region": "eu-west-1", "region_name": "eu-west-2"})
+
+
+def headers_of(server, monkeypatch):
+    """The headers of all requests that a server is asked from now on."""
+    seen = []
+    real = server.answer
+
+    def answer(kind, request):
+        seen.append(request.headers)
+        return real(kind, request)
+
+    monkeypatch.setattr(server, "answer", answer)
+    return seen
+
+
+def test_requests_to_s3_are_signed_without_sending_the_secret(s3_server, monkeypatch, hermetic):
+    assert arguments({})["config_kwargs"]["signature_version"] == "s3v4"
+    secret = "the-secret-of-a-profile"
+    (hermetic / "config").write_text(
+        f"[profile work]\naws_access_key_id = AKIA\naws_secret_access_key = {secret}\ns3 =\n  signature_version = s3\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(hermetic / "config"))
+    s3_server.make_bucket("bucket")
+    seen = headers_of(s3_server, monkeypatch)
+    backend = opened("s3://bucket", {"endpoint_url": s3_server.url, "profile": "work"})
+    backend.put("format", b"x")
+    close(backend)
+    assert seen
+    for headers in seen:
+        assert headers["authorization"].startswith("AWS4-HMAC-SHA256 ")
+        assert not any(secret in value for value in headers.values())
+
+
+def test_how_the_place_encrypts_is_one_option():
+    found = arguments({"server_side_encryption": "aws:kms", "kms_key_id": "alias/birds"})
+    assert found["s3_additional_kwargs"] == {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/birds"}
+    assert "kms_key_id" not in found
+    assert arguments({})["s3_additional_kwargs"] == {}
+    for wrong in ({"server_side_encryption": "none"}, {"kms_key_id": "x"}):
+        with pytest.raises(UsageError):
+            arguments(wrong)
+
+
+BEARER = "a-token-that-opens-every-bucket"
+
+
+@pytest.fixture
+def google(monkeypatch):
+    """Credentials of Google's that are at hand: a bearer token, without asking anybody."""
+    from gcsfs.credentials import GoogleCredentials
+
+    def connect(self, method=None):
+        self.method = method
+        self.credentials = None if method == "anon" else object()
+
+    def apply(self, out):
+        if self.credentials is not None:
+            out["Authorization"] = f"Bearer {BEARER}"
+
+    monkeypatch.setattr(GoogleCredentials, "connect", connect)
+    monkeypatch.setattr(GoogleCredentials, "apply", apply)
+
+
+@pytest.fixture
+def headers_seen(gcs_server, monkeypatch):
+    gcs_server.make_bucket("bucket")
+    return headers_of(gcs_server, monkeypatch)
+
+
+@pytest.mark.parametrize("variable", [None, "STORAGE_EMULATOR_HOST", "DV_TRUSTED_ENDPOINTS"])
+def test_a_token_of_googles_goes_to_google_and_to_whom_the_environment_trusts(
+    google, gcs_server, headers_seen, monkeypatch, variable
+):
+    monkeypatch.setenv("DV_TRUSTED_ENDPOINTS", "https://another.example.org, ")
+    if variable is not None:
+        monkeypatch.setenv(variable, f"https://another.example.org, {gcs_server.url}/")
+    backend = opened("gs://bucket", {"endpoint_url": gcs_server.url})
+    backend.put("format", b"x")
+    assert backend.read("format") == b"x"
+    close(backend)
+    assert len(headers_seen) == 2
+    sent = [BEARER in str(dict(headers)) for headers in headers_seen]
+    assert sent == [variable == "DV_TRUSTED_ENDPOINTS"] * 2
+
+
+def test_which_endpoints_are_googles():
+    for endpoint in ("", "https://storage.googleapis.com", "https://storage.me-central2.rep.googleapis.com/"):
+        assert may_see_credentials(endpoint)
+    for endpoint in (
+        "http://storage.googleapis.com",
+        "https://storage.googleapis.com.example.org",
+        "https://example.org/storage.googleapis.com",
+        "https://example.org#.googleapis.com",
+        "https://example.org\\.googleapis.com",
+        "https://storage.googleapis.com@example.org",
+        "https://notgoogleapis.com",
+        "storage.googleapis.com",
+    ):
+        assert not may_see_credentials(endpoint)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
@@ -217,6 +420,39 @@ def test_a_web_server_that_knows_no_ranges_is_read_in_parts(tmp_path):
         server.shutdown()
 
 
+def test_a_web_server_does_not_hand_over_more_than_a_file_may_have(tmp_path):
+    (tmp_path / "format").write_bytes(bytes(SMALL_LIMITS["format"] + 1))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        backend = opened(f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(IntegrityError, match="far too long"):
+            backend.read("format")
+        close(backend)
+        server.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_of_a_file_that_is_far_too_long_only_the_beginning_travels(request, scheme, monkeypatch):
+    server = request.getfixturevalue({"s3": "s3_server", "gs": "gcs_server"}[scheme])
+    server.make_bucket("bucket")
+    monkeypatch.setattr("dvtool.storage.backend.WHOLE_LIMIT", 1000)
+    backend = opened(f"{scheme}://bucket", {"endpoint_url": server.url})
+    limits = {"format": SMALL_LIMITS["format"], "keys/repo": SMALL_LIMITS["keys/repo"], "log/1": 1000, "keys/a": 1000}
+    for name in limits:
+        backend.replace(name, bytes(5_000_000))
+    seen = headers_of(server, monkeypatch)
+    for name, limit in limits.items():
+        with pytest.raises(IntegrityError, match="far too long") as caught:
+            backend.read(name)
+        assert caught.value.where == f"{scheme}://bucket/{name}"
+        assert caught.value.why
+        assert caught.value.next
+        assert seen.pop()["range"] == f"bytes=0-{limit}"
+        assert not seen, "one request is enough"
+    close(backend)
+
+
 def test_of_a_large_file_that_could_not_be_written_nothing_is_left():
     class Torn:
         def __len__(self):
@@ -262,7 +498,7 @@ def test_the_workspace_goes_with_the_backend():
 
 def test_everything_that_is_raised_is_ours(s3_server):
     s3_server.make_bucket("bucket")
-    backend = opened("s3://bucket", {"endpoint_url": s3_server.url, "client_kwargs": {"nonsense": 1}})
+    backend = opened("s3://bucket", {"endpoint_url": "nonsense"})
     with pytest.raises(DvError):
         backend.read("format")
     backend = opened("s3://bucket", {"endpoint_url": s3_server.url})

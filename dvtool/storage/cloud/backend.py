@@ -12,6 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import NotFoundError, StorageError
+from dvtool.storage.backend import too_long, whole_limit
 from dvtool.storage.cloud.client import WHOLE
 from dvtool.storage.cloud.failures import translated
 from dvtool.storage.disk import Disk
@@ -84,12 +85,22 @@ class CloudBackend:
         """Do nothing: object stores have no directories, and elsewhere they are made for the first file in them."""
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Return bytes of ``name``, by one request."""
+        """Return bytes of ``name``, by one request.
+
+        All of it is asked for as a range that ends one byte behind the longest that it may be.
+
+        Raises:
+            IntegrityError: when there is more.
+        """
+        limit = whole_limit(name)
         with self._asking("read", name):
             if length == 0:
                 self._stat(name)  # nothing is no answer to whether there is something
                 return b""
-            return self._client.read(self._key(name), offset, None if length is None else offset + length)
+            found = self._client.read(self._key(name), offset, offset + (limit + 1 if length is None else length))
+        if length is None and len(found) > limit:
+            raise too_long(name, f"{self.where}/{name}")
+        return found
 
     def view(self, name: str) -> CloudView:
         """Return the bytes of ``name``, of which only slices are read."""

@@ -47,8 +47,8 @@ class Client(Protocol):
         """What the place can do."""
         ...
 
-    def read(self, key: str, start: int, end: int | None) -> bytes:
-        """Return the bytes from ``start`` up to ``end``; ``start`` may lie behind the last byte."""
+    def read(self, key: str, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` up to ``end``; both may lie behind the last byte."""
         ...
 
     def stat(self, key: str) -> Stat:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import UsageError
@@ -35,6 +36,10 @@ OPTIONS: Final = {
 EMULATOR: Final = "STORAGE_EMULATOR_HOST"
 """The variable by which all of Google's clients are sent to a server that stands in for theirs, without credentials."""
 
+TRUSTED: Final = "DV_TRUSTED_ENDPOINTS"
+"""The variable by which a person names the endpoints, apart from Google's, that may see credentials."""
+
+_GOOGLES: Final = re.compile(r"https://([a-z0-9-]+\.)+googleapis\.com(:443)?/?", re.IGNORECASE | re.ASCII)
 _OBJECTS: Final = "b/{}/o"
 _OBJECT: Final = "b/{}/o/{}"
 _NOT_FOUND: Final = 404
@@ -52,9 +57,9 @@ class GcsClient:
         self._options = dict(options)
         self._opened = Opened(self._open, _close, persistence)
 
-    def read(self, key: str, start: int, end: int | None) -> bytes:
+    def read(self, key: str, start: int, end: int) -> bytes:
         """Return a range by one GET."""
-        span = f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
+        span = f"bytes={start}-{end - 1}"
         try:
             _headers, found = self._opened.ask(
                 lambda fs: fs.call("GET", _OBJECT, self._bucket, key, alt="media", headers={"Range": span})
@@ -267,7 +272,7 @@ class GcsClient:
             _request = getattr(GCSFileSystem._request, "__wrapped__", GCSFileSystem._request)  # noqa: SLF001
 
         given = dict(self._options)
-        unsigned = given.pop("anon", False) or (not given.get("endpoint_url") and os.environ.get(EMULATOR))
+        unsigned = given.pop("anon", False) or not may_see_credentials(given.get("endpoint_url", ""))
         try:
             return Once(
                 token="anon" if unsigned else "google_default",
@@ -281,6 +286,20 @@ class GcsClient:
             raise UsageError(
                 "the options of the remote do not fit", why=str(error)[:300], next="correct them in dv.toml"
             ) from None
+
+
+def may_see_credentials(endpoint: str) -> bool:
+    """Return whether credentials are sent to an endpoint: to Google's, and to those that the environment trusts.
+
+    A token of Google's is a bearer token: whoever sees it can use it.  So what a file says is not enough.
+
+    Args:
+        endpoint: its URL; empty for that which is taken where none is named, an emulator's if there is one.
+    """
+    if not endpoint:
+        return not os.environ.get(EMULATOR)
+    trusted = {each.strip().rstrip("/") for each in os.environ.get(TRUSTED, "").split(",")} - {""}
+    return _GOOGLES.fullmatch(endpoint) is not None or endpoint.rstrip("/") in trusted
 
 
 def _close(fs: Any) -> None:  # noqa: ANN401 - published without types

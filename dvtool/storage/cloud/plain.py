@@ -1,4 +1,4 @@
-"""Any other file system of fsspec, used as one: files by path.
+"""Other file systems of fsspec, used as such: files by path.
 
 What fsspec promises of all of them is little.  Its ``mode="create"`` looks and then writes, which is a race wherever
 the file system behind it does not do better; so creating counts as exclusive only where that is known.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import os
+import re
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import NotFoundError, UsageError
 from dvtool.storage.backend import Abilities, Keeping, Listed, Purged
 from dvtool.storage.cloud.client import Opened, Remains, Stat
-from dvtool.storage.cloud.failures import as_ours
+from dvtool.storage.cloud.failures import as_ours, reply_of
 from dvtool.storage.disk import temporary_name
 
 if TYPE_CHECKING:
@@ -27,12 +28,41 @@ if TYPE_CHECKING:
 RENAMING: Final = frozenset({"arrow_hdfs", "hdfs", "sftp", "smb", "ssh", "webhdfs"})
 """File systems on which a half-written file can be seen, and that rename in one step."""
 READ_ONLY: Final = frozenset({"http", "https"})
+
+_AZURE: Final = {"account_name": str, "anon": bool}
+_HDFS: Final = {"host": str, "port": int, "user": str}
+_SSH: Final = {"allow_agent": bool, "compress": bool, "host": str, "port": int, "timeout": float, "username": str}
+_WEB: Final = {"block_size": int, "encoded": bool, "simple_links": bool}
+OPTIONS: Final[Mapping[str, Mapping[str, type]]] = {
+    "abfs": _AZURE,
+    "abfss": _AZURE,
+    "adl": _AZURE,
+    "arrow_hdfs": _HDFS,
+    "az": _AZURE,
+    "ftp": {"encoding": str, "host": str, "port": int, "timeout": float, "tls": bool, "username": str},
+    "hdfs": _HDFS,
+    "http": _WEB,
+    "https": _WEB,
+    "memory": {},
+    "oss": {"endpoint": str},
+    "sftp": _SSH,
+    "smb": {"encrypt": bool, "host": str, "port": int, "share_access": str, "timeout": int, "username": str},
+    "ssh": _SSH,
+    "webhdfs": {**_HDFS, "kerberos": bool, "use_https": bool},
+}
+"""The file systems that may hold a store, and what a remote may say of each.
+
+Who writes ``dv.toml`` is not always who runs dv.  So none is here that opens other places in turn, keeps copies on
+this machine, unpacks, or runs programs; and no option that names a file here, what is sent beside a request, or how the
+other side is trusted.
+"""
 UNFINISHED: Final = "tmp"
 """The directory of unfinished files, below the store."""
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a view that are copied at once."""
 
 _CREATING: Final = threading.Lock()
+_ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
 
 
 class PlainClient:
@@ -51,12 +81,11 @@ class PlainClient:
         self._opened = Opened(self._open, lambda _fs: None, persistence)
         self._made: set[str] = set()
 
-    def read(self, key: str, start: int, end: int | None) -> bytes:
+    def read(self, key: str, start: int, end: int) -> bytes:
         """Return a range; the whole is cut where the file system does not know of ranges."""
-        if start == 0 and end is None:
-            return bytes(self._ask(lambda fs: fs.cat_file(key)))
-        size = self.stat(key).size
-        stop = size if end is None else min(end, size)
+        if start == 0:
+            return self._beginning(key, end)
+        stop = min(end, self.stat(key).size)
         if start >= stop:
             return b""
         found = bytes(self._ask(lambda fs: fs.cat_file(key, start=start, end=stop)))
@@ -160,6 +189,16 @@ class PlainClient:
         """Forget the file system."""
         self._opened.close()
 
+    def _beginning(self, key: str, end: int) -> bytes:
+        """Return the first bytes, by one request; of an empty file, some servers say that it has no such range."""
+        try:
+            found = self._ask(lambda fs: fs.cat_file(key, start=0, end=end))
+        except Exception as error:
+            if reply_of(error).status == 416:  # noqa: PLR2004 - no such range
+                return b""
+            raise
+        return bytes(found[:end])
+
     def _ask(self, request: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - published without types
         return self._opened.ask(request)
 
@@ -215,11 +254,12 @@ class PlainClient:
         return fs
 
 
-def resolved(protocol: str, url: str) -> tuple[str, dict[str, Any]]:
-    """Return the path of a URL, as its file system understands it, and the arguments that the URL stands for.
+def resolved(protocol: str, url: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the path of a URL, as its file system understands it, and the arguments of that file system.
 
     Raises:
-        UsageError: when no file system is known for the protocol, or its package is not installed.
+        UsageError: when no file system is known for the protocol, its package is not installed, or an account cannot
+            have the name that is given.
     """
     try:
         import fsspec
@@ -236,7 +276,16 @@ def resolved(protocol: str, url: str) -> tuple[str, dict[str, Any]]:
             next="give a directory, or a URL such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
         ) from None
     root = str(kind._strip_protocol(url)).rstrip("/")  # noqa: SLF001 - as fsspec itself does with every URL
-    return root, dict(kind._get_kwargs_from_urls(url))  # noqa: SLF001 - likewise
+    found = {**kind._get_kwargs_from_urls(url), **options}  # noqa: SLF001 - likewise
+    if "account_name" in found and not _ACCOUNT.fullmatch(str(found["account_name"])):
+        # It becomes part of the name of the server to which tokens are sent.
+        raise UsageError(
+            "no account can have this name",
+            where=f"{protocol}://",
+            why="the name of an account of Azure has 3 to 24 small letters and digits",
+            next="correct it in the URL, or in the option account_name",
+        )
+    return root, found
 
 
 def missing(protocol: str, what: str, next: str) -> UsageError:

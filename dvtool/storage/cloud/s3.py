@@ -6,7 +6,6 @@ Each method is one request, or one for each page or part.  The library neither t
 from __future__ import annotations
 
 import contextlib
-import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import NotFoundError, UsageError
@@ -26,19 +25,26 @@ if TYPE_CHECKING:
 OPTIONS: Final = {
     "addressing_style": str,
     "anon": bool,
-    "client_kwargs": dict,
-    "config_kwargs": dict,
+    "connect_timeout": float,
     "endpoint_url": str,
+    "kms_key_id": str,
     "profile": str,
+    "read_timeout": float,
     "region": str,
     "region_name": str,
     "requester_pays": bool,
-    "s3_additional_kwargs": dict,
-    "use_ssl": bool,
+    "server_side_encryption": str,
 }
-"""What a remote may say of its bucket; the last words of s3fs are its own arguments."""
+"""What a remote may say of its bucket.
+
+Nothing that says how requests are signed, by what they are sent, or what goes with them: who writes ``dv.toml`` is not
+always who runs dv, and whose credentials are used.
+"""
 
 _CONNECTIONS: Final = 32
+_SIGNATURE: Final = "s3v4"
+"""How requests are signed: by a method that never sends the secret, whatever the other side or a profile asks for."""
+_ENCRYPTIONS: Final = ("AES256", "aws:kms", "aws:kms:dsse")
 _UNSORTED: Final = "--x-s3"
 _DENIED: Final = frozenset({401, 403})
 _UNKNOWN_REQUEST: Final = frozenset({405, 501})  # places that keep no versions often have no such request
@@ -48,27 +54,41 @@ def arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of s3fs for the options of a remote.
 
     Raises:
-        UsageError: when an option contradicts another.
+        UsageError: when an option contradicts another, or a place encrypts in no such way.
     """
-    given = copy.deepcopy(dict(options))
-    client: dict[str, Any] = given.pop("client_kwargs", {})
-    config: dict[str, Any] = given.pop("config_kwargs", {})
+    given = dict(options)
+    client: dict[str, Any] = {}
+    config: dict[str, Any] = {"signature_version": _SIGNATURE, "max_pool_connections": _CONNECTIONS}
     regions = {given.pop(name) for name in ("region", "region_name") if name in given}
     if len(regions) > 1:
         raise UsageError("the options of the remote name two regions", next="keep one of region and region_name")
     if regions:
         client["region_name"] = regions.pop()
     if "addressing_style" in given:
-        config["s3"] = {**config.get("s3", {}), "addressing_style": given.pop("addressing_style")}
-    config.setdefault("connect_timeout", CONNECT_SECONDS)
-    config.setdefault("read_timeout", SILENT_SECONDS)
-    config.setdefault("max_pool_connections", _CONNECTIONS)
+        config["s3"] = {"addressing_style": given.pop("addressing_style")}
+    config["connect_timeout"] = given.pop("connect_timeout", CONNECT_SECONDS)
+    config["read_timeout"] = given.pop("read_timeout", SILENT_SECONDS)
     config["retries"] = {"total_max_attempts": 1, "mode": "standard"}
-    if given.get("endpoint_url") or "endpoint_url" in client:
+    if given.get("endpoint_url"):
         # Checksums behind the body are younger than many servers that speak like S3 and refuse them.
-        config.setdefault("request_checksum_calculation", "when_required")
-        config.setdefault("response_checksum_validation", "when_required")
-    return {**given, "client_kwargs": client, "config_kwargs": config}
+        config["request_checksum_calculation"] = "when_required"
+        config["response_checksum_validation"] = "when_required"
+    encryption = _encryption(given.pop("server_side_encryption", None), given.pop("kms_key_id", None))
+    return {**given, "client_kwargs": client, "config_kwargs": config, "s3_additional_kwargs": encryption}
+
+
+def _encryption(way: str | None, key: str | None) -> dict[str, str]:
+    """Return what a writing request says of encryption by the place itself."""
+    if way is not None and way not in _ENCRYPTIONS:
+        raise UsageError(
+            f"there is no server_side_encryption {way!r}", next=f"give it one of {', '.join(_ENCRYPTIONS)}"
+        )
+    if key is not None and (way or "").partition(":")[0] != "aws":
+        raise UsageError(
+            "the option kms_key_id names a key that is not used", next="add server_side_encryption = 'aws:kms'"
+        )
+    told = {"ServerSideEncryption": way, "SSEKMSKeyId": key}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 class S3Client:
@@ -92,7 +112,7 @@ class S3Client:
         self._arguments = arguments(options)
         self._opened = Opened(self._open, lambda _fs: None, persistence)  # s3fs closes connections when it goes
 
-    def read(self, key: str, start: int, end: int | None) -> bytes:
+    def read(self, key: str, start: int, end: int) -> bytes:
         """Return a range by one GET."""
         try:
             found = self._opened.ask(lambda fs: fs.cat_file(f"{self._bucket}/{key}", start=start, end=end))

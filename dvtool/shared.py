@@ -99,11 +99,11 @@ class SharedRepo:
 
         return remote_check.check(self._workspace, name)
 
-    def remove_remote(self, name: str) -> RemoteItem:
+    def remove_remote(self, name: str, *, force: bool = False) -> RemoteItem:
         """Take a remote out of ``dv.toml``; see :func:`dvtool.operations.remotes.remove`."""
         from dvtool.operations import remotes
 
-        return remotes.remove(self._workspace, name)
+        return remotes.remove(self._workspace, name, force=force)
 
     def rename_remote(self, old: str, new: str) -> RemoteItem:
         """Give a remote another name; see :func:`dvtool.operations.remotes.rename`."""

@@ -254,9 +254,15 @@ def _keep_remote(workspace: Workspace, settings: project.Remote) -> None:
     known = configuring.remotes_of(session.root).get(configuring.DEFAULT)
     if known is None:
         configuring.add(session.root, configuring.DEFAULT, settings, session.context.disk)
-    elif known.url != settings.url:
+        return
+    if settings.single_writer is msgspec.UNSET:  # nobody said it, and it leads nowhere else
+        settings = msgspec.structs.replace(settings, single_writer=known.single_writer)
+    if known != settings:
+        before, now = memory.aim(known), memory.aim(settings)
         session.context.tell(
-            f"note: dv.toml named another place as {configuring.DEFAULT!r}, {known.url}; it names {settings.url} now"
+            f"note: dv.toml named another place as {configuring.DEFAULT!r}, {before}; it names {now} now"
+            if before != now
+            else f"note: dv.toml had other options for {configuring.DEFAULT!r}; it has those that were given now"
         )
         configuring.remove(session.root, configuring.DEFAULT, session.context.disk)
         configuring.add(session.root, configuring.DEFAULT, settings, session.context.disk)

@@ -81,6 +81,7 @@ def pull(workspace: Workspace, name: str | None = None) -> PullResult:
             workspace.refuse_merging()
             outcome = advancing.fast_forward(workspace, theirs, operation="pull")
             result, written, removed = "fast-forward", outcome.files, outcome.removed
+            reaching.tell_elsewhere(workspace, remote.name, remote.memory)
         else:
             workspace.after_change()
         now = session.head().snapshot or theirs

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dvtool.errors import ExistsError, UsageError
-from dvtool.formats import log, project, repokey
+from dvtool.errors import ConflictError, ExistsError, UsageError
+from dvtool.formats import log, project, repokey, tree
 from dvtool.history.revisions import check_name
 from dvtool.sharing import configuring, lazily, memory, reaching
+from dvtool.store import manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dvtool.formats.repokey import Protection
     from dvtool.store.state import State
@@ -76,14 +77,32 @@ def add(
     return _item(name, settings, seen=False)
 
 
-def remove(workspace: Workspace, name: str) -> RemoteItem:
+def remove(workspace: Workspace, name: str, *, force: bool = False) -> RemoteItem:
     """Take a remote out of ``dv.toml``, with what is known here of its branches; nothing happens at the remote.
+
+    Args:
+        workspace: the worktree.
+        name: the remote.
+        force: remove it although this clone has no data of its own, and brings them from there.
 
     Raises:
         NotFoundError: when there is none of this name.
+        ConflictError: when this clone has no data of its own, and brings them from there.
     """
     name, settings = configuring.find(workspace, name)
     with workspace.changing():
+        if not force and workspace.session.lazy == name:
+            lacking = tuple(_lacking(workspace))
+            count = f"{len(lacking):,} {'file' if len(lacking) == 1 else 'files'}"
+            raise ConflictError(
+                f"this is a lazy clone, and what it lacks is at {name!r}",
+                where=settings.url,
+                why=f"without it the content of {count} of the current snapshot, and of files of others, is out of "
+                "reach",
+                items=lacking,
+                next="bring what you need with 'dv get' first, or give the place another name with 'dv remote rename'; "
+                f"'dv remote remove {name} --force' removes it all the same",
+            )
         _move_refs(workspace, name, None)
         configuring.remove(workspace.session.root, name, workspace.session.context.disk)
         memory.forget(workspace.session, name)
@@ -125,13 +144,36 @@ def set_url(workspace: Workspace, name: str, url: str) -> RemoteItem:
         UsageError: when the URL cannot be used.
     """
     name, settings = configuring.find(workspace, name)
+    before = settings.url
     settings = msgspec.structs.replace(settings, url=_place(workspace, url))
     reaching.Remote(workspace, name, settings, is_new=True)
     session = workspace.session
+    if session.lazy == name and settings.url != before:
+        session.context.tell(
+            f"warning: this is a lazy clone, and what it lacks was at {before}; it has to be at {settings.url} as well"
+        )
     with workspace.changing():
         configuring.set_url(session.root, name, settings.url, session.context.disk)
         memory.forget(session, name)
     return _item(name, settings, seen=False)
+
+
+def _lacking(workspace: Workspace) -> Iterator[str]:
+    """Yield the paths of the current snapshot of which not all content is in the store here."""
+    session = workspace.session
+    root = session.head_tree()
+    if root is None:
+        return
+    store = session.store
+    for path, entry in session.trees.walk(root, ""):
+        if not entry.size or entry.kind in {tree.DIRECTORY, tree.ERASED}:
+            continue
+        if entry.kind not in tree.LONG:
+            is_here = store.has(entry.id)
+        else:
+            is_here = all(store.has(chunk) for chunk, _length in manifests.chunks_of(store, entry.id, entry.size))
+        if not is_here:
+            yield path
 
 
 def _place(workspace: Workspace, url: str) -> str:

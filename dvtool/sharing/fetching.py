@@ -17,6 +17,7 @@ from dvtool.formats import codec, index, log, pack
 from dvtool.history.marking import Marks
 from dvtool.sharing import moving
 from dvtool.sharing.meeting import Meeting
+from dvtool.store.state import describe_ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,15 +139,32 @@ def _moves(remote: Remote, wanted: dict[str, bytes], *, tell: Callable[[str], No
             continue
         if old != new:
             moves.append(log.MoveRef(name=name, old=old, new=new))
+    taken: set[str] = set()
     for name, value in sorted(wanted.items()):
-        if not name.startswith("tags/"):
+        if not name.startswith("tags/") or log.symbolic(value) is not None:
             continue
         here = state.ref(name)
-        if here is None and state.expiry(value) is None:
+        if here is None and (other := _in_the_way(state, name, taken)) is not None:
+            tell(
+                f"warning: tag {name.removeprefix('tags/')!r} of {remote.name!r} is left out: "
+                f"{describe_ref(other)} is there, and a name cannot lie below another"
+            )
+        elif here is None and state.expiry(value) is None:
+            taken.add(name)
             moves.append(log.MoveRef(name=name, old=None, new=value))
         elif here is not None and here != value:
             tell(f"warning: tag {name.removeprefix('tags/')!r} is another here than at {remote.name!r}, and stays")
     return moves
+
+
+def _in_the_way(state: State, name: str, taken: set[str]) -> str | None:
+    """Return a ref, there or among those that are ``taken``, that lies above or below a name; None if it is free."""
+    parts = name.split("/")
+    for above in ("/".join(parts[:length]) for length in range(2, len(parts))):
+        if above in taken or state.ref(above) is not None:
+            return above
+    below = [each for each, _value in state.ref_names(name + "/")]
+    return min([*below, *(each for each in taken if each.startswith(name + "/"))], default=None)
 
 
 def _change(move: log.MoveRef) -> RefChange:

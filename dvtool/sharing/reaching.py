@@ -505,6 +505,24 @@ def require_place(name: str, settings: RemoteSettings, memory: Memory) -> None:
         )
 
 
+def tell_elsewhere(workspace: Workspace, name: str, memory: Memory | None) -> None:
+    """Tell the user when ``dv.toml`` as it is now names another place than was used; nothing is refused.
+
+    Args:
+        workspace: the worktree, of which ``dv.toml`` may just have changed.
+        name: the remote.
+        memory: what is remembered of it.
+    """
+    try:
+        settings = configuring.remotes(workspace).get(name)
+        if settings is not None and memory is not None:
+            require_place(name, settings, memory)
+    except ConflictError as error:
+        workspace.session.context.tell(f"warning: {error.what}: {error.why}; {error.next}")
+    except DvError:
+        return  # whatever reads it next says so
+
+
 def _kind_of(protection: Protection) -> int:
     match protection:
         case repokey.Plain():

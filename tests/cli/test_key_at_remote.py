@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from typing import Any
 
 import pytest
 
@@ -370,13 +371,8 @@ def test_a_key_that_is_exchanged_while_it_is_rotated_is_not_sealed_anew(ada, pla
 
 
 PLAIN = repokey.Plain()
-EMPTY = log.Table(count=0)
-EMPTY_STORE = log.Checkpoint(
-    **dict.fromkeys(log.TABLES, EMPTY),
-    segments=(),
-    lock=b"",
-    writes=(),
-)
+EMPTY: dict[str, Any] = dict.fromkeys(log.TABLES, log.Table(count=0))
+EMPTY_STORE = log.Checkpoint(**EMPTY, segments=(), lock=b"", writes=())
 
 
 def members_of(ada):

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
-from dvtool.formats import log
+from dvtool.formats import log, project
+from dvtool.repo import Repo
+from dvtool.sharing import reaching
 from tests.cli.conftest import Dv
-from tests.cli.sharing import change, clone, files, person, pushed, sound, there, travelling
+from tests.cli.sharing import change, clone, files, person, pushed, sound, there, travelling, tree_of
 
 
 @pytest.fixture
@@ -224,6 +226,36 @@ def test_a_tag_that_is_another_at_the_remote_is_not_moved(one, two):
     assert "warning: tag 'v1'" in two("fetch").told
     two("push", "origin", "v1", "--force-with-lease")
     assert there(one)["tags/v1"] == two.status()["snapshot"]
+
+
+@pytest.mark.parametrize(("here", "theirs"), [("v1", "v1/beta"), ("v1/beta", "v1")])
+def test_a_tag_in_whose_way_another_is_keeps_nothing_from_coming(one, two, here, theirs):
+    two("tag", here)
+    one("tag", theirs)
+    one("tag", "v2")
+    made = pushed(one, "theirs")
+    one("push", "origin", theirs, "v2")
+    done = two("fetch", "--json")
+    assert f"tag '{theirs}' of 'origin' is left out" in done.told
+    found = travelling(two)
+    assert found["remotes/origin/main"] == made
+    assert "tags/v2" in found
+    assert f"tags/{theirs}" not in found
+    assert two("fetch", "--json").json["refs"] == []
+    two("tag", "-d", here)
+    two("fetch")
+    assert f"tags/{theirs}" in travelling(two)
+
+
+def test_a_tag_that_names_another_ref_is_left_out(one, two):
+    store = reaching.reach(Repo.open(str(one.root)).workspace, "origin").open()
+    move = log.MoveRef(name="tags/v1", old=None, new=log.to_symbolic("heads/main"))
+    store.log.append("push", lambda _state: [move])
+    made = pushed(one, "theirs")
+    two("fetch")
+    assert travelling(two) == {**travelling(two), "remotes/origin/main": made}
+    assert "tags/v1" not in travelling(two)
+    sound(two)
 
 
 def test_branches_and_tags_are_removed_from_a_remote_by_name(one, two):
@@ -614,6 +646,24 @@ def lazy(one, two):
     return clone(one, "lazy", "--lazy")
 
 
+def test_the_remote_of_a_lazy_clone_is_not_removed_by_mistake(lazy):
+    lazy("get", "data/b.txt")
+    error = lazy("remote", "remove", "origin", "--json", code=12).error
+    assert error["items"] == ["data/a.txt", "data/long.bin", "data/sub/c.txt"]
+    assert "3 files" in error["why"]
+    assert "--force" in error["next"]
+    lazy("get", "data/sub")
+    lazy("remote", "remove", "origin", "--force")
+    lazy("cat", "main:data/a.txt", code=10)
+
+
+def test_another_url_of_a_lazy_clone_is_told(lazy, tmp_path):
+    shutil.copytree(tmp_path / "remote", tmp_path / "moved")
+    assert lazy("remote", "set-url", "origin", str(tmp_path / "remote")).told == ""
+    assert "what it lacks" in lazy("remote", "set-url", "origin", str(tmp_path / "moved")).told
+    lazy("get", "data")
+
+
 def packs_of(dv):
     return len(os.listdir(dv.root / ".dv/store/packs"))
 
@@ -634,7 +684,7 @@ def test_a_lazy_clone_lists_and_compares_without_data(one, lazy):
 def test_a_lazy_clone_without_its_remote_says_what_it_lacks(one, lazy):
     shutil.move(one.root.parent / "remote", one.root.parent / "away")
     assert "no store" in lazy("cat", "main:data/a.txt", code=10).told
-    lazy("remote", "remove", "origin")
+    lazy("remote", "remove", "origin", "--force")
     assert "dv remote add" in lazy("cat", "main:data/a.txt", code=10).told
 
 
@@ -725,6 +775,102 @@ def test_a_clone_takes_the_settings_and_keeps_its_remote(one, tmp_path):
     assert "data/sub" in two.read("dv.toml")
     assert two("remote", "list", "--json").json[0]["url"] == str(tmp_path / "elsewhere")
     two("fetch")
+
+
+def test_a_clone_keeps_the_place_of_the_key_that_was_given(data, tmp_path):
+    data("remote", "add", "origin", str(tmp_path / "remote"), "--plain-keys")
+    data.write("data/more.txt", "more\n")
+    data.commit("with a dv.toml that names no place of a key")
+    data("push")
+    (tmp_path / "guarded/keys").mkdir(parents=True)
+    shutil.move(tmp_path / "remote/keys/repo", tmp_path / "guarded/keys/repo")
+    two = clone(data, "two", "--keys", str(tmp_path / "guarded"))
+    [item] = two("remote", "list", "--json").json
+    assert item["keys"] == str(tmp_path / "guarded")
+    two("remote", "set-url", "origin", str(tmp_path / "remote"))  # forgets what was seen, so the key is read again
+    two("fetch")
+
+
+def test_a_clone_keeps_the_options_that_were_given_and_a_single_writer(data, s3_server):
+    s3_server.make_bucket("bucket")
+    data("remote", "add", "origin", "s3://bucket", "--option", f"endpoint_url={s3_server.url}", "--plain-keys")
+    data("push")
+    text = data.read("dv.toml")
+    data.write("dv.toml", text.replace(s3_server.url, "http://127.0.0.1:9") + "single-writer = true\n")
+    if "[remote.origin.options]" in text:
+        data.write("dv.toml", text.replace("[remote.origin.options]", "single-writer = true\n[remote.origin.options]"))
+        data.write("dv.toml", data.read("dv.toml").replace(s3_server.url, "http://127.0.0.1:9"))
+    data.write("data/more.txt", "more\n")
+    data.commit("elsewhere")
+    data.write("dv.toml", text)
+    data("push")
+    done = data("clone", "s3://bucket", "../two", "--option", f"endpoint_url={s3_server.url}")
+    assert "dv.toml named another place" in done.told
+    two = Dv(data.root.parent / "two", data._capture)
+    found = project.decode((two.root / "dv.toml").read_bytes()).remotes["origin"]
+    assert found.options == {"endpoint_url": s3_server.url}
+    assert found.single_writer is True
+    two("fetch")
+
+
+@pytest.fixture
+def moved(one, tmp_path):
+    """A clone whose dv.toml is that of its snapshot; the next one, pushed since, names a copy of the remote."""
+    pushed(one, "settings")
+    two = clone(one, "settled")
+    good = one.read("dv.toml")
+    assert two.read("dv.toml") == good
+    one.write("dv.toml", good.replace(str(tmp_path / "remote"), str(tmp_path / "evil")))
+    change(one, "elsewhere")
+    one.write("dv.toml", good)
+    one("push")
+    shutil.copytree(tmp_path / "remote", tmp_path / "evil")
+    return two
+
+
+def test_settings_that_are_pulled_lead_nowhere_else_unnoticed(moved, tmp_path):
+    two = moved
+    told = two("pull").told
+    assert "names another place as 'origin'" in told
+    assert str(tmp_path / "evil") in told
+    memory = (two.root / ".dv/remotes/origin").read_bytes()
+    change(two, "mine")
+    before = tree_of(tmp_path / "evil")
+    for command in (["fetch"], ["pull"], ["push"], ["fsck", "--remote", "origin"], ["gc", "--remote", "origin"]):
+        error = two(*command, "--json", code=12).error
+        assert "names another place as 'origin'" in error["what"]
+        assert str(tmp_path / "evil") in error["why"]
+        assert str(tmp_path / "remote") in error["why"]
+        assert f"dv remote set-url origin {tmp_path / 'evil'}" in error["next"]
+    assert tree_of(tmp_path / "evil") == before
+    assert (two.root / ".dv/remotes/origin").read_bytes() == memory
+    two.write("dv.toml", two.read("dv.toml").replace("evil", "remote"))
+    two("push")
+
+
+def test_another_place_in_the_settings_is_used_when_that_is_said(moved, tmp_path):
+    two = moved
+    two("pull")
+    two("fetch", code=12)
+    two("remote", "set-url", "origin", str(tmp_path / "evil"))
+    two("fetch")
+    pushed(two, "mine")
+
+
+@pytest.mark.parametrize("line", ['keys = "/elsewhere"', 'options = {endpoint_url = "http://127.0.0.1:9"}'])
+def test_another_place_of_the_key_or_endpoint_is_refused(two, line):
+    two.write("dv.toml", two.read("dv.toml").replace("[remote.origin]", f"[remote.origin]\n{line}"))
+    assert "another place" in two("fetch", "--json", code=12).error["what"]
+
+
+def test_what_is_remembered_goes_with_a_name_that_is_given_anew(one, two, tmp_path):
+    two("remote", "rename", "origin", "other")
+    two("remote", "add", "origin", str(tmp_path / "new"), "--plain-keys")
+    two("push", "origin")
+    two("remote", "remove", "origin")
+    two("remote", "add", "origin", str(tmp_path / "remote"))
+    two("fetch", "origin")
+    two("fetch", "other")
 
 
 def test_settings_that_cannot_be_read_keep_nobody_from_cloning(one, tmp_path):

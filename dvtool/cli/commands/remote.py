@@ -89,11 +89,12 @@ def list_subcommand(settings: Settings, *, json: bool) -> None:
 
 @remote_command.command("remove", epilog=shared.example("dv remote remove backup"))
 @click.argument("name")
+@click.option("--force", is_flag=True, help="Remove it although this lazy clone brings its data from there.")
 @shared.json_option
 @click.pass_obj
-def remove_subcommand(settings: Settings, *, name: str, json: bool) -> None:
+def remove_subcommand(settings: Settings, *, name: str, force: bool, json: bool) -> None:
     """Take a remote out of dv.toml; what lies there stays."""
-    item = opening.open_repo(settings).remove_remote(name)
+    item = opening.open_repo(settings).remove_remote(name, force=force)
     if json:
         output.as_json(item)
     else:

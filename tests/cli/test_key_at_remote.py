@@ -373,7 +373,13 @@ def test_a_key_that_is_exchanged_while_it_is_rotated_is_not_sealed_anew(ada, pla
 PLAIN = repokey.Plain()
 EMPTY = log.Table(count=0)
 EMPTY_STORE = log.Checkpoint(
-    **dict.fromkeys(log.TABLES, EMPTY),
+    refs=EMPTY,
+    packs=EMPTY,
+    superseded=EMPTY,
+    condemned=EMPTY,
+    dropped=EMPTY,
+    erasures=EMPTY,
+    locators=EMPTY,
     segments=(),
     lock=b"",
     writes=(),

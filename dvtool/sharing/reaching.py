@@ -186,7 +186,7 @@ class Remote:
             IntegrityError: when the log was rolled back, or took another course.
         """
         memory = self.memory
-        if memory is None or not memory.number or store.secrets.wrap.current == memory.wrap:
+        if memory is None or not memory.number or _remembers(memory, store.secrets.wrap):
             return
         self._refuse_rollback(store)
         try:
@@ -214,7 +214,7 @@ class Remote:
         """
         found = self.unlock(repository)
         memory = self.memory
-        if memory is not None and memory.number and found.wrap.current != memory.wrap:
+        if memory is not None and memory.number and not _remembers(memory, found.wrap):
             store = self._new(Known(format=storeformat.decode(memory.format), secrets=found))
             try:
                 store.log.require_course(memory.number, memory.head, last=memory.number)
@@ -305,7 +305,7 @@ class Remote:
             kind == repokey.PLAIN
             and memory is not None
             and memory.protection not in {repokey.PLAIN, memories.UNKNOWN}
-            and memory.wrap != found.wrap.current
+            and not _remembers(memory, found.wrap)
         ):
             raise KeyAccessError(
                 "the key at the remote was replaced by one that stands in the clear",
@@ -521,6 +521,11 @@ def tell_elsewhere(workspace: Workspace, name: str, memory: Memory | None) -> No
         workspace.session.context.tell(f"warning: {error.what}: {error.why}; {error.next}")
     except DvError:
         return  # whatever reads it next says so
+
+
+def _remembers(memory: Memory, wrap: keys.Wrapping) -> bool:
+    """Return whether keys are the remembered ones and no others, so that nothing opens which did not before."""
+    return wrap.current == memory.wrap and wrap.previous in {None, memory.previous or None}
 
 
 def _kind_of(protection: Protection) -> int:

@@ -22,7 +22,16 @@ from dvtool.errors import (
 )
 from dvtool.formats import log, sealed
 from dvtool.store import keys
-from dvtool.store.state import ChainError, State, TableReader, describe_ref, files_of, segment_of
+from dvtool.store.state import (
+    ChainError,
+    State,
+    TableReader,
+    added_again,
+    broken_chain,
+    describe_ref,
+    files_of,
+    segment_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 1000
 """Lost races before giving up; eight busy writers lose a few at most."""
+_ASTRAY: Final = "it does not follow from what was seen before"
 
 
 class _KeyGoneError(IntegrityError):
@@ -129,12 +139,8 @@ class Log:
         """Refuse a log that is not the one that was folded here before."""
         number, head = self._seen
         if number and (state.number < number or self.is_forked(number, head)):
-            raise ChainError(
-                "the log does not hang together",
-                where=log.file_name(number),
-                why="this entry was read before and is gone, or is another now: the store was rolled back or forked",
-                next="compare with another copy of the store before you go on",
-            )
+            why = "this entry was read before and is gone, or is another now: the store was rolled back or forked"
+            raise broken_chain(number, why)
 
     def _refuse_gap(self, last: int, *, thorough: bool) -> None:
         """Refuse to take a missing entry for the end of the log.
@@ -186,10 +192,10 @@ class Log:
                 raise IntegrityError("a log entry cannot be followed", where=log.file_name(at), why=why, next=MEND)
             entry, _label = self._open(at, blob)
             if (log.chain(blob) if at == number else entry.previous) != before:
-                raise _broken(at)
+                raise broken_chain(at, _ASTRAY)
             before = log.chain(blob)
         if state is not None and before != state.head:
-            raise _broken(end)
+            raise broken_chain(end, _ASTRAY)
 
     def entries(self, newest: int | None = None, *, whole: bool = False) -> Iterator[log.Entry]:
         """Yield the entries that can still be read, newest first.
@@ -238,7 +244,7 @@ class Log:
                     entry, _label = self._open(number, blob)
                     if before is not None and entry.previous != log.chain(before):
                         yield name, "it does not name the entry before it"
-                    again = _added_again(entry, doomed)
+                    again = added_again(entry, doomed)
                     if again:
                         more = f" and {len(again) - 1:,} more" if len(again) > 1 else ""
                         yield name, f"it adds what was condemned or dropped before: {again[0]}{more}"
@@ -590,29 +596,6 @@ class Log:
         return self.reader
 
 
-def _broken(number: int) -> ChainError:
-    return ChainError(
-        "the log does not hang together",
-        where=log.file_name(number),
-        why="it does not follow from what was seen before",
-        next="compare with another copy of the store before you go on",
-    )
-
-
 def newest_name(backend: Backend) -> int:
     """Return the highest number that a file of a log has by its name, whatever is in it; 0 where there is none."""
     return max(filter(None, map(log.number_of, backend.names("log"))), default=0)
-
-
-def _added_again(entry: log.Entry, doomed: set[str]) -> list[str]:
-    """Return the files that an entry adds although they were condemned or dropped, and note those that it gives up."""
-    found: set[str] = set()
-    for action in entry.actions:
-        match action:
-            case log.AddPacks():
-                found |= doomed.intersection(files_of(action))
-            case log.Condemn() | log.Drop():
-                doomed.update(action.names)
-            case log.Checkpoint():
-                doomed.update(action.condemn)
-    return sorted(found)

@@ -169,12 +169,8 @@ class State:
             IntegrityError: when a table of the checkpoint cannot be read.
         """
         if self.number and (entry.number != self.number + 1 or entry.previous != self.head):
-            raise ChainError(
-                "the log does not hang together",
-                where=log.file_name(entry.number),
-                why="an entry does not name the one before it: the store was rolled back, forked or tampered with",
-                next="compare with another copy of the store before you go on",
-            )
+            why = "an entry does not name the one before it: the store was rolled back, forked or tampered with"
+            raise broken_chain(entry.number, why)
         # A checkpoint's tables may lie in packs that the same entry adds, so those are known before it is taken.
         added = [segment_of(action) for action in entry.actions if isinstance(action, log.AddPacks)]
         for action in entry.actions:
@@ -420,6 +416,20 @@ def files_of(action: log.AddPacks) -> list[str]:
     return [action.keys, action.index, *(f"packs/{name.hex()}" for name in action.packs)]
 
 
+def added_again(entry: log.Entry, doomed: set[str]) -> list[str]:
+    """Return the files that an entry adds although they were condemned or dropped, and note those that it gives up."""
+    found: set[str] = set()
+    for action in entry.actions:
+        match action:
+            case log.AddPacks():
+                found |= doomed.intersection(files_of(action))
+            case log.Condemn() | log.Drop():
+                doomed.update(action.names)
+            case log.Checkpoint():
+                doomed.update(action.condemn)
+    return sorted(found)
+
+
 def describe_ref(name: str) -> str:
     """Return a ref's name as people say it."""
     top, _, rest = name.partition("/")
@@ -442,4 +452,14 @@ def expired_error(identity: bytes, time: int, *, what: str = "") -> ErasedError:
         where=identity.hex(),
         why=f"'dv expire' dropped it from the history at {moment.isoformat(timespec='seconds')}".replace("+00:00", "Z"),
         next="run 'dv log' to see what is kept",
+    )
+
+
+def broken_chain(number: int, why: str) -> ChainError:
+    """Return the error for an entry that does not follow from the one before it, or from what was seen before."""
+    return ChainError(
+        "the log does not hang together",
+        where=log.file_name(number),
+        why=why,
+        next="compare with another copy of the store before you go on",
     )

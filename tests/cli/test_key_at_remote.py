@@ -5,6 +5,7 @@ import os
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from dvtool.effects import SystemEntropy
@@ -381,14 +382,18 @@ def members_of(ada):
     return repokey.Recipients(recipients=tuple(map(identity.decode_recipient, lines)))
 
 
-def take_over(place, bob, protection, *, seen=None, actions=(EMPTY_STORE,)):
-    """Put keys of Bob's own making there, and an entry under them behind the real head, or behind what is ``seen``."""
+def take_over(place, bob, protection, *, seen=None, beside=None):
+    """Put keys of Bob's own making there, and an entry under them behind the real head, or behind what is ``seen``.
+
+    His wrapping secret stands alone, or as one that a rotation gives up for ``beside``.
+    """
     there = backend(place)
     here = Repo.open(str(bob.root)).workspace.session.store
     form = storeformat.decode(there.read("format"))
     secret = keys.open_repokey(here.backend, form.repository).secret
     made = repokey.Opened(secret=secret, wrapping=bytes([7]) * 32)
-    there.replace(REPO, repokey.encode(form.repository, made, protection, SystemEntropy()))
+    put = msgspec.structs.replace(made, wrapping=beside, previous=made.wrapping) if beside else made
+    there.replace(REPO, repokey.encode(form.repository, put, protection, SystemEntropy()))
     wrap = keys.Secrets(made).wrap
     label = keys.write_log_key(there, form.store, wrap, SystemEntropy())
     key = keys.read_log_key(there, form.store, wrap, label).key
@@ -406,7 +411,7 @@ def take_over(place, bob, protection, *, seen=None, actions=(EMPTY_STORE,)):
         time=0,
         operation="push",
         checkpoint=number,
-        actions=actions,
+        actions=(EMPTY_STORE,),
     )
     blob = sealed.seal(sealed.LOG_ENTRY, key, label, bytes(32), form.store + name.encode(), log.encode(entry))
     there.replace(name, blob)
@@ -488,6 +493,17 @@ def test_a_head_behind_entries_that_nobody_followed_is_not_built_on(ada, bob, ca
     add(ada, "more.txt", "more\n")
     ada("push")
     take_over(place, bob, members_of(ada))
+    assert "not those of the store" in all_refused(carol, "carol")["what"]
+
+
+def test_keys_that_stand_beside_a_remembered_one_prove_themselves_as_well(ada, bob, carol, place):
+    """Bob knows the one that Carol remembers, and puts it there as if a rotation gave his own up for it."""
+    form = storeformat.decode(backend(place).read("format"))
+    old = keys.open_repokey(backend(place), form.repository, repokey.Unlock(identities=lambda: (BOB,))).wrapping
+    remove_bob(ada)
+    add(ada, "more.txt", "more\n")
+    ada("push")
+    take_over(place, bob, members_of(ada), beside=old)
     assert "not those of the store" in all_refused(carol, "carol")["what"]
 
 

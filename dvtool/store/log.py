@@ -29,7 +29,6 @@ from dvtool.store.state import (
     added_again,
     broken_chain,
     describe_ref,
-    files_of,
     segment_of,
 )
 

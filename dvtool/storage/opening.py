@@ -29,6 +29,7 @@ UNFINISHED: Final = "tmp"
 """The directory of unfinished files, below a store that lies in a directory."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_NUMBERS: Final = {int: re.compile(r"[0-9]{1,9}"), float: re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")}
 _PLACE_ONLY: Final = "a URL of a remote is a place and nothing else"
 
 
@@ -92,14 +93,12 @@ def _client(
         _require("s3fs", scheme, "s3")
         from dvtool.storage.cloud import s3
 
-        _check_options(options, s3.OPTIONS, shown)
-        return s3.S3Client(bucket, options, persistence), prefix
+        return s3.S3Client(bucket, _checked_options(options, s3.OPTIONS, shown), persistence), prefix
     if scheme in GCS:
         _require("gcsfs", scheme, "gcs")
         from dvtool.storage.cloud import gcs
 
-        _check_options(options, gcs.OPTIONS, shown)
-        return gcs.GcsClient(bucket, options, persistence), prefix
+        return gcs.GcsClient(bucket, _checked_options(options, gcs.OPTIONS, shown), persistence), prefix
     from dvtool.storage.cloud import plain
 
     known = plain.OPTIONS.get(scheme)
@@ -110,8 +109,7 @@ def _client(
             "give a directory, or a URL such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
             why=f"of those that fsspec has, dv uses only {', '.join(sorted(plain.OPTIONS))}",
         )
-    _check_options(options, known, shown)
-    root, arguments = plain.resolved(scheme, rest, options)
+    root, arguments = plain.resolved(scheme, rest, _checked_options(options, known, shown))
     return plain.PlainClient(scheme, root, arguments, persistence), root
 
 
@@ -148,27 +146,34 @@ def _refuse_credentials(url: str) -> None:
         )
 
 
-def _check_options(options: Mapping[str, Any], known: Mapping[str, type], shown: str) -> None:
-    """Let nothing through but values of the kinds that are known; a table never is one.
+def _checked_options(options: Mapping[str, Any], known: Mapping[str, type], shown: str) -> dict[str, Any]:
+    """Return options of the kinds that are known and let nothing else through; a table never is one.
+
+    A number may come as a text, as it does from a command line.
 
     Raises:
         UsageError: when an option is not known, or its value is of another kind.
     """
+    found: dict[str, Any] = {}
     for name, value in options.items():
         kind = known.get(name)
         if kind is None:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0)
             advice = f"did you mean {near[0]!r}?" if near else "take it away: such a remote has no options"
             raise _wrong(f"there is no option {name!r} for such a remote", shown, advice)
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
-            raise _wrong(f"the option {name!r} has a value of another kind", shown, f"give it {words}")
         if isinstance(value, str) and urls.holds_credential(value):
             raise _wrong(
                 f"the option {name!r} holds a credential",
                 shown,
                 "give it by the environment or the cloud's own settings",
             )
+        pattern = _NUMBERS.get(kind)
+        numeric = pattern is not None and type(value) in {int, float, str} and pattern.fullmatch(str(value))
+        if not numeric and (pattern is not None or type(value) is not kind):
+            words = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}[kind]
+            raise _wrong(f"the option {name!r} has a value of another kind", shown, f"give it {words}")
+        found[name] = kind(value)
+    return found
 
 
 def _require(package: str, scheme: str, extra: str) -> None:

@@ -104,6 +104,30 @@ def test_an_option_that_is_not_known_is_refused(scheme, options, what, next_):
     assert next_ in caught.value.next
 
 
+@pytest.mark.parametrize("given", [{"read_timeout": "7"}, {"read_timeout": "7.5", "connect_timeout": 3}])
+def test_a_number_may_come_as_a_text(given):
+    opened("s3://bucket", given)
+    opened("ftp://host/path", {"port": "2222"})
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("s3://bucket", {"read_timeout": "-1"}),
+        ("s3://bucket", {"read_timeout": "nan"}),
+        ("s3://bucket", {"read_timeout": True}),
+        ("ftp://host/path", {"port": "2222.5"}),
+        ("ftp://host/path", {"port": -1}),
+        ("ftp://host/path", {"port": "\u0662"}),
+    ],
+)
+def test_what_is_no_number_is_refused(url, options):
+    with pytest.raises(UsageError) as caught:
+        opened(url, options)
+    assert "another kind" in caught.value.what
+    assert "number" in caught.value.next
+
+
 ELSEWHERE = [
     "asynclocal",
     "asyncwrapper",
@@ -159,7 +183,6 @@ def test_what_leads_to_other_places_is_refused_unopened(scheme, monkeypatch):
         ("sftp://host/store", {"key_filename": "/home/someone/.ssh/id"}),
         ("sftp://host/store", {"sock": "x"}),
         ("ftp://host/store", {"tempdir": "/etc"}),
-        ("ftp://host/store", {"port": "21"}),
         ("memory://store", {"target_protocol": "file"}),
         ("memory://store", {"cache_storage": "/etc"}),
         ("abfs://container/store", {"account_host": "evil.example.org"}),

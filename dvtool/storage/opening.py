@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
 S3: Final = frozenset({"s3", "s3a"})
 GCS: Final = frozenset({"gs", "gcs"})
+TRUSTED: Final = "DV_TRUSTED_FILESYSTEMS"
+"""The variable by which a person names file systems, apart from those that dv knows, that may hold a store."""
 UNFINISHED: Final = "tmp"
 """The directory of unfinished files, below a store that lies in a directory."""
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _NUMBERS: Final = {int: re.compile(r"[0-9]{1,9}"), float: re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")}
+_SIMPLE: Final = frozenset({str, bool, int, float})
 _PLACE_ONLY: Final = "a URL of a remote is a place and nothing else"
 
 
@@ -102,12 +105,12 @@ def _client(
     from dvtool.storage.cloud import plain
 
     known = plain.OPTIONS.get(scheme)
-    if known is None:
+    if known is None and scheme not in os.environ.get(TRUSTED, "").lower().replace(" ", "").split(","):
         raise _wrong(
             "no store can lie in a file system of this kind",
             f"{scheme}://",
             "give a directory, or a URL such as s3://BUCKET/PREFIX or gs://BUCKET/PREFIX",
-            why=f"of those that fsspec has, dv uses only {', '.join(sorted(plain.OPTIONS))}",
+            why=f"of those that fsspec has, dv uses {', '.join(sorted(plain.OPTIONS))}, and what {TRUSTED} names",
         )
     root, arguments = plain.resolved(scheme, rest, _checked_options(options, known, shown))
     return plain.PlainClient(scheme, root, arguments, persistence), root
@@ -146,19 +149,19 @@ def _refuse_credentials(url: str) -> None:
         )
 
 
-def _checked_options(options: Mapping[str, Any], known: Mapping[str, type], shown: str) -> dict[str, Any]:
+def _checked_options(options: Mapping[str, Any], known: Mapping[str, type] | None, shown: str) -> dict[str, Any]:
     """Return options of the kinds that are known and let nothing else through; a table never is one.
 
-    A number may come as a text, as it does from a command line.
+    A number may come as a text, as it does from a command line.  Where nothing is known, any simple value may.
 
     Raises:
         UsageError: when an option is not known, or its value is of another kind.
     """
     found: dict[str, Any] = {}
     for name, value in options.items():
-        kind = known.get(name)
+        kind = known.get(name) if known is not None else type(value) if type(value) in _SIMPLE else str
         if kind is None:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            near = difflib.get_close_matches(name, known or (), n=1, cutoff=0)
             advice = f"did you mean {near[0]!r}?" if near else "take it away: such a remote has no options"
             raise _wrong(f"there is no option {name!r} for such a remote", shown, advice)
         if isinstance(value, str) and urls.holds_credential(value):

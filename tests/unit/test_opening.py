@@ -1,11 +1,13 @@
 """A URL names a place, or says clearly why it does not."""
 
 import functools
+import importlib
 import os
 import subprocess
 import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import pytest
 
@@ -163,6 +165,42 @@ def test_what_leads_to_other_places_is_refused_unopened(scheme, monkeypatch):
     with pytest.raises(UsageError, match="no store can lie in a file system of this kind") as caught:
         opened(f"{scheme}://host/path", {"fo": "s3://elsewhere", "target_protocol": "file"})
     assert "sftp" in caught.value.why
+
+
+@pytest.fixture
+def mine(monkeypatch):
+    """A file system that dv does not know."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Mine(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+        protocol = "mine"
+        store: ClassVar[dict[str, Any]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+        def __init__(self, *, depth: int, **options):
+            super().__init__(**options)
+            self.depth = depth
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.removeprefix("mine://"))
+
+    monkeypatch.setitem(importlib.import_module("fsspec.registry")._registry, "mine", Mine)
+    return Mine
+
+
+def test_a_file_system_that_a_person_names_is_used(mine, monkeypatch):
+    with pytest.raises(UsageError, match="no store can lie") as caught:
+        opened("mine://host/store", {"depth": 3})
+    assert "DV_TRUSTED_FILESYSTEMS" in caught.value.why
+    monkeypatch.setenv("DV_TRUSTED_FILESYSTEMS", "webdav, MINE")
+    backend = opened("mine://host/store", {"depth": 3})
+    backend.put("packs/a", b"x")
+    backend.flush()
+    assert mine.store["/host/store/packs/a"].getvalue() == b"x"
+    for options in [{"depth": {"a": 1}}, {"depth": "sftp://user:secret@host"}]:
+        with pytest.raises(UsageError, match=r"kind|credential"):
+            opened("mine://host/store", options)
 
 
 @pytest.mark.parametrize(

@@ -186,17 +186,19 @@ class Examination:
             self.size += size
             self.damages += [damage] if damage is not None else []
         self._open(quick=quick)
+        if self.store is not None and not quick:
+            known = {damage.file for damage in self.damages}
+            self.damages += [each for each in self._look_at_log(self.store) if each.file not in known]
         names, strangers = scrub.pack_names(self.backend)
         self.damages += strangers
-        live = self._live()
-        if self.store is not None and not quick:
-            self.damages += [
-                scrub.Damage(file=file, what="the log does not hang together", why=why)
-                for file, why in self.store.log.faults()
-            ]
-            known = {damage.file for damage in self.damages}
-            self.damages += [each for each in scrub.log_keys(self.store) if each.file not in known]
-        return names, live
+        return names, self._live()
+
+    def _look_at_log(self, store: Store) -> list[scrub.Damage]:
+        """Return what is wrong with the entries and keys of the log, as far as it takes a key to tell."""
+        found = [
+            scrub.Damage(file=file, what="the log does not hang together", why=why) for file, why in store.log.faults()
+        ]
+        return [*found, *scrub.log_keys(store)]
 
     def _strangers(self) -> Iterable[str]:
         """Return the names at the top of the place that no store has."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool.errors import ConflictError, IntegrityError, NotFoundError, StorageError, UsageError
+from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoundError, StorageError, UsageError
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog
 from dvtool.history.describe import Amount, amount, rfc3339
@@ -164,7 +164,11 @@ def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: in
     progress = workspace.session.context.progress
     if retention:
         place.read_log(workspace.session.context.clock.now() - retention * 1_000_000)
-    result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)
+    try:
+        result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)
+    except KeyAccessError:
+        # A rotation that was stopped leaves log keys under two secrets, of which a clone remembers one.
+        result = collect(remote.open_with_key(), progress, dry_run=dry_run, grace=grace, retention=retention)
     uploads = 0
     if not dry_run:
         uploads = _sweep(workspace, remote, max(grace, FRESH))

@@ -146,6 +146,17 @@ class RemoteCheck(Examination):
         except DvError as error:
             self.damages.append(scrub.Damage(file=name, what=error.what, why=error.why))
 
+    def _look_at_log(self, store: Store) -> list[scrub.Damage]:
+        found = super()._look_at_log(store)
+        if found:
+            # A rotation that was stopped leaves files under two secrets, and a clone remembers one of them.
+            try:
+                self.store = self.remote.open_with_key()
+            except DvError:
+                return found
+            return super()._look_at_log(self.store)
+        return found
+
     def _strangers(self) -> Iterable[str]:
         expected = {*scrub.TOP, UNFINISHED} if self._is_directory else scrub.TOP
         return set(self.backend.names("")) - expected

@@ -233,10 +233,19 @@ class Remote:
             DvError: as :meth:`open`.
         """
         self.note_protection(protection)
-        store = self._open_anew(unlock)
+        self.open_with_key(unlock)
+        self.remember(brought=b"")
+
+    def open_with_key(self, unlock: Unlock | None = None) -> Store:
+        """Open the store with the key as it lies there now, whatever is remembered of it.
+
+        Raises:
+            DvError: as :meth:`open`.
+        """
+        store = self._open_anew(unlock or self.session.context.unlock)
         self._refuse_rollback(store)
         self._store = store
-        self.remember(brought=b"")
+        return store
 
     def note_protection(self, protection: Protection) -> None:
         """Remember how the key of the store was protected from here.

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 from typing import Any
 
@@ -15,8 +16,10 @@ from dvtool.repo import Repo
 from dvtool.sharing import memory
 from dvtool.sharing.reaching import reach
 from dvtool.storage import holding
+from dvtool.storage.disk import Disk
 from dvtool.storage.local import LocalBackend
 from dvtool.store import keys, protecting, rotating
+from dvtool.worktree.session import Context
 from tests.cli.conftest import Dv
 from tests.conftest import moto_client
 
@@ -193,6 +196,69 @@ def test_whether_there_is_news_needs_no_key(ada, carol):
     assert not reach(workspace, "origin").has_news()
     remove_bob(ada)
     assert reach(workspace, "origin").has_news()
+
+
+class _DeadError(Exception):
+    pass
+
+
+class DyingDisk(Disk):
+    """Does n steps at a place that others see, and from then on nothing at all, as if the process had been killed."""
+
+    def __init__(self, steps, place):
+        self.steps = steps
+        self.place = str(place)
+
+    def _step(self, path):
+        if self.steps == 0:
+            raise _DeadError
+        self.steps -= path.startswith(self.place)
+
+    def link(self, source, target):
+        self._step(target)
+        super().link(source, target)
+
+    def rename(self, source, target):
+        self._step(target)
+        super().rename(source, target)
+
+    def unlink(self, path):
+        self._step(path)
+        super().unlink(path)
+
+
+def test_killed_at_any_step_members_go_on_and_the_next_rotation_finishes(ada, bob, carol, place, tmp_path):
+    ada("key", "recipients", "remove", "--remote", "origin", "Bob")
+    roots = (ada.root, carol.root, place)
+    for root in roots:
+        shutil.copytree(root, tmp_path / "kept" / root.name, symlinks=True)
+    steps = 0
+    while True:
+        for root in roots:
+            shutil.rmtree(root)
+            shutil.copytree(tmp_path / "kept" / root.name, root, symlinks=True)
+        repo = Repo.open(str(ada.root), Context(disk=DyingDisk(steps, place), cwd=str(ada.root)))
+        try:
+            repo.rotate_key(remote="origin")
+        except _DeadError:
+            pass
+        else:
+            break
+        add(carol, "between.txt", "between\n")
+        carol("push")
+        ada("pull")
+        assert ada.read("data/between.txt") == "between\n"
+        assert ada("fsck", "--remote", "origin", "--json").json["clean"], steps
+        carol("gc", "--remote", "origin", "--grace", "0")
+        if (place / LOCK).exists():
+            os.utime(place / LOCK, (1, 1))  # nobody waits an hour in a test
+        ada("key", "rotate", "--remote", "origin")
+        assert openable(place, bob) == set(), steps
+        bob("fetch", code=40)
+        carol("fetch")
+        assert ada("fsck", "--remote", "origin", "--full", "--json").json["clean"], steps
+        steps += 1
+    assert steps > 8
 
 
 def test_a_clone_that_is_made_after_it(ada, place, clone_of):

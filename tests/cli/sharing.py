@@ -4,6 +4,7 @@ import os
 import shutil
 
 from dvtool.repo import Repo
+from dvtool.storage.disk import Disk
 from dvtool.testing.audit import audit
 from tests.cli.conftest import Dv
 
@@ -91,3 +92,32 @@ def put_back(path, copy):
     """Make a directory what it was when it was copied."""
     shutil.rmtree(path)
     shutil.copytree(copy, path)
+
+
+class DeadError(Exception):
+    """The process is no more."""
+
+
+class DyingDisk(Disk):
+    """Does n steps at a place that others see, and from then on nothing at all, as if the process had been killed."""
+
+    def __init__(self, steps, place):
+        self.steps = steps
+        self.place = str(place)
+
+    def _step(self, path):
+        if self.steps == 0:
+            raise DeadError
+        self.steps -= path.startswith(self.place)
+
+    def link(self, source, target):
+        self._step(target)
+        super().link(source, target)
+
+    def rename(self, source, target):
+        self._step(target)
+        super().rename(source, target)
+
+    def unlink(self, path):
+        self._step(path)
+        super().unlink(path)

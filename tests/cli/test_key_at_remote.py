@@ -16,11 +16,11 @@ from dvtool.repo import Repo
 from dvtool.sharing import memory
 from dvtool.sharing.reaching import reach
 from dvtool.storage import holding
-from dvtool.storage.disk import Disk
 from dvtool.storage.local import LocalBackend
 from dvtool.store import keys, protecting, rotating
 from dvtool.worktree.session import Context
 from tests.cli.conftest import Dv
+from tests.cli.sharing import DeadError, DyingDisk
 from tests.conftest import moto_client
 
 BOB = bytes(range(32))
@@ -198,35 +198,6 @@ def test_whether_there_is_news_needs_no_key(ada, carol):
     assert reach(workspace, "origin").has_news()
 
 
-class _DeadError(Exception):
-    pass
-
-
-class DyingDisk(Disk):
-    """Does n steps at a place that others see, and from then on nothing at all, as if the process had been killed."""
-
-    def __init__(self, steps, place):
-        self.steps = steps
-        self.place = str(place)
-
-    def _step(self, path):
-        if self.steps == 0:
-            raise _DeadError
-        self.steps -= path.startswith(self.place)
-
-    def link(self, source, target):
-        self._step(target)
-        super().link(source, target)
-
-    def rename(self, source, target):
-        self._step(target)
-        super().rename(source, target)
-
-    def unlink(self, path):
-        self._step(path)
-        super().unlink(path)
-
-
 def test_killed_at_any_step_members_go_on_and_the_next_rotation_finishes(ada, bob, carol, place, tmp_path):
     ada("key", "recipients", "remove", "--remote", "origin", "Bob")
     roots = (ada.root, carol.root, place)
@@ -240,7 +211,7 @@ def test_killed_at_any_step_members_go_on_and_the_next_rotation_finishes(ada, bo
         repo = Repo.open(str(ada.root), Context(disk=DyingDisk(steps, place), cwd=str(ada.root)))
         try:
             repo.rotate_key(remote="origin")
-        except _DeadError:
+        except DeadError:
             pass
         else:
             break

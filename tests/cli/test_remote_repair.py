@@ -9,8 +9,11 @@ import pytest
 
 from dvtool.formats import pack
 from dvtool.history.links import Links
+from dvtool.repo import Repo
 from dvtool.testing import damage
+from dvtool.worktree.session import Context
 from tests.cli.conftest import Dv
+from tests.cli.sharing import DeadError, DyingDisk
 
 
 @pytest.fixture
@@ -73,6 +76,34 @@ def test_packs_of_a_remote_are_sent_again(once, place, harm):
     if harmed:
         assert {path.name: path.read_bytes() for path in packs(Path(found["repair"]["quarantine"]))} == harmed
     assert mend(once)["repair"]["restored"] == []
+
+
+def test_killed_at_any_step_the_next_repair_finishes(shared, place, tmp_path):
+    for path in [*packs(place), *(place / "index").iterdir()]:
+        damage.flip(str(path), 80)
+    for path in (place / "keys").iterdir():
+        if path.name != "repo" and not path.name.startswith("log-"):
+            path.unlink()
+    kept = {root: tmp_path / "kept" / root.name for root in (shared.root, place)}
+    for root, copy in kept.items():
+        shutil.copytree(root, copy, symlinks=True)
+    steps = 0
+    while True:
+        for root, copy in kept.items():
+            shutil.rmtree(root)
+            shutil.copytree(copy, root, symlinks=True)
+        repo = Repo.open(str(shared.root), Context(disk=DyingDisk(steps, place), cwd=str(shared.root)))
+        try:
+            repo.repair_remote("origin")
+        except DeadError:
+            pass
+        else:
+            break
+        assert mend(shared)["clean"], steps
+        assert shared("fsck", "--remote", "origin", "--full", "--json").json["clean"], steps
+        shared("clone", str(place), str(tmp_path / f"clone-{steps}"))
+        steps += 1
+    assert steps > 8
 
 
 def test_sound_packs_are_left_alone(once, place):

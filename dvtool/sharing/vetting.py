@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from dvtool.errors import ConflictError, StorageError
 from dvtool.storage import probing
@@ -27,25 +28,43 @@ def examine(backend: Backend, context: Context) -> Findings:
 
     Nothing is raised for what the place refuses: that is a finding.
     """
-    made = list(_missing(backend.path(probing.DIRECTORY))) if isinstance(backend, LocalBackend) else []
-    try:
-        if made:
-            os.makedirs(made[0], exist_ok=True)
-    except OSError:
-        pass  # what is tried next fails for the same reason, and that is the finding
-    try:
-        return probing.examine(backend, clock=context.clock, entropy=context.entropy)
-    finally:
-        if made and isinstance(backend, LocalBackend):
-            for path in (backend.scratch, *made):
-                _remove_empty(path)
+    with _Trying(backend, context) as trying:
+        return trying.findings()
 
 
-def _missing(path: str) -> Iterator[str]:
-    """Yield a directory and those above it that are not there, from the bottom up."""
-    while not os.path.isdir(path):
-        yield path
-        path = os.path.dirname(path)
+class _Trying:
+    """Makes the directories that a probe needs, and takes them away again unless a store comes to be there."""
+
+    def __init__(self, backend: Backend, context: Context) -> None:
+        self._backend = backend
+        self._context = context
+        self._made: list[str] = []
+
+    def __enter__(self) -> Self:
+        if isinstance(self._backend, LocalBackend):
+            self._made = list(_missing(self._backend.path(probing.DIRECTORY)))
+            with contextlib.suppress(OSError):  # what is tried next fails for the same reason, and that is the finding
+                os.makedirs(self._backend.path(probing.DIRECTORY), exist_ok=True)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.leave()
+
+    def findings(self) -> Findings:
+        return probing.examine(self._backend, clock=self._context.clock, entropy=self._context.entropy)
+
+    def keep(self) -> None:
+        """Leave the directories: a store is to be there, perhaps one that others are making at the same time."""
+        self._made.clear()
+
+    def leave(self) -> None:
+        """Remove the directories that were made, as long as nobody else has put anything there."""
+        if self._made and isinstance(self._backend, LocalBackend):
+            own = {probing.DIRECTORY, os.path.basename(self._backend.scratch)}
+            with contextlib.suppress(OSError):
+                if set(os.listdir(self._backend.root)) <= own:
+                    for path in (self._backend.scratch, *self._made):
+                        _remove_empty(path)
 
 
 def _remove_empty(path: str) -> None:
@@ -53,6 +72,13 @@ def _remove_empty(path: str) -> None:
         os.rmdir(path)
     except OSError:
         return  # it is not there, or somebody else has put something into it
+
+
+def _missing(path: str) -> Iterator[str]:
+    """Yield a directory and those above it that are not there, from the bottom up."""
+    while not os.path.isdir(path):
+        yield path
+        path = os.path.dirname(path)
 
 
 def excludes(found: Findings) -> bool:
@@ -69,7 +95,12 @@ def require_exclusive(backend: Backend, settings: Settings, context: Context, na
     """
     if settings.single_writer is True:
         return
-    found = examine(backend, context)
+    with _Trying(backend, context) as trying:
+        _refuse_unfit(trying.findings(), settings, name)
+        trying.keep()
+
+
+def _refuse_unfit(found: Findings, settings: Settings, name: str) -> None:
     if found.writing != YES:
         raise StorageError(
             "nothing can be written at the remote",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import stat
@@ -21,6 +22,8 @@ READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """How files are opened; without the last, a pipe under the name of a file would keep dv waiting for ever."""
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of a view that are copied at once."""
+ATTEMPTS: Final = 3
+"""Times that directories are made anew because they went meanwhile."""
 GROUP: Final = 0o070
 """What a group may do with a directory, in its mode."""
 
@@ -99,6 +102,16 @@ class LocalBackend:
 
     def prepare(self, directories: Iterable[str]) -> None:
         """Make the directories of a store, and those above it, durably."""
+        names = tuple(directories)
+        for _attempt in range(ATTEMPTS):
+            with contextlib.suppress(
+                NotFoundError
+            ):  # who only tried what this place can do has taken an empty one away
+                self._prepare(names)
+                return
+        self._prepare(names)
+
+    def _prepare(self, directories: Iterable[str]) -> None:
         changed = {self.root}
         above = self.root
         while not os.path.isdir(above) and above != os.path.dirname(above):

@@ -76,6 +76,11 @@ class FaultyDisk(Disk):
         self._pass(target)
         super().rename(source, target)
 
+    def permit(self, path: str, mode: int) -> None:
+        """Set the mode, or fail; a full disk has room for one."""
+        self._pass(path, frees=True)
+        super().permit(path, mode)
+
     def touch(self, path: str) -> None:
         """Touch, or fail; a full disk has room for a time."""
         self._pass(path, frees=True)

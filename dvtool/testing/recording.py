@@ -69,6 +69,12 @@ class RecordingDisk(Disk):
         step = Step(action="rename", path=self._inside(source), target=self._inside(target))
         self._do(step, lambda: super(RecordingDisk, self).rename(source, target))
 
+    def permit(self, path: str, mode: int) -> None:
+        """Record nothing: nobody else looks at a moment that is rebuilt."""
+        self._notice()
+        super().permit(path, mode)
+        self._seen = signatures(self.base)
+
     def touch(self, path: str) -> None:
         """Record nothing: a moment that is rebuilt has times of its own."""
         self._notice()

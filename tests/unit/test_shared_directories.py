@@ -6,7 +6,9 @@ import stat
 import pytest
 
 from dvtool.effects import SystemEntropy
+from dvtool.errors import NotFoundError
 from dvtool.storage.disk import Disk
+from dvtool.storage.local import ATTEMPTS
 from dvtool.storage.opening import open_place
 
 
@@ -64,3 +66,28 @@ def test_the_mode_of_a_directory_that_is_made_is_left_to_the_umask(tmp_path):
     backend.create("keys/1", b"key")
     assert stat.S_IMODE((tmp_path / "new/remote").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "new/remote/keys/1").stat().st_mode) == 0o600
+
+
+class TakingDisk(Disk):
+    """Another process takes an empty directory away right after it was made, so many times."""
+
+    times = 0
+
+    def make_directory(self, path):
+        super().make_directory(path)
+        if path.endswith("/acks") and self.times:
+            self.times -= 1
+            os.rmdir(path)
+
+
+@pytest.mark.parametrize("times", [1, 3, 4])
+def test_a_directory_that_goes_while_a_store_is_made_is_made_again(tmp_path, times):
+    disk = TakingDisk()
+    disk.times = times
+    backend = open_place(str(tmp_path / "remote"), {}, entropy=SystemEntropy(), disk=disk)
+    if times > ATTEMPTS:
+        with pytest.raises(NotFoundError):
+            backend.prepare(["acks", "log"])
+    else:
+        backend.prepare(["acks", "log"])
+        backend.create("acks/1", b"x")

@@ -6,6 +6,7 @@ It joins the parts of the floor below, for the verbs that check and mend.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -118,7 +119,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     repair: Repair | None = None
 
 
-class Examination:
+class Examination(ABC):
     """One look at a whole store, which need not open; where it lies is for the classes built on this one to say."""
 
     def __init__(
@@ -204,13 +205,13 @@ class Examination:
         """Return the names at the top of the place that no store has."""
         return set(self.backend.names("")) - scrub.TOP
 
+    @abstractmethod
     def _opened(self) -> Store:
         """Return the store; raises whatever keeps it from being opened."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _load_secrets(self) -> object:
         """Open the key of the store; raises as :func:`dvtool.store.keys.load_secrets`."""
-        raise NotImplementedError
 
     def _name_of(self, where: str) -> str:
         """Return the file of the store that an error means."""

@@ -11,6 +11,7 @@ import random
 import socket
 import threading
 import urllib.parse
+from abc import ABC, abstractmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
@@ -67,7 +68,7 @@ class RefusedError(Exception):
         self.message = message or code
 
 
-class LoopbackServer:
+class LoopbackServer(ABC):
     """Listens on a free port of 127.0.0.1 while it is entered as a context."""
 
     def __init__(self) -> None:
@@ -101,21 +102,21 @@ class LoopbackServer:
             raise RuntimeError("the server was not entered as a context")
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    @abstractmethod
     def kind_of(self, request: Request) -> str:
         """Return a word for what a request asks for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self, kind: str, request: Request) -> Reply:
         """Return the reply; called by one thread at a time.
 
         Raises:
             RefusedError: for a request that the service refuses.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, error: RefusedError, request: Request) -> Reply:
         """Return the reply that says what was refused."""
-        raise NotImplementedError
 
     def handle(self, request: Request) -> tuple[Fault | None, Reply]:
         """Return what becomes of a request, and its reply."""

@@ -175,16 +175,7 @@ class _Repair:
         check = Check(self.place, self.context)
         report = check.run(quick=False)
         if not report.clean:
-            if self.restorer.restore({damage.file for damage in check.damages}):
-                check = Check(self.place, self.context)
-                check.run(quick=False)
-            self.recovery.strays(check)
-            try:
-                self.recovery.objects(check)
-            except StorageError:
-                raise
-            except DvError as error:
-                self.context.tell(f"warning: not all objects could be brought back: {error.finding()}")
+            self.recovery.whole(check, self.restorer, lambda: Check(self.place, self.context))
             report = Check(self.place, self.context).run(quick=False)
         if self.answering is not None and self.answering.failed is not None:
             self.context.tell(f"warning: the remote did not answer to the end: {self.answering.failed.finding()}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool.checking import Repair
-from dvtool.errors import DvError, StorageError
+from dvtool.errors import DvError
 from dvtool.formats import pack, storeformat
 from dvtool.history.describe import rfc3339
 from dvtool.sharing import fetching, memory, reaching
@@ -92,16 +92,7 @@ class _RemoteRepair:
         check = self._examine()
         report = check.run(quick=False)
         if not report.clean:
-            if self.restorer.restore({damage.file for damage in check.damages}):
-                check = self._examine()
-                check.run(quick=False)
-            self.recovery.strays(check)
-            try:
-                self.recovery.objects(check)
-            except StorageError:
-                raise
-            except DvError as error:
-                self.context.tell(f"warning: not all objects could be brought back: {error.finding()}")
+            self.recovery.whole(check, self.restorer, self._examine)
             self.backend.flush()
             check = self._examine()
             report = check.run(quick=False)

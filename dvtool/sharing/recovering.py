@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dvtool.checking import Examination
     from dvtool.storage.backend import Backend
     from dvtool.storage.disk import Disk
-    from dvtool.store.restoring import Keeper
+    from dvtool.store.restoring import Keeper, Restorer
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
@@ -117,6 +117,25 @@ class Recovery:
         self.recovered = 0
         """Lost objects that were found elsewhere."""
 
+    def whole(self, found: Examination, restorer: Restorer, again: Callable[[], Examination]) -> None:
+        """Bring back what a check found damaged: whole files by name first, then what is left of others.
+
+        Args:
+            found: a check that has run.
+            restorer: restores whole files from another copy.
+            again: makes a check that has not run yet, for when files have come back.
+        """
+        if restorer.restore({damage.file for damage in found.damages}):
+            found = again()
+            found.run(quick=False)
+        self._strays(found)
+        try:
+            self._objects(found)
+        except StorageError:
+            raise
+        except DvError as error:
+            self._tell(f"warning: not all objects could be brought back: {error.finding()}")
+
     def segments(self) -> None:
         """Write key files and index files anew that are damaged or missing, and have the log name them."""
         try:
@@ -167,7 +186,7 @@ class Recovery:
                 return
             self.rebuilt.append(log.file_name(store.refresh().number))
 
-    def strays(self, check: Examination) -> None:
+    def _strays(self, check: Examination) -> None:
         """Move aside what is no file of a store, and damaged files that nothing names any more.
 
         What lies beside a store that others use is theirs, and stays.
@@ -184,7 +203,7 @@ class Recovery:
             if is_stray or (is_unnamed and damage.file not in needed and damage.what != scrub.STRANGER):
                 self._keeper.take(damage.file)
 
-    def objects(self, check: Examination) -> None:
+    def _objects(self, check: Examination) -> None:
         """Bring objects of damaged packs, and those that are missing, into new packs as far as they are found."""
         if check.store is None or check.links is None:
             return

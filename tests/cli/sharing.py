@@ -6,7 +6,7 @@ import shutil
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
 from dvtool.testing.audit import audit
-from tests.cli.conftest import Dv
+from tests.cli.calling import Dv
 
 
 def person(place, name, capture):

@@ -6,7 +6,7 @@ import pytest
 
 from dvtool.errors import UsageError
 from dvtool.repo import Repo
-from tests.cli.conftest import Dv
+from tests.cli.calling import Dv
 
 KEY = "keys/repo"
 

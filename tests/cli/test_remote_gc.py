@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.conftest import Dv
+from tests.cli.calling import Dv
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dvtool.history.links import Links
 from dvtool.repo import Repo
 from dvtool.testing import damage
 from dvtool.worktree.session import Context
-from tests.cli.conftest import Dv
+from tests.cli.calling import Dv
 from tests.cli.sharing import DeadError, DyingDisk
 
 

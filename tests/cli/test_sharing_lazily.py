@@ -5,21 +5,8 @@ import shutil
 
 import pytest
 
-from tests.cli.conftest import Dv
-from tests.cli.sharing import change, clone, files, person, pushed, sound, there
-
-
-@pytest.fixture
-def one(tmp_path, capsysbinary):
-    """A repository with one snapshot, whose remote is not made yet."""
-    return person(tmp_path, "one", capsysbinary)
-
-
-@pytest.fixture
-def two(one):
-    """A clone of what the first has pushed."""
-    one("push")
-    return clone(one, "two")
+from tests.cli.calling import Dv
+from tests.cli.sharing import change, clone, files, pushed, sound, there
 
 
 @pytest.fixture

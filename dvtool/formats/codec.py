@@ -22,6 +22,19 @@ def encode(value: object) -> bytes:
     return _ENCODER.encode(value)
 
 
+def encode_foreign(value: object, *, what: str) -> bytes:
+    """Return what :func:`encode` does, of a value in which there are things that a program or its user chose.
+
+    Raises:
+        FormatError: when there is something in it that has no encoding: a number of more than 64 bits, text that is
+            not Unicode (as names of files may be), or an object of another type.
+    """
+    try:
+        return _ENCODER.encode(value)
+    except (msgspec.EncodeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise FormatError(f"this {what} cannot be written", why=str(error)) from None
+
+
 def decode(kind: type[T], data: bytes | bytearray | memoryview, *, what: str, exact: bool = True) -> T:
     """Return the value of type ``kind`` that ``data`` encodes.
 

@@ -26,6 +26,13 @@ def test_one_value_has_one_encoding(keys):
     assert codec.encode(Thing(number=1, sections=sections)) == codec.encode(Thing(number=1, sections=in_order))
 
 
+@pytest.mark.parametrize("value", [2**64, "\ud800", {1: 1}, 1j, object(), [{"a": -(2**63) - 1}]])
+def test_what_has_no_encoding_is_refused_with_its_name(value):
+    with pytest.raises(FormatError, match="this thing cannot be written"):
+        codec.encode_foreign(value, what="thing")
+    assert codec.encode_foreign({"b": 1, "a": [None]}, what="thing") == codec.encode({"a": [None], "b": 1})
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -40,6 +40,8 @@ def value(text):
     def worth(node):
         if isinstance(node, ast.Constant) and type(node.value) in (int, bytes):
             return node.value
+        if isinstance(node, ast.UnaryOp) and type(node.op) is ast.USub:
+            return -worth(node.operand)
         if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
             return OPERATORS[type(node.op)](worth(node.left), worth(node.right))
         message = f"not an integer or bytes literal: {text}"
@@ -120,7 +122,7 @@ def test_every_module_with_one_room_exists_and_says_why(checkout):
 
 @pytest.mark.parametrize(
     ("text", "meant"),
-    [("`12`", 12), ("0x10", 16), ("`2**20`", 1048576), ("`b'DVP1'`", b"DVP1"), ("64 * 1024", 65536)],
+    [("`12`", 12), ("`-1`", -1), ("0x10", 16), ("`2**20`", 1048576), ("`b'DVP1'`", b"DVP1"), ("64 * 1024", 65536)],
 )
 def test_values_are_read_as_they_are_written(text, meant):
     assert value(text) == meant

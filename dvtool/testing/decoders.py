@@ -15,6 +15,7 @@ from dvtool.errors import KeyAccessError
 from dvtool.formats import (
     identity,
     index,
+    journal,
     keyfile,
     lock,
     log,
@@ -22,6 +23,7 @@ from dvtool.formats import (
     pack,
     project,
     repokey,
+    run,
     sealed,
     snapshot,
     stage,
@@ -106,6 +108,11 @@ def _index_page(data: bytes) -> object:
     return list(reader.records())
 
 
+def _journal_record(data: bytes) -> object:
+    """A journal whose only record is these bytes, with the right checksum."""
+    return journal.decode(journal.header() + journal.framed(data))
+
+
 def _blob(data: bytes) -> object:
     return sealed.open_blob(sealed.KEY_FILE, KEY, STORE, data, what="it")
 
@@ -139,6 +146,7 @@ OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
     "keyfile": keyfile.decode,
     "log": _log,
     "manifest": _manifest,
+    "run": run.decode,
     "snapshot": snapshot.decode,
     "stage": stage.decode,
     "table": table.decode,
@@ -152,6 +160,10 @@ DECODERS: Final[dict[str, Callable[[bytes], object]]] = OBJECTS | {
     "index": _index,
     "index directory": _index_directory,
     "index page": _index_page,
+    "journal": journal.decode,
+    "journal begin": journal.decode_begin,
+    "journal end": journal.decode_end,
+    "journal record": _journal_record,
     "lock": lock.decode,
     "log row": _rows,
     "pack": pack.decode_header,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dvtool import digest, formats
 from dvtool.errors import DvError, FormatError
-from dvtool.formats import index, log, pack, storeformat
+from dvtool.formats import codec, index, journal, log, pack, storeformat
 from dvtool.testing.decoders import DECODERS, OBJECTS
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
@@ -39,6 +39,7 @@ def test_documents_of_another_shape_raise_only_our_errors(name, draw, documents)
 @pytest.mark.parametrize(
     ("form", "case"),
     [
+        ("journal", "every-record"),
         ("keyfile", "two-packs"),
         ("lock", "branch"),
         ("log", "add-packs"),
@@ -47,6 +48,8 @@ def test_documents_of_another_shape_raise_only_our_errors(name, draw, documents)
         ("log", "symbolic-ref"),
         ("manifest", "two-chunks"),
         ("project", "everything"),
+        ("run", "everything"),
+        ("run", "short"),
         ("snapshot", "merged"),
         ("stage", "merging"),
         ("table", "refs"),
@@ -76,6 +79,23 @@ def test_a_changed_worktree_index_with_the_right_checksum_raises_only_our_errors
         DECODERS["worktree_index"](changed + digest.accident(changed))
 
 
+@given(draw=st.data())
+def test_a_changed_record_of_a_journal_with_the_right_checksum_raises_only_our_errors(draw, golden, mutated):
+    records, _rest = journal.decode(golden("journal", "every-record").data)
+    record = codec.encode(draw.draw(st.sampled_from(records)))
+    before = journal.header()
+    assert len(journal.decode(before + journal.framed(record))[0]) == 1
+    found, rest = journal.decode(before + journal.framed(draw.draw(mutated(record))))
+    assert (len(found) == 0) == (rest > 0)
+
+
+@pytest.mark.parametrize("name", ["begin", "end"])
+@given(draw=st.data())
+def test_a_changed_beginning_or_end_of_a_run_raises_only_our_errors(name, draw, golden, mutated):
+    with contextlib.suppress(DvError):
+        DECODERS[f"journal {name}"](draw.draw(mutated(golden("journal", name).data)))
+
+
 @pytest.mark.parametrize("form", OBJECTS)
 def test_no_part_of_an_object_is_an_object(form, golden, generator):
     whole = [path for path in generator.expected() if path.parts[-3] == form and path.suffix == ".bin"]
@@ -96,6 +116,8 @@ def packed(value, long, counter):
     counter[0] += 1
     widest = counter[0] - 1 == long
     match value:
+        case bool():
+            return msgspec.msgpack.encode(value)
         case int() if widest:
             return b"\xd3" + value.to_bytes(8, "big", signed=True) if value < 0 else b"\xcf" + value.to_bytes(8, "big")
         case bytes() | str():
@@ -130,7 +152,7 @@ def test_no_value_has_a_second_encoding(form, golden, generator):
         first = packed(known, -1, counter := [0])
         for element in range(counter[0]):
             second = packed(known, element, [0])
-            assert msgspec.msgpack.decode(second) == known
+            assert packed(msgspec.msgpack.decode(second), -1, [0]) == first
             if second == first:
                 continue  # a number so great that its longest form is its shortest
             with pytest.raises(DvError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dvtool import digest, paths
 from dvtool.errors import DvError
-from dvtool.formats import pack
+from dvtool.formats import codec, journal, pack
 from dvtool.formats.storeformat import Chunking
 from dvtool.store.chunker import Chunker
 from dvtool.store.compression import Compressor, decompress
@@ -114,6 +114,11 @@ SEEDS = {
     "index page": [bytes(52), bytes(52 * 200)],
     "index directory": [b"\x93\x90\x00\xc4\x00"],
     "pack footer": [bytes(4), b"\1\0\0\0" + bytes(32) + b"\1" + bytes(8)],
+    "journal record": [
+        codec.encode(journal.Values(time=1, split="", step=None, values={"loss": 0.5})),
+        codec.encode(journal.Params(time=1, step=2, values={"a": [{}, None, True, -1, 1.5, "x"]})),
+        codec.encode(journal.Table(name="x", file="x.parquet", key="k", rows=1)),
+    ],
     "log row": [bytes([at, 32]) + bytes(64) for at in range(7)] + [b"\0\x0aheads/main" + bytes(32)],
 }
 """Where no golden vector is what a target takes."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool.formats import manifest, snapshot, stage, table, tree
+from dvtool.formats import manifest, run, snapshot, stage, table, tree
 from tests.vectors.vector import ERASURE, SECTIONS, TIME, Vector, fill, identity, plain
 
 if TYPE_CHECKING:
@@ -121,4 +122,170 @@ def snapshots() -> Iterator[Vector]:
         yield Vector(format="stage", name=name, about=about, inputs={}, value=plain(staged), data=data)
 
 
-SOURCES = (trees, manifests, tables, snapshots)
+ENVIRONMENT = {
+    "python": {
+        "implementation": "CPython",
+        "version": "3.12.3",
+        "build": "main, Apr 10 2024",
+        "executable": "/venv/bin/python",
+        "prefix": "/venv",
+        "flags": ["-O"],
+    },
+    "packages": [{"name": "numpy", "version": "2.1.0", "origin": "pypi"}],
+    "platform": {
+        "system": "Linux",
+        "kernel": "6.8.0",
+        "libc": "glibc 2.39",
+        "machine": "x86_64",
+        "distribution": "ubuntu 24.04",
+    },
+    "cpu": {"model": "A Processor", "flags": ["avx2", "fma"], "cores": 8},
+    "memory": 32 << 30,
+    "threads": {"OMP_NUM_THREADS": "4"},
+    "blas": ["libopenblas.so.0"],
+    "gpus": [{"name": "A Card", "driver": "550.1", "memory": 24 << 30}],
+    "cuda": {"runtime": "12.4"},
+    "determinism": {"PYTHONHASHSEED": "0"},
+    "container": {},
+    "variables": {"LANG": "C.UTF-8"},
+    "loaded": ["pyarrow"],
+    "tools": {"git": "2.43.0", "dv": "0.1.0"},
+}
+
+RUN = "20250615-150640-0123456789"
+PARENT = "20250615-150000-zyxwvtsrqp"
+
+
+def short_run() -> run.Run:
+    """Return a run that read nothing and of which nothing came."""
+    return run.Run(
+        id=RUN,
+        revision=0,
+        nonce=fill("run nonce", 32),
+        tree=identity("tree of a run"),
+        name="",
+        group="",
+        stage="",
+        parent="",
+        status="done",
+        author="A. Author <author@example.org>",
+        started=TIME,
+        ended=TIME + 1_500_000,
+        command=("true",),
+        directory="",
+        sources=(),
+        inputs=(),
+        outputs=(),
+        params={},
+        changes=(),
+        seeds={},
+        metrics=(),
+        samples=(),
+        workers=(),
+        code=run.Code(),
+        environment={},
+        prints=run.Prints(),
+        ending=run.Ending(code=0),
+        notes=(),
+    )
+
+
+def full_run() -> run.Run:
+    """Return a run of which there is something to say in every place."""
+    return msgspec.structs.replace(
+        short_run(),
+        revision=2,
+        name="baseline \u2713",
+        group="first tries",
+        stage="train",
+        parent=PARENT,
+        command=("python", "train.py", "--token", "\u2026"),
+        directory="models",
+        sources=(run.Source(snapshot=identity("snapshot"), dirty=True), run.Source(run=PARENT), run.Source()),
+        inputs=(
+            run.Input(source=0, path="data", role="train", known="declared", files=7, size=3000),
+            run.Input(source=1, path="model.bin", role="", known="dv", files=1, size=1 << 33),
+            run.Input(source=2, path="train.csv", role="", known="audit", files=1, size=12),
+            run.Input(
+                source=run.OUTSIDE,
+                path="/usr/share/words",
+                role="",
+                known="preload",
+                files=1,
+                size=985_084,
+                known_as=identity("words"),
+            ),
+        ),
+        outputs=(
+            run.Output(path="best.bin", origin="", kind="model", files=1, size=99, missing=False),
+            run.Output(path="plots/loss.png", origin="/scratch/loss.png", kind="plot", files=0, size=0, missing=True),
+        ),
+        params={"lr": 1e-3, "layers": [64, 32], "data": {"shuffle": True, "limit": None}, "name": "a", "big": 2**63},
+        changes=(run.Change(name="lr", time=TIME + 5, step=10, value=1e-4),),
+        seeds={"python": 0, "numpy": -1},
+        metrics=(
+            run.Metric(
+                name="loss",
+                split="train",
+                count=3,
+                step=20,
+                last=math.nan,
+                least=0.25,
+                least_step=10,
+                greatest=math.inf,
+                greatest_step=0,
+            ),
+            run.Metric(
+                name="score",
+                split="",
+                count=1,
+                step=None,
+                last=-0.0,
+                least=-0.0,
+                least_step=None,
+                greatest=-0.0,
+                greatest_step=None,
+            ),
+        ),
+        samples=(run.Samples(name="predictions", path="samples/predictions.parquet", key="image", rows=1000),),
+        workers=(
+            run.Worker(rank=0, shard="0/2", pid=4711, host="node-1", started=TIME, ended=TIME + 9, lost=0),
+            run.Worker(rank=None, shard="", pid=1, host="", started=TIME, ended=0, lost=3),
+        ),
+        code=run.Code(
+            commit="5c7fbd9a3b1f4de0a4e1f8a4f2d3c4b5a6978877",
+            branch="main",
+            remote="https://example.org/code.git",
+            script="train.py",
+            patch="kept",
+            untracked=(("notes.txt", "kept"), ("weights.bin", "larger than 1 MB")),
+        ),
+        environment=ENVIRONMENT,
+        prints=run.Prints(
+            data=identity("data print"),
+            code=identity("code print"),
+            params=identity("params print"),
+            seed=identity("seed print"),
+            environment=identity("environment print"),
+            results=identity("results print"),
+        ),
+        ending=run.Ending(code=0, signal=None, why="", cpu=1.25, memory=512 << 20),
+        notes=("pyarrow reads files past the hook",),
+        sections=SECTIONS,
+    )
+
+
+def runs() -> Iterator[Vector]:
+    """Yield runs."""
+    killed = msgspec.structs.replace(
+        short_run(), status="killed", stage="eval", ended=TIME, ending=run.Ending(signal=9, why="killed")
+    )
+    for name, about, value in [
+        ("short", "A run that read nothing and of which nothing came.", short_run()),
+        ("everything", "Something in every place, and an optional section.", full_run()),
+        ("killed", "A run that a signal ended.", killed),
+    ]:
+        yield Vector(format="run", name=name, about=about, inputs={}, value=plain(value), data=run.encode(value))
+
+
+SOURCES = (trees, manifests, tables, snapshots, runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,9 @@ def plain(value: object) -> Any:
     match value:
         case bytes() | msgspec.Raw():
             found = bytes(value).hex()
+        case float() if not math.isfinite(value):
+            # JSON has no such numbers.
+            found = str(value)
         case msgspec.Struct():
             # What a file of an earlier form could not say is not there, and so not in its golden value.
             names = [name for name in value.__struct_fields__ if getattr(value, name) is not msgspec.UNSET]

@@ -28,6 +28,40 @@ def source(snapshot="", *, used="", dirty=False):
     return run.Source(snapshot=bytes.fromhex(snapshot), run=used, dirty=dirty)
 
 
+def described(number, nonce, tree, sources=(), revision=0):
+    """The run with a number."""
+    return run.Run(
+        id=name_of(number),
+        revision=revision,
+        nonce=nonce,
+        tree=tree,
+        name="",
+        group="",
+        stage="train",
+        parent="",
+        status="done",
+        author="Test",
+        started=TIME,
+        ended=TIME + 1,
+        command=("train",),
+        directory="",
+        sources=tuple(sources),
+        inputs=(),
+        outputs=(),
+        params={"rate": 0.5},
+        changes=(),
+        seeds={},
+        metrics=(),
+        samples=(),
+        workers=(),
+        code=run.Code(),
+        environment={},
+        prints=run.Prints(),
+        ending=run.Ending(),
+        notes=(),
+    )
+
+
 def record(dv, number, *sources, made=None, revision=0, move=True):
     """Record a run that read all of its sources' snapshots and made some files; return its object's id, in hex.
 
@@ -51,36 +85,7 @@ def record(dv, number, *sources, made=None, revision=0, move=True):
             directory, _, name = f"{run.OUTPUTS}/{path}".rpartition("/")
             changes.setdefault(directory, {})[name] = Entry(FILE, len(content), transaction.put_chunk(content))
         tree = Editor(transaction, store.secrets.split).apply(None, changes)
-        value = run.Run(
-            id=name_of(number),
-            revision=revision,
-            nonce=store.entropy.bytes(run.NONCE_SIZE),
-            tree=tree,
-            name="",
-            group="",
-            stage="train",
-            parent="",
-            status="done",
-            author="Test",
-            started=TIME,
-            ended=TIME + 1,
-            command=("train",),
-            directory="",
-            sources=named,
-            inputs=(),
-            outputs=(),
-            params={"rate": 0.5},
-            changes=(),
-            seeds={},
-            metrics=(),
-            samples=(),
-            workers=(),
-            code=run.Code(),
-            environment={},
-            prints=run.Prints(),
-            ending=run.Ending(),
-            notes=(),
-        )
+        value = described(number, store.entropy.bytes(run.NONCE_SIZE), tree, named, revision)
         identity = transaction.put_object(ids.RUN, run.encode(value))
         ref = run.ref_name(value.id)
         transaction.commit(

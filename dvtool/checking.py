@@ -21,7 +21,7 @@ from dvtool.worktree import layout, workers
 from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dvtool.effects import View
     from dvtool.storage.backend import Backend
@@ -42,13 +42,14 @@ QUICK_MEMORY: Final = "fsck-quick"
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was looked at: files and bytes of the store, packs and frames among them, snapshots followed."""
+    """How much was looked at: files and bytes of the store, packs and frames in it, snapshots and runs followed."""
 
     files: int
     bytes: int
     packs: int
     frames: int
     snapshots: int
+    runs: int
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +70,15 @@ class LostObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LostPath(msgspec.Struct, frozen=True, kw_only=True):
-    """A path that is damaged, the reason, and the snapshots (or stages) in which it is."""
+    """A path that is damaged, the reason, and the snapshots (or stages) in which it is.
+
+    In the runs it is a path of what they read, made or recorded: ``inputs/0/data/a.txt``.
+    """
 
     path: str
     why: str
     snapshots: tuple[str, ...]
+    runs: tuple[str, ...]
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,8 +88,9 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     (``worktree`` is ``.dv/worktree``); it is None when there were none.  ``restored`` were taken by name from another
     copy of the store, ``rebuilt`` are key files and index files that were written anew, ``copied`` counts the sound
     objects of damaged packs, and ``recovered`` the lost ones that were found elsewhere.  ``given_up`` are entries of
-    the log that the store goes on without, ``unnamed`` the snapshots that lost their names with them.  ``worktree`` is
-    the id of this worktree if its ``.dv/worktree`` was lost and made anew: what it lacks counts as left out since.
+    the log that the store goes on without, ``unnamed`` the snapshots that lost their names with them, and ``runs`` the
+    runs that have theirs back.  ``worktree`` is the id of this worktree if its ``.dv/worktree`` was lost and made anew:
+    what it lacks counts as left out since.
     """
 
     quarantine: str | None
@@ -95,6 +101,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     recovered: int
     given_up: tuple[str, ...]
     unnamed: tuple[str, ...]
+    runs: tuple[str, ...] = ()
     worktree: str | None = None
 
 
@@ -379,10 +386,7 @@ class Examination(ABC):
                 LostObject(kind=broken.kind, id=broken.id.hex(), why=broken.why)
                 for _id, broken in sorted(links.broken.items())
             ]
-            lost = [
-                LostPath(path=path, why=where[0][1], snapshots=tuple(identity.hex() for identity, _why in where))
-                for path, where in links.damage().items()
-            ]
+            lost = [_lost_path(path, where, links.runs) for path, where in links.damage().items()]
         problems = tuple(
             Problem(
                 file=damage.file,
@@ -401,6 +405,7 @@ class Examination(ABC):
                 packs=self.packs,
                 frames=self.frames,
                 snapshots=links.snapshots if links is not None else 0,
+                runs=len(links.runs) if links is not None else 0,
             ),
             left=self.left,
             unreferenced=unreferenced,
@@ -457,6 +462,15 @@ class Check(Examination):
             return workers.run(range(count), work, scrub.Scrubbed, self.context.progress, clean=lambda _process: None)
         finally:
             turns.close()
+
+
+def _lost_path(path: str, where: Sequence[tuple[bytes, str]], runs: Mapping[bytes, str]) -> LostPath:
+    return LostPath(
+        path=path,
+        why=where[0][1],
+        snapshots=tuple(identity.hex() for identity, _why in where if identity not in runs),
+        runs=tuple(sorted(runs[identity] for identity, _why in where if identity in runs)),
+    )
 
 
 def _count(result: scrub.Scrubbed, looked: Looked) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from dvtool import ids
 from dvtool.errors import DvError
 from dvtool.formats import log, pack, snapshot, stage
-from dvtool.history import graph
+from dvtool.history import graph, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dvtool.store.store import Store
 
 BRANCHES: Final = ("heads/", "remotes/", "worktrees/")
-"""Refs from which the newest snapshots are counted; tags and stages keep what they name, and nothing before it."""
-OTHERS: Final = ("stage/", "tags/")
+"""Refs from which the newest snapshots are counted; the others keep what they name, and nothing before it."""
+OTHERS: Final = ("stage/", "tags/", recorded.PREFIX)
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,7 @@ class History:
         self._store = store
         self._read: dict[bytes, Snapshot] = {}
         self._logged: set[bytes] = set()
+        self._sources: dict[bytes, list[bytes]] = {}
         self._lost: set[bytes] = set()
         self._seen = 0
 
@@ -145,17 +146,27 @@ class History:
                     merging = stage.decode(self._store.read_object(ids.STAGE, value)).merging
                     if merging:
                         yield name, merging
+                elif prefix == recorded.PREFIX:
+                    sources = graph.standing(self._named_by(value), state.standing)
+                    if sources:
+                        yield name, tuple(dict.fromkeys(sources))
                 else:
                     yield name, (value,)
 
     def _once_named(self, state: State) -> list[bytes]:
-        """Return the snapshots that refs had at any time of which the log still tells, if they are still there."""
+        """Return the snapshots that refs had at any time of which the log still tells, if they are still there.
+
+        Those that a run names which is gone, or was written anew, are among them.
+        """
         for entry in self._store.log.entries(state.number):
             if entry.number <= self._seen:
                 break
             moves = (action for action in entry.actions if isinstance(action, log.MoveRef))
             values = {value for move in moves for value in (move.old, move.new) if value is not None}
-            self._logged |= {value for value in values if log.symbolic(value) is None}
+            for value in values:
+                if log.symbolic(value) is None:
+                    self._logged.add(value)
+                    self._logged.update(self._once_named_by(value))
         self._seen = state.number
         found = []
         for identity in sorted(self._logged):
@@ -164,6 +175,20 @@ class History:
             if is_snapshot and state.standing(identity) == identity:
                 found.append(identity)
         return found
+
+    def _named_by(self, identity: bytes) -> list[bytes]:
+        """Return the snapshots that a run names."""
+        found = self._sources.get(identity)
+        if found is None:
+            found = self._sources[identity] = recorded.snapshots(self._store, [identity])
+        return found
+
+    def _once_named_by(self, identity: bytes) -> list[bytes]:
+        """Return the snapshots that a run names which may have been collected; nothing where it is none, or gone."""
+        try:
+            return self._named_by(identity) if recorded.is_run(self._store, identity) else []
+        except DvError:
+            return []
 
     def _standing(self, state: State) -> Callable[[bytes], bytes | None]:
         def standing(identity: bytes) -> bytes | None:

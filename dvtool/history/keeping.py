@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dvtool import ids
 from dvtool.errors import IntegrityError, NotFoundError
 from dvtool.formats import log, pack, snapshot
-from dvtool.history import graph
+from dvtool.history import graph, recorded
 from dvtool.history.marking import Marks
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Reliance:
-    """The snapshots and stages that a command named, and the check that each entry it appends has to pass."""
+    """The snapshots, stages and runs that a command named, and the check that each entry it appends has to pass."""
 
     def __init__(self, store: Store, progress: Progress, *, without_data: Callable[[], bool] = lambda: False) -> None:
         """Begin with none, and take part in every entry that the store's log is about to get.
@@ -43,7 +43,7 @@ class Reliance:
         store.log.checks.append(self.check)
 
     def name(self, identities: Iterable[bytes]) -> None:
-        """Note the snapshots and stages that what is written next may refer to, in the place of those before."""
+        """Note the snapshots, stages and runs that what is written next may refer to, in the place of those before."""
         self._named = set(identities)
         self._checked = -1
 
@@ -102,26 +102,37 @@ class Reliance:
     def _reached(self, state: State, wanted: set[bytes]) -> set[bytes]:
         """Return those of the ids that a ref names, or a snapshot that a ref leads to.
 
-        A long history is walked only as far as it has to be, and read once in the life of a process.
+        A long history is walked only as far as it has to be, and read once in the life of a process.  Runs, of which
+        there may be very many, are read last.
         """
         values = {value for _name, value in state.ref_names("") if log.symbolic(value) is None}
         left = wanted - values
         seen: set[bytes] = set()
-        pending = list(values) if left else []
+        runs = recorded.values(state) if left else []
+        pending = [*runs, *(values.difference(runs))] if left else []
         while pending and left:
             identity = pending.pop()
             if identity in seen:
                 continue
             seen.add(identity)
             if identity not in self._parents:
-                found = self._store.segments.find(identity)
-                if found is None or found[1].flags & pack.KIND_MASK != ids.SNAPSHOT:
+                found = self._led_to(identity)
+                if found is None:
                     continue
-                recorded = snapshot.decode(self._store.read_object(ids.SNAPSHOT, identity))
-                self._parents[identity] = recorded.parents
+                self._parents[identity] = found
             left.discard(identity)
             pending += graph.standing(self._parents[identity], state.standing)
         return wanted - left
+
+    def _led_to(self, identity: bytes) -> tuple[bytes, ...] | None:
+        """Return the snapshots that a snapshot or a run names; None for anything else."""
+        place = self._store.segments.find(identity)
+        kind = place[1].flags & pack.KIND_MASK if place is not None else None
+        if kind == ids.SNAPSHOT:
+            return snapshot.decode(self._store.read_object(kind, identity)).parents
+        if kind == ids.RUN:
+            return tuple(recorded.snapshots(self._store, [identity]))
+        return None
 
     def _require(self, identity: bytes) -> None:
         marks = Marks(self._store, self._progress)
@@ -137,6 +148,8 @@ class Reliance:
                 return
             why = "nothing led to it any more, so it is being collected as garbage"
         short = identity.hex()[:16]
+        if recorded.is_run(self._store, identity):
+            raise NotFoundError("a run is not kept any more", where=identity.hex(), why=why)
         raise NotFoundError(
             f"snapshot {short} is not kept any more",
             where=identity.hex(),

@@ -8,9 +8,9 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.errors import DvError
-from dvtool.formats import log, pack, snapshot, stage, tree
+from dvtool.formats import log, pack, run, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.history import graph
+from dvtool.history import graph, recorded
 from dvtool.store import manifests, tables
 from dvtool.store.trees import DEPTH_LIMIT, Trees
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
+    from dvtool.formats.run import Run
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
@@ -27,6 +28,8 @@ LISTED: Final = 10_000
 
 RECORDS: Final = {log.ERASURES: ids.ERASURE, log.CLONES: ids.CLONE}
 """What the refs name that lead to no tree, by the first part of their names."""
+KINDS: Final = {"runs": ids.RUN, "stage": ids.STAGE}
+"""What the other refs name that name no snapshots."""
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,32 +81,35 @@ class Links:
         self._below: dict[bytes, list[tuple[str, bytes]]] = {}
         self._hits: dict[bytes, list[tuple[str, str]]] = {}
         self.roots: dict[bytes, bytes] = {}
-        """The snapshots and stages that were met, and their trees."""
+        """The snapshots, stages and runs that were met, and their trees."""
+        self.runs: dict[bytes, str] = {}
+        """The ids that the runs among them are called by."""
         self._ancestry: dict[bytes, list[bytes]] = {}
         self._circling: frozenset[bytes] = frozenset()
         self.broken: dict[bytes, Broken] = {}
         self.snapshots = 0
 
     def follow(self) -> None:
-        """Walk from all refs: snapshots and stages, their trees, and the contents these name."""
+        """Walk from all refs: snapshots, stages and runs, their trees, and the contents these name."""
         state = self._store.refresh()
         self._tables(state)
         self._find_circles(state)
-        pending: list[bytes] = []
+        pending: list[tuple[bytes, str]] = []
         for name, value in state.ref_names(""):
             kind = RECORDS.get(name.partition("/")[0])
             if kind is not None:
                 self._record(kind, value)
             elif log.symbolic(value) is None:
-                pending.append(value)
-        seen: set[bytes] = set()
+                pending.append((value, name))
+        seen: set[tuple[bytes, str]] = set()
         while pending:
-            identity = pending.pop()
-            if identity in seen:
+            identity, name = pending.pop()
+            place = (identity, name if name.startswith(recorded.PREFIX) else "")  # two names of a run are one too many
+            if place in seen:
                 continue
-            seen.add(identity)
-            parents = self._ancestry[identity] = list(self._parents(identity))
-            pending += parents
+            seen.add(place)
+            parents = self._ancestry[identity] = list(self._parents(identity, name))
+            pending += ((parent, "") for parent in parents)
         for identity in graph.circles(self._ancestry):
             self.broken[identity] = Broken(kind="snapshot", id=identity, why="its ancestors lead in a circle")
 
@@ -126,7 +132,7 @@ class Links:
             self._break(ids.KIND_NAMES[kind], identity, error)
 
     def damage(self) -> dict[str, list[tuple[bytes, str]]]:
-        """Return, by path, (snapshot or stage, reason) of each in which it is damaged; the root is ``""``."""
+        """Return, by path, (snapshot, stage or run, reason) of each in which it is damaged; the root is ``""``."""
         found: dict[str, list[tuple[bytes, str]]] = {}
         memo: dict[bytes, list[tuple[str, str]]] = {}
         for identity, root in self.roots.items():
@@ -134,30 +140,41 @@ class Links:
                 found.setdefault(path, []).append((identity, why))
         return {path: sorted(found[path]) for path in sorted(found)}
 
-    def _parents(self, identity: bytes) -> Iterator[bytes]:
-        """Check one snapshot or stage, and yield those it leads to."""
+    def _parents(self, identity: bytes, name: str) -> Iterator[bytes]:
+        """Check one snapshot, stage or run, and yield the snapshots it leads to; the ref that names it has a name."""
+        expected = KINDS.get(name.partition("/")[0], ids.SNAPSHOT)
         try:
-            kind = self._kind(identity)
+            kind = ids.RUN if expected == ids.RUN else self._kind(identity)
             data = self._source.read_object(kind, identity)
+            if kind == ids.RUN:
+                yield from self._run(identity, recorded.check_name(name, run.decode(data)))
+                return
             if kind == ids.STAGE:
                 staged = stage.decode(data)
                 self.roots[identity] = staged.tree
                 self._tree(staged.tree)
                 yield from staged.merging
                 return
-            recorded = snapshot.decode(data)
+            found = snapshot.decode(data)
         except DvError as error:
-            self._break("snapshot", identity, error)
+            self._break(ids.KIND_NAMES[expected], identity, error)
             return
         self.snapshots += 1
-        self.roots[identity] = recorded.root
-        self._tree(recorded.root)
-        for name, content, size in recorded.settings:
+        self.roots[identity] = found.root
+        self._tree(found.root)
+        for setting, content, size in found.settings:
             why = self._chunk(content, size)
             if why:
-                self.broken[content] = Broken(kind=f"settings ({name})", id=content, why=why)
-        self._add_up(identity, recorded)
-        yield from graph.standing(recorded.parents, self._standing)
+                self.broken[content] = Broken(kind=f"settings ({setting})", id=content, why=why)
+        self._add_up(identity, found)
+        yield from graph.standing(found.parents, self._standing)
+
+    def _run(self, identity: bytes, found: Run) -> Iterator[bytes]:
+        """Check what a run leads to, and yield the snapshots among that."""
+        self.runs[identity] = found.id
+        self.roots[identity] = found.tree
+        self._tree(found.tree)
+        yield from graph.standing(run.names_of(found), self._standing)
 
     def _kind(self, identity: bytes) -> int:
         """Return what a ref or a snapshot leads to: a snapshot, unless it is on record as something else."""
@@ -185,13 +202,13 @@ class Links:
             self._break("snapshot", identity, error)
             return None
 
-    def _add_up(self, identity: bytes, recorded: snapshot.Snapshot) -> None:
-        if recorded.root in self.broken:
+    def _add_up(self, identity: bytes, found: snapshot.Snapshot) -> None:
+        if found.root in self.broken:
             return
-        totals = self._trees.totals(recorded.root)
-        if (totals.files, totals.size) != (recorded.files, recorded.size):
-            why = f"its tree has {totals.files:,} files of {totals.size:,} bytes, not {recorded.files:,} of "
-            self.broken[identity] = Broken(kind="snapshot", id=identity, why=f"{why}{recorded.size:,}")
+        totals = self._trees.totals(found.root)
+        if (totals.files, totals.size) != (found.files, found.size):
+            why = f"its tree has {totals.files:,} files of {totals.size:,} bytes, not {found.files:,} of "
+            self.broken[identity] = Broken(kind="snapshot", id=identity, why=f"{why}{found.size:,}")
 
     def _tree(self, root: bytes) -> None:
         """Check a tree and all below that was not checked before."""

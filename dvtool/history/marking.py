@@ -14,7 +14,7 @@ import msgspec
 
 from dvtool import ids
 from dvtool.errors import MEND, FormatError, IntegrityError
-from dvtool.formats import index, log, manifest, pack, snapshot, stage, table, tree
+from dvtool.formats import index, log, manifest, pack, run, snapshot, stage, table, tree
 from dvtool.formats.tree import DIRECTORY, Leaf
 from dvtool.history import graph
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dvtool.effects import Progress
     from dvtool.formats.index import Location
+    from dvtool.formats.run import Run
     from dvtool.store.segments import Segment
     from dvtool.store.state import State
     from dvtool.store.store import Store
@@ -103,6 +104,7 @@ class Marks:
         self.lacking: Callable[[set[bytes]], None] | None = None
         """Takes the chunks that are not here, instead of an error."""
         self.snapshots = 0
+        self.runs = 0
         self.objects = 0
         self.unsafe = 0
         """How many of the objects met lie in no pack but condemned ones."""
@@ -130,7 +132,7 @@ class Marks:
         return frozenset(lost)
 
     def follow(self, roots: Iterable[bytes], *, strict: bool = True) -> None:
-        """Mark snapshots, stages and records, and everything that they lead to.
+        """Mark snapshots, stages, runs and records, and everything that they lead to.
 
         Args:
             roots: their ids.
@@ -246,12 +248,20 @@ class Marks:
             staged = stage.decode(data)
             yield ids.TREE, staged.tree
             yield from zip(itertools.repeat(ids.SNAPSHOT), graph.standing(staged.merging, self.standing))
+        elif kind == ids.RUN:
+            self.runs += 1
+            yield from self._run(run.decode(data))
         elif kind not in {ids.ERASURE, ids.CLONE}:
             raise FormatError(
                 f"a ref names a {ids.KIND_NAMES[kind]}",
                 where=identity.hex(),
                 next="upgrade dv: this one cannot read it",
             )
+
+    def _run(self, recorded: Run) -> Iterator[tuple[int, bytes]]:
+        yield ids.TREE, recorded.tree
+        sources = graph.standing(run.names_of(recorded), self.standing)
+        yield from ((ids.SNAPSHOT, each) for each in sources if self.only is None or each in self.only)
 
     def _tree(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         node = tree.decode(data)

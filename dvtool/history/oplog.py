@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool.formats import log
+from dvtool.history import recorded
 from dvtool.history.describe import rfc3339
 from dvtool.store.transaction import PUT_ASIDE
 
@@ -133,10 +134,20 @@ def _erases(action: log.Action) -> bool:
 
 
 def is_of(entry: log.Entry, worktree: str) -> bool:
-    """Return whether an entry was made from a worktree, and moved refs that it may move back."""
+    """Return whether an entry was made from a worktree, and moved refs that it may move back.
+
+    That a run took place cannot be taken back, so what only records runs is passed over; removing them can.
+    """
     tops = [move.name.partition("/")[::2] for move in moves(entry)]
     others = any(top in {"worktrees", "stage"} and rest != worktree for top, rest in tops)
-    return log.origin(entry) == worktree and not others and any(top != "remotes" for top, _rest in tops)
+    if log.origin(entry) != worktree or others:
+        return False
+    return log.undoes(entry) is not None or any(_may_go_back(move) for move in moves(entry))
+
+
+def _may_go_back(move: log.MoveRef) -> bool:
+    """Return whether a move is one that somebody would want to take back by itself."""
+    return not move.name.startswith(("remotes/", *([recorded.PREFIX] if move.new is not None else [])))
 
 
 def _value(value: bytes | None) -> str | None:

@@ -63,8 +63,8 @@ def expire(
 ) -> ExpireResult:
     """Drop old snapshots from the history: nothing leads to them any more, and nothing can.
 
-    Ids of the snapshots that stay do not change.  What branches, tags, stages and the HEADs of all worktrees name stays
-    whatever the rule says, and from there a snapshot stays that the rule keeps for any of them.
+    Ids of the snapshots that stay do not change.  What branches, tags, stages, runs and the HEADs of all worktrees name
+    stays whatever the rule says, and from there a snapshot stays that the rule keeps for any of them.
 
     Args:
         workspace: the worktree.

@@ -65,10 +65,11 @@ class LeftFile(msgspec.Struct, frozen=True, kw_only=True):
 class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was collected, or would be.
 
-    ``snapshots`` and ``objects`` were followed; ``kept`` are packs that stay as they are.  ``rewritten`` packs were
-    small, or partly garbage, and what is needed of them lies in new ones.  ``condemned`` files are to be deleted when
-    the grace is over, and nothing relies on them from here on; ``waiting`` were condemned earlier, and the first of
-    them is due at ``due``; ``deleted`` are gone.  Index and key files that only listed other packs are not counted.
+    ``snapshots``, ``runs`` and ``objects`` were followed; ``kept`` are packs that stay as they are.  ``rewritten``
+    packs were small, or partly garbage, and what is needed of them lies in new ones.  ``condemned`` files are to be
+    deleted when the grace is over, and nothing relies on them from here on; ``waiting`` were condemned earlier, and the
+    first of them is due at ``due``; ``deleted`` are gone.  Index and key files that only listed other packs are not
+    counted.
     ``remote`` is the remote whose store it was, None for the store here; ``uploads`` counts what commands that never
     came to their end had uploaded to it in part, and is given up (0 in a dry run).  Of the files in ``left`` a place
     that keeps versions, or locks them, still has something; the next collection tries again.
@@ -77,6 +78,7 @@ class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     remote: str | None
     dry_run: bool
     snapshots: int
+    runs: int
     objects: int
     kept: Amount
     rewritten: Amount
@@ -380,6 +382,7 @@ class _Collector:
             remote=None,
             dry_run=dry_run,
             snapshots=plan.marks.snapshots,
+            runs=plan.marks.runs,
             objects=plan.marks.objects,
             kept=amount(plan.kept.values()),
             rewritten=amount(use.size for use in plan.rewrite),

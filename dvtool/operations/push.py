@@ -1,4 +1,4 @@
-"""``dv push``: brings branches and tags to a remote, with everything that they lead to."""
+"""``dv push``: brings branches, tags and runs to a remote, with everything that they lead to."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import msgspec
 from dvtool import ids
 from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoundError, UsageError
 from dvtool.formats import log, pack, snapshot
-from dvtool.history import graph
+from dvtool.history import graph, recorded
 from dvtool.history.marking import Marks
-from dvtool.sharing import fetching, moving
+from dvtool.sharing import fetching, moving, runs
 from dvtool.sharing.fetching import RefChange
 from dvtool.sharing.meeting import Meeting
 
@@ -62,12 +62,13 @@ def push(
     Args:
         workspace: the worktree.
         remote: which remote.
-        names: branches and tags; the current branch with the tags on its history when there are none.
+        names: branches, tags and runs; without any, the current branch with the tags on its history and the runs that
+            belong to it.
         delete: remove these refs from the remote instead.
         lease: move a branch of the remote back or aside as well, if it is still where it was when last fetched.
 
     Raises:
-        NotFoundError: when there is no such branch or tag.
+        NotFoundError: when there is no such branch, tag or run.
         ConflictError: when the remote has something that is not here, or a ref there moved.
         IntegrityError: when something that is to be sent is damaged or missing here.
         StorageError: when the remote refuses.
@@ -90,6 +91,7 @@ def push(
                 raise
             there.refresh()
     there.maintain()
+    pushing.tell_of_runs()
     verified = there.try_again(pushing.verify)
     pushing.track(wanted)
     fetching.note(remote)
@@ -115,16 +117,17 @@ class _Pushing:
         self.there = there
         self.delete = delete
         self.lease = lease
+        self.choice = runs.Choice()
         self.changes: list[RefChange] = []
         self.packs = 0
         self.objects = 0
         self.size = 0
 
     def wanted(self, names: Sequence[str]) -> dict[str, bytes | None]:
-        """Return what refs the remote is to have: by their names there, the snapshots; None for those that are to go.
+        """Return what refs the remote is to have: by their names there, their values; None for those that are to go.
 
         Raises:
-            NotFoundError: when there is no branch or tag of a name, here or, to be removed, there.
+            NotFoundError: when there is no branch, tag or run of a name, here or, to be removed, there.
             UsageError: when there is no branch to push.
         """
         state = self.session.state
@@ -144,14 +147,19 @@ class _Pushing:
                 current = state.standing(value)
                 if current is not None and graph.is_ancestor(current, head.snapshot, self._snapshot, state.standing):
                     found[name] = value
-        return found
+        known = dict(self.there.state.ref_names(recorded.PREFIX))
+        unequal = {name: value for name, value in state.ref_names(recorded.PREFIX) if known.get(name) != value}
+        return found | runs.belonging(self.here, head.snapshot, unequal, self._snapshot, self.choice)
 
     def _named(self, name: str, state: State, place: str) -> tuple[str, bytes]:
-        for ref in (f"heads/{name}", f"tags/{name}"):
+        run = name.removeprefix(recorded.PREFIX)
+        for ref in (f"heads/{name}", f"tags/{name}", recorded.PREFIX + run):
             value = state.ref(ref)
             if value is not None:
+                if ref.startswith(recorded.PREFIX) and not self.delete:
+                    recorded.named(self.here, ref, value)  # one that is asked for by name is not left out in silence
                 return ref, value
-        raise NotFoundError(f"there is no branch or tag {name!r} {place}", next="run 'dv branch' and 'dv tag'")
+        raise NotFoundError(f"there is no branch, tag or run {name!r} {place}", next="run 'dv branch' and 'dv tag'")
 
     def run(self, wanted: dict[str, bytes | None]) -> None:
         """Send what the remote lacks, then move its refs by one entry.
@@ -164,20 +172,21 @@ class _Pushing:
         moves = [
             log.MoveRef(name=name, old=state.ref(name), new=new)
             for name, new in sorted(wanted.items())
-            if state.ref(name) != new
+            if state.ref(name) != new and self._may_move(name, state.ref(name), new)
         ]
         if not moves:
             return
         for move in moves:
             self._require_forward(move)
-        meeting = Meeting(self.here, self.there, [move.new for move in moves if move.new is not None], here=self.here)
+        tips, computed = runs.divided(moves)
+        meeting = Meeting(self.here, self.there, tips, here=self.here, runs=computed)
         if meeting.cut:
             first = min(meeting.cut).hex()[:12]
             self.session.context.tell(
                 f"note: {self.remote.name} has expired its history before some of this ({first}): it is not sent again"
             )
         with self.there.transaction() as transaction:
-            marks, relied = self._needed(meeting)
+            marks, relied = self._needed(meeting, computed)
             shipment = moving.Shipment(marks, self.there)
             self._send(shipment, transaction)
             aside = [name for name in relied if self.there.state.aside(name) is not None]
@@ -196,7 +205,24 @@ class _Pushing:
             self.size += sum(transaction.added)
         self.changes = [_change(move) for move in moves]
 
-    def _needed(self, meeting: Meeting) -> tuple[Marks, set[str]]:
+    def _may_move(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Return whether a ref of the remote may move if it is that of a run; of others it is looked at together."""
+        if new is None or not name.startswith(recorded.PREFIX):
+            return True
+        if old is None:
+            return self.choice.forward(name, None, (self.here, new))
+        near = self.here.has(old)
+        return self.choice.forward(name, (self.here if near else self.there, old), (self.here, new))
+
+    def tell_of_runs(self) -> None:
+        """Say which runs were not sent."""
+        tell, name = self.session.context.tell, self.remote.name
+        runs.say(tell, self.choice.behind, f"note: {{}} was written anew at {name}, and not sent: run 'dv fetch'")
+        runs.say(tell, self.choice.apart, f"warning: {{}} here and at {name} differ, written equally often; not sent")
+        for ref, error in sorted(self.choice.unread.items()):
+            tell(f"warning: {runs.title(ref)} was not sent: {error.finding()}")
+
+    def _needed(self, meeting: Meeting, computed: list[bytes]) -> tuple[Marks, set[str]]:
         """Mark here what the remote lacks; return the marks, and the packs of the remote that have the rest."""
         progress = self.session.context.progress
         there = Marks(self.there, progress)
@@ -207,7 +233,7 @@ class _Pushing:
         here.only = meeting.fresh.keys()
         here.elsewhere = there.hold
         here.lacking = self._refuse_lacking
-        here.follow(sorted(meeting.fresh))
+        here.follow([*sorted(meeting.fresh), *computed])
         return here, {use.file for use in there.packs() if use.live}
 
     def _refuse_lacking(self, chunks: set[bytes]) -> None:
@@ -232,7 +258,7 @@ class _Pushing:
         Raises:
             ConflictError: when it would.
         """
-        if move.old is None:
+        if move.old is None or move.name.startswith(recorded.PREFIX):
             return
         what = move.name.partition("/")[2]
         if self.lease:
@@ -310,7 +336,7 @@ class _Pushing:
 def _change(move: log.MoveRef) -> RefChange:
     top, _, rest = move.name.partition("/")
     return RefChange(
-        name=rest if top == "heads" else f"tag {rest}",
+        name={"heads": "", "tags": "tag ", "runs": "run "}[top] + rest,
         before=move.old.hex() if move.old is not None else None,
         after=move.new.hex() if move.new is not None else None,
     )

@@ -21,7 +21,8 @@ from dvtool.errors import (
     StorageError,
     UsageError,
 )
-from dvtool.formats import index, log, pack, snapshot, stage, storeformat
+from dvtool.formats import index, log, pack, run, snapshot, stage, storeformat
+from dvtool.history import recorded
 from dvtool.history.describe import rfc3339
 from dvtool.history.links import Links
 from dvtool.sharing import examining
@@ -106,6 +107,7 @@ class _Repair:
         self.recovery = Recovery(self._store, self.quarantine, self._look, tell=context.tell)
         self.given_up: list[str] = []
         self.unnamed: list[bytes] = []
+        self.runs: list[str] = []
 
     def _take_source(self, source: str) -> None:
         """Find out what a source is: a store, a repository, or a directory of files.
@@ -188,6 +190,7 @@ class _Repair:
             recovered=self.recovery.recovered,
             given_up=tuple(sorted(self.given_up)),
             unnamed=tuple(sorted(identity.hex() for identity in self.unnamed)),
+            runs=tuple(self.runs),
             worktree=adopted,
         )
         return msgspec.structs.replace(report, repair=done)
@@ -265,6 +268,7 @@ class _Repair:
 
             # Nobody knows which of them refs led to: nothing is to be overwritten because it lies in one.
             name_segments(store, add, log.putting_aside() if adopted else {})
+            self.runs = _name_runs(store, adopted)
             self.unnamed = _snapshots_of(store, adopted)
         for name in lost:
             self.backend.replace(name, log.STUB)
@@ -321,16 +325,49 @@ class _Repair:
         yield from sorted(said)
 
 
-def _snapshots_of(store: Store, adopted: list[log.AddPacks]) -> list[bytes]:
-    """Return the newest snapshots that adopted files hold and that no ref leads to."""
+def _name_runs(store: Store, adopted: list[log.AddPacks]) -> list[str]:
+    """Have refs name the newest objects of runs that adopted files hold, and return the ids of these runs.
+
+    A run says itself what it is called, and how often it was written.
+    """
+    newest: dict[str, tuple[int, bytes]] = {}
+    for identity in _objects_of(store, adopted, ids.RUN):
+        try:
+            found = recorded.read(store, identity)
+        except DvError:
+            continue
+        newest[found.id] = max(newest.get(found.id, (-1, b"")), (found.revision, identity))
+    moves: list[log.Action] = []
+    named = []
+    for name, (revision, identity) in sorted(newest.items()):
+        ref = run.ref_name(name)
+        now = store.state.ref(ref)
+        if now is None or recorded.revision(store, now) < revision:
+            moves.append(log.MoveRef(name=ref, old=now, new=identity))
+            named.append(name)
+    if moves:
+        store.log.append(mending.OPERATION, lambda _state: moves)
+        store.refresh()
+    return named
+
+
+def _objects_of(store: Store, adopted: list[log.AddPacks], kind: int) -> Iterator[bytes]:
+    """Yield the ids of the objects of a kind that adopted files hold."""
     names = {action.index for action in adopted}
-    found: dict[bytes, tuple[bytes, ...]] = {}
     for segment in store.segments.live():
         if segment.description.index in names:
             for record in segment.index.records():
                 identity, location = index.unpack(record)
-                if location.flags & pack.KIND_MASK == ids.SNAPSHOT:
-                    found[identity] = snapshot.decode(store.read_object(ids.SNAPSHOT, identity)).parents
+                if location.flags & pack.KIND_MASK == kind:
+                    yield identity
+
+
+def _snapshots_of(store: Store, adopted: list[log.AddPacks]) -> list[bytes]:
+    """Return the newest snapshots that adopted files hold and that no ref leads to."""
+    found = {
+        identity: snapshot.decode(store.read_object(ids.SNAPSHOT, identity)).parents
+        for identity in _objects_of(store, adopted, ids.SNAPSHOT)
+    }
     links = Links(store)
     links.follow()
     known = {parent for parents in found.values() for parent in parents} | set(links.roots)

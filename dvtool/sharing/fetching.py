@@ -14,8 +14,9 @@ import msgspec
 from dvtool import ids
 from dvtool.errors import ConflictError
 from dvtool.formats import codec, index, log, pack
+from dvtool.history import recorded
 from dvtool.history.marking import Marks
-from dvtool.sharing import moving
+from dvtool.sharing import moving, runs
 from dvtool.sharing.meeting import Meeting
 from dvtool.store.state import describe_ref
 
@@ -63,7 +64,7 @@ class _AgainError(ConflictError):
 
 
 def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
-    """Bring the remote's branches and tags here, with everything that they lead to.
+    """Bring the remote's branches, tags and runs here, with everything that they lead to.
 
     Args:
         remote: which one.
@@ -79,11 +80,14 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
     if not remote.has_news() and remote.memory is not None and remote.memory.brought == _refs_here(remote):
         return FetchResult(remote=remote.name, refs=(), packs=0, objects=0, bytes=0)
     store = remote.open()
+    tell = remote.session.context.tell
 
     def bring() -> list[log.MoveRef]:
-        moves = _moves(remote, _wanted(store.refresh()), tell=remote.session.context.tell)
+        choice = runs.Choice()
+        moves = _moves(remote, _wanted(store.refresh()), choice, tell=tell)
         if moves:
-            _Fetch(remote, store, moves, with_data=with_data, tally=tally).run()
+            moves = _Fetch(remote, store, moves, choice, with_data=with_data, tally=tally).run()
+        _tell_of_runs(remote, choice)
         return moves
 
     changes: tuple[RefChange, ...] = ()
@@ -106,24 +110,33 @@ def note(remote: Remote) -> None:
     Raises:
         StorageError: when the disk refuses.
     """
-    lacking = _moves(remote, _wanted(remote.open().state), tell=lambda _text: None)
+    lacking = _moves(remote, _wanted(remote.open().state), runs.Choice(), tell=lambda _text: None)
     remote.remember(brought=b"" if lacking else _refs_here(remote))
 
 
 def _refs_here(remote: Remote) -> bytes:
-    """Return a keyed hash of the refs here that a fetch from the remote may move."""
+    """Return a keyed hash of the refs here that a fetch from the remote may move.
+
+    Runs are left out: each that is recorded here would cost the next fetch another look at a remote without news.  So
+    one that was removed here, and is still at the remote, comes back with the next news.
+    """
     store = remote.session.store
     state = store.refresh()
     return store.hasher.id(ids.TABLE, codec.encode([*state.ref_names(remote.prefix), *state.ref_names("tags/")]))
 
 
 def _wanted(state: State) -> dict[str, bytes]:
-    """Return the branches and tags of a remote by their names there."""
-    return dict(state.ref_names("heads/")) | dict(state.ref_names("tags/"))
+    """Return the branches, tags and runs of a remote by their names there."""
+    return {name: value for top in ("heads/", "tags/", recorded.PREFIX) for name, value in state.ref_names(top)}
 
 
-def _moves(remote: Remote, wanted: dict[str, bytes], *, tell: Callable[[str], None]) -> list[log.MoveRef]:
-    """Return how refs here have to move to be as the remote's: its branches under its name, tags that are not here."""
+def _moves(
+    remote: Remote, wanted: dict[str, bytes], choice: runs.Choice, *, tell: Callable[[str], None]
+) -> list[log.MoveRef]:
+    """Return how refs here have to move to be as the remote's.
+
+    Its branches are under its name here; tags come that are not here, and runs that are not here, or older.
+    """
     state = remote.session.store.refresh()
     moves: list[log.MoveRef] = []
     tracked = dict(state.ref_names(remote.prefix))
@@ -154,7 +167,15 @@ def _moves(remote: Remote, wanted: dict[str, bytes], *, tell: Callable[[str], No
             moves.append(log.MoveRef(name=name, old=None, new=value))
         elif here is not None and here != value:
             tell(f"warning: tag {name.removeprefix('tags/')!r} is another here than at {remote.name!r}, and stays")
-    return moves
+    return moves + runs.incoming(remote.session.store, wanted, choice)
+
+
+def _tell_of_runs(remote: Remote, choice: runs.Choice) -> None:
+    """Say which runs are not as they are at the remote."""
+    tell = remote.session.context.tell
+    runs.say(tell, choice.apart, f"warning: {{}} here and at {remote.name!r} differ, written equally often; ours stays")
+    for name, error in sorted(choice.unread.items()):
+        tell(f"warning: {runs.title(name)} of {remote.name!r} is left out: {error.finding()}")
 
 
 def _in_the_way(state: State, name: str, taken: set[str]) -> str | None:
@@ -170,7 +191,7 @@ def _in_the_way(state: State, name: str, taken: set[str]) -> str | None:
 def _change(move: log.MoveRef) -> RefChange:
     top, _, rest = move.name.partition("/")
     return RefChange(
-        name=rest if top == "remotes" else f"tag {rest}",
+        name={"remotes": "", "tags": "tag ", "runs": "run "}[top] + rest,
         before=move.old.hex() if move.old is not None else None,
         after=move.new.hex() if move.new is not None else None,
     )
@@ -180,27 +201,37 @@ class _Fetch:
     """One fetch of refs that are known to have moved."""
 
     def __init__(
-        self, remote: Remote, store: Store, moves: list[log.MoveRef], *, with_data: bool, tally: Tally
+        self,
+        remote: Remote,
+        store: Store,
+        moves: list[log.MoveRef],
+        choice: runs.Choice,
+        *,
+        with_data: bool,
+        tally: Tally,
     ) -> None:
         self.session = remote.session
         self.here = remote.session.store
         self.there = store
         self.moves = moves
+        self.choice = choice
         self.with_data = with_data
         self.tally = tally
 
-    def run(self) -> None:
-        """Bring everything, then move the refs.
+    def run(self) -> list[log.MoveRef]:
+        """Bring everything, then move the refs; return how they moved.
 
         Raises:
             _AgainError: when what this built on here was collected, or is led to no more.
         """
         with self.here.transaction() as transaction:
             self._metadata(transaction)
-            meeting = Meeting(
-                self.there, self.here, [move.new for move in self.moves if move.new is not None], here=self.here
-            )
-            relied = self._follow(transaction, meeting)
+            self.moves = runs.settled(self.here, self.moves, self.choice)
+            if not self.moves:
+                return []
+            tips, computed = runs.divided(self.moves)
+            meeting = Meeting(self.there, self.here, tips, here=self.here, runs=computed)
+            relied = self._follow(transaction, meeting, computed)
             aside = [name for name in relied if self.here.state.aside(name) is not None]
             transaction.relied.aside.update(aside)
 
@@ -215,6 +246,7 @@ class _Fetch:
             transaction.commit(OPERATION, build)
             self.tally.packs += len(transaction.added)
             self.tally.size += sum(transaction.added)
+        return self.moves
 
     def _metadata(self, transaction: Transaction) -> None:
         """Bring the objects that are not here: all that the remote's metadata packs hold, but for its own tables.
@@ -250,7 +282,7 @@ class _Fetch:
         state = self.here.state
         return state.packs.get(name) is not None and not state.is_doomed(file) and self.here.backend.exists(file)
 
-    def _follow(self, transaction: Transaction, meeting: Meeting) -> set[str]:
+    def _follow(self, transaction: Transaction, meeting: Meeting, computed: list[bytes]) -> set[str]:
         """Find what the refs lead to that is not here, and bring it; return the packs here that were built on."""
         here = Marks(self.here, self.session.context.progress)
         here.rely_on_sound_packs()
@@ -261,7 +293,7 @@ class _Fetch:
         there.read_what_is_there()
         there.lacking = moving.refuse_lacking
         here.lacking = there.want if self.with_data else lambda _chunks: None
-        here.follow(sorted(meeting.fresh))
+        here.follow([*sorted(meeting.fresh), *computed])
         shipment = moving.Shipment(there, self.here)
         if shipment.files:
             self._receive(shipment, transaction, "receiving data")

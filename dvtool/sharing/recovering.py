@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import ConflictError, DvError, IntegrityError, KeyAccessError, NotFoundError, StorageError
 from dvtool.formats import log, pack
+from dvtool.history import recorded
 from dvtool.history.links import Links
 from dvtool.store import checkpoints, collecting, mending, scrub
 
@@ -211,7 +212,7 @@ class Recovery:
         bad = frozenset(
             damage.file for damage in check.damages if damage.file.startswith("packs/") and scrub.is_name(damage.file)
         )
-        near = {path.rpartition("/")[0] for path in check.links.damage()}
+        near = {place.rpartition("/")[0] for path in check.links.damage() for place in recorded.places(path)}
         missing: AbstractSet[bytes] = check.links.missing
         left: AbstractSet[bytes] = missing
         tried: set[bytes] = set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
 from dvtool.errors import DvError
-from dvtool.formats import index, keyfile, log, manifest, pack, snapshot, stage, tree
+from dvtool.formats import index, keyfile, log, manifest, pack, run, snapshot, stage, tree
 from dvtool.store import keys, scrub
 from dvtool.store.packs import FinishedPack, PackReader
 from dvtool.store.segments import Segment
@@ -17,7 +17,7 @@ from dvtool.store.state import segment_of
 from dvtool.store.transaction import write_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Entropy
@@ -286,13 +286,17 @@ class Wanted:
             yield from (blob[at : at + ids.ID_SIZE] for at in range(0, len(blob), ids.ID_SIZE))
         elif kind == ids.MANIFEST:
             yield from manifest.ids_of(manifest.decode(data))
-        elif kind in {ids.SNAPSHOT, ids.STAGE}:
-            before: tuple[bytes, ...]
+        elif kind in {ids.SNAPSHOT, ids.STAGE, ids.RUN}:
+            before: Sequence[bytes]
             if kind == ids.SNAPSHOT:
                 recorded = snapshot.decode(data)
                 yield recorded.root
                 yield from (content for _name, content, _size in recorded.settings)
                 before = recorded.parents
+            elif kind == ids.RUN:
+                computed = run.decode(data)
+                yield computed.tree
+                before = run.names_of(computed)
             else:
                 staged = stage.decode(data)
                 yield staged.tree

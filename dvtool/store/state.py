@@ -434,7 +434,7 @@ def describe_ref(name: str) -> str:
     """Return a ref's name as people say it."""
     top, _, rest = name.partition("/")
     words = {"heads": f"branch {rest!r}", "tags": f"tag {rest!r}", "stage": "the stage", "worktrees": "HEAD"}
-    return words.get(top, name)
+    return words.get(top, name if top != "runs" else f"run {rest}")
 
 
 def expired_error(identity: bytes, time: int, *, what: str = "") -> ErasedError:

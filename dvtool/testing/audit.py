@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dvtool import digest, ids
 from dvtool.errors import IntegrityError
-from dvtool.formats import log, pack, snapshot, stage, tree
+from dvtool.formats import log, pack, run, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.history import graph
 from dvtool.store import manifests
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Audit(NamedTuple):
-    """What a store holds: refs by name, snapshots by id with their files, and how many frames were read."""
+    """What a store holds: refs by name, snapshots (stages, runs) with their files, and how many frames were read."""
 
     refs: dict[str, bytes]
     snapshots: dict[bytes, dict[str, bytes]]
@@ -112,7 +112,7 @@ def _scrub_pack(store: Store, reader: PackReader, name: bytes) -> None:
 
 
 def root_of(store: Store, identity: bytes) -> tuple[bytes, list[bytes]]:
-    """Return the tree that a snapshot or a stage names, and what else it leads to."""
+    """Return the tree that a snapshot, a stage or a run names, and what else it leads to."""
     found = store.segments.find(identity)
     if found is None:
         raise IntegrityError("a ref or snapshot leads to something that is not in the store", where=identity.hex())
@@ -121,6 +121,9 @@ def root_of(store: Store, identity: bytes) -> tuple[bytes, list[bytes]]:
     if kind == ids.STAGE:
         staged = stage.decode(data)
         return staged.tree, list(staged.merging)
+    if kind == ids.RUN:
+        computed = run.decode(data)
+        return computed.tree, graph.standing(run.names_of(computed), store.state.standing)
     recorded = snapshot.decode(data)
     for _name, chunk, size in recorded.settings:
         if len(store.read_object(ids.CHUNK, chunk)) != size:

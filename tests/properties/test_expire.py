@@ -1,7 +1,7 @@
 """Expiries beside writers and collectors, in schedules decided by seeds, and over histories of any shape.
 
-Writers commit to branches of their own, and name old snapshots by tags, which somebody may be expiring just then.  The
-collectors wait for no grace and keep nothing for undoing, so what nothing leads to is gone at once.
+Writers commit to branches of their own, and name old snapshots by tags and runs, which somebody may be expiring just
+then.  The collectors wait for no grace and keep nothing for undoing, so what nothing leads to is gone at once.
 """
 
 import functools
@@ -17,8 +17,9 @@ from dvtool import ids
 from dvtool.effects import Silence
 from dvtool.errors import ConflictError, ErasedError, NotFoundError, StorageError
 from dvtool.formats import log, snapshot
+from dvtool.formats import run as formats
 from dvtool.formats.tree import FILE, Entry
-from dvtool.history import graph
+from dvtool.history import expiry, graph, recorded
 from dvtool.history.expiry import History, Rule
 from dvtool.history.keeping import Reliance
 from dvtool.operations import expire, gc
@@ -31,6 +32,7 @@ from dvtool.testing.audit import audit, files, root_of
 from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
 from dvtool.testing.stores import make_store
+from tests.cli.running import described, name_of
 from tests.properties import test_log
 
 FEW = settings(max_examples=max(20, settings().max_examples // 4), deadline=None)
@@ -61,7 +63,7 @@ def put(store, transaction, content, parents, time):
 
 
 class Run:
-    """Writers that commit and tag, expirers, and collectors."""
+    """Writers that commit, tag and record runs, expirers, and collectors."""
 
     def __init__(self, seed, *, writers=2, expirers=1, collectors=1, rounds=4, crash=0.0, lose=0.0):
         self.seed = seed
@@ -84,6 +86,10 @@ class Run:
         for number in range(rounds):
             if choice.random() < 0.6 or not self.contents:
                 self.attempt(f"heads/{writer}", functools.partial(self.commit, store, writer, number))
+            elif choice.random() < 0.4:
+                wanted = choice.choice(sorted(self.contents))
+                ref = formats.ref_name(name_of(100 * writer + number))
+                self.attempt(ref, functools.partial(self.record, store, reliance, wanted))
             else:
                 wanted = choice.choice(sorted(self.contents))
                 self.attempt(f"tags/{writer}-{number}", functools.partial(self.tag, store, reliance, wanted))
@@ -117,6 +123,19 @@ class Run:
         tried.append(wanted)
         store.log.append("tag", lambda _state: [log.MoveRef(name=ref, old=None, new=wanted)])
 
+    def record(self, store, reliance, wanted, ref, tried):
+        """Record a run that read a snapshot, which is then kept like one that has a tag."""
+        store.refresh()
+        reliance.name([wanted])
+        reliance.check(store.state)
+        number = next(each for each in range(1000) if formats.ref_name(name_of(each)) == ref)
+        with store.transaction() as transaction:
+            root = Editor(transaction, store.secrets.split).empty()
+            value = described(number, store.entropy.bytes(32), root, [formats.Source(snapshot=wanted)])
+            new = transaction.put_object(ids.RUN, formats.encode(value))
+            tried.append(new)
+            transaction.commit("run", lambda _state: [log.MoveRef(name=ref, old=None, new=new)])
+
     def expire(self, number, rounds):
         store = attach(self.backend, f"{self.seed} expirer {number}")
         for _round in range(rounds):
@@ -143,8 +162,10 @@ class Run:
         found = audit(reader)
         for ref, allowed in self.acknowledged.items():
             assert found.refs.get(ref) in allowed, ref
-        for value in found.refs.values():
-            assert reader.state.expiry(value) is None
+        for name, value in found.refs.items():
+            sources = formats.names_of(recorded.named(reader, name, value)) if name.startswith("runs/") else [value]
+            assert all(reader.state.expiry(each) is None for each in sources)
+            assert found.snapshots.keys() >= set(sources)
             if value in self.contents:
                 assert dict(files(reader, root_of(reader, value)[0])) == {"file": self.contents[value]}
         gc.collect(reader, Silence(), dry_run=False, grace=0, retention=0)
@@ -190,6 +211,11 @@ def test_without_refusing_what_was_expired_a_tag_names_it(monkeypatch):
     assert not found_out(40, rounds=8)
     monkeypatch.setattr(State, "_check_expired", lambda _self, _actions: None)
     monkeypatch.setattr(State, "require_unexpired", lambda _self, _identity: None)
+    assert found_out(40, rounds=8)
+
+
+def test_without_asking_runs_what_they_read_is_expired(monkeypatch):
+    monkeypatch.setattr(expiry, "OTHERS", ("stage/", "tags/"))
     assert found_out(40, rounds=8)
 
 

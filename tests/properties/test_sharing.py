@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from dvtool.effects import Silence
 from dvtool.errors import ConflictError, DvError, StorageError
 from dvtool.formats import repokey
+from dvtool.formats.run import ref_name
+from dvtool.history import recorded
 from dvtool.history.marking import Marks
 from dvtool.operations import gc, push
 from dvtool.repo import Repo
@@ -29,6 +32,7 @@ from dvtool.testing.effects import SeededEntropy, SteppedClock
 from dvtool.testing.faults import Fault, FaultyDisk
 from dvtool.testing.schedules import Crashed, Schedule, ScheduledBackend
 from dvtool.worktree.session import Context
+from tests.cli.running import name_of, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 FEW = settings(max_examples=max(8, settings().max_examples // 8))
 NEVER = 10**9
 CLONES = 8
+SHARED = 50
+"""The run that all pushers have, each written anew once more often than by the one before."""
 POSITIONS = 4
 """How often the remote of the fetchers changed while one clone after the other looked at it for the last time."""
 
@@ -134,6 +140,8 @@ def pushers(tmp_path_factory, place):
         repo.add(["data"])
         repo.commit(f"{number}")
         repo.create_branch(f"own-{number}")
+        record(SimpleNamespace(root=root), number, _tip(repo, "main"))
+        record(SimpleNamespace(root=root), SHARED, made={"same": "what everybody adds" * 50}, revision=number)
     world.settle()
     return world
 
@@ -141,11 +149,14 @@ def pushers(tmp_path_factory, place):
 class Pushing:
     """Clones that push at the same time, and collectors and checkpoints at the remote beside them."""
 
-    def __init__(self, world, seed, target, *, own, clones=2, collectors=0, keepers=0, merging=False, **schedule):
+    def __init__(
+        self, world, seed, target, *, own, clones=2, collectors=0, keepers=0, merging=False, runs=False, **schedule
+    ):
         self.world = world
         self.seed = seed
         self.target = str(target)
         self.own = own
+        self.runs = runs
         self.merging = merging
         self.told = {}
         """What each clone was told: the snapshot that is there now, or how it was refused."""
@@ -161,11 +172,15 @@ class Pushing:
     def branch(self, number):
         return f"own-{number}" if self.own else "main"
 
+    def names(self, number):
+        """What a clone pushes: its branch, and perhaps the run that it has to itself, and the one that all have."""
+        return [self.branch(number), *([name_of(number), name_of(SHARED)] if self.runs else [])]
+
     def push(self, number, repo):
         branch = self.branch(number)
         for _round in range(10 if self.merging else 1):
             try:
-                repo.push("origin", [branch])
+                repo.push("origin", self.names(number))
             except ConflictError as error:
                 self.told[number] = error
                 if self.merging:
@@ -206,6 +221,10 @@ class Pushing:
             assert snapshot in reached, (number, "was told that it is there")
             if self.own:
                 assert names[f"heads/own-{number}"] == snapshot
+        if self.runs and done:
+            assert all(ref_name(name_of(number)) in names for number in done)
+            shared = recorded.read(store, found.refs[ref_name(name_of(SHARED))])
+            assert shared.revision >= max(done)
         return done
 
     def again(self):
@@ -217,7 +236,7 @@ class Pushing:
             if not self.own:
                 repo.fetch()
                 repo.merge(f"origin/{self.branch(number)}")
-            repo.push("origin", [self.branch(number)])
+            repo.push("origin", self.names(number))
             self.told[number] = _tip(repo, self.branch(number))
         assert len(self.verify()) == len(self.told)
 
@@ -263,6 +282,15 @@ def test_eight_pushers_to_branches_of_their_own_all_get_in(pushers, tmp_path):
 @given(seed=st.integers(0, 2**32))
 def test_beside_a_collector_at_the_remote_nothing_pushed_is_lost(pushers, tmp_path_factory, seed):
     run = Pushing(pushers, seed, tmp_path_factory.getbasetemp() / "run", own=True, clones=2, collectors=1, keepers=1)
+    run.verify()
+    run.again()
+
+
+@FEW
+@given(seed=st.integers(0, 2**32))
+def test_of_a_run_that_several_push_the_newest_is_there_in_the_end(pushers, tmp_path_factory, seed):
+    target = tmp_path_factory.getbasetemp() / "run"
+    run = Pushing(pushers, seed, target, own=True, clones=3, collectors=1, runs=True)
     run.verify()
     run.again()
 

@@ -77,8 +77,12 @@ def _show(found: ExpireResult, *, would: bool) -> None:
     if found.unreferenced:
         output.say(f"  only 'dv undo' still led to {found.unreferenced:,} of them")
     output.say(f"{'would stay' if would else 'kept'}: {output.quantity(found.kept, 'snapshot')}")
-    for each in found.refs:
-        if would and each.kept:
+    keeping = [each for each in found.refs if would and each.kept]
+    runs = [each.kept for each in keeping if each.ref.startswith("runs/")]
+    for each in keeping:
+        if not each.ref.startswith("runs/"):
             output.say(f"  {each.ref} at {each.snapshot[:12]} keeps {each.kept:,}")
+    if runs:
+        output.say(f"  what {output.quantity(len(runs), 'run')} read keeps {sum(runs):,}")
     if not would:
         output.say("their space is not free yet: run 'dv gc', and again when its grace of 14 days is over")

@@ -74,7 +74,7 @@ def fsck_command(
 ) -> int:
     """Check that the store holds what it should. It changes nothing unless --repair is given.
 
-    Damage is named: files, objects, and the paths and snapshots that it hits. The exit code is then 20.
+    Damage is named: files, objects, and the paths, snapshots and runs that it hits. The exit code is then 20.
 
     --repair takes whole files and objects from DIR, writes key and index files anew from the packs, moves what is sound
     out of damaged packs, and looks for lost content in the worktree and in DIR. Then it checks again, and says what is
@@ -133,6 +133,8 @@ def _show_repair(done: Repair) -> None:
         output.say(f"  {name}: given up", colour="removed")
     for identity in done.unnamed:
         output.say(f"snapshot {identity[:12]} has lost its name: bring it back with 'dv branch NAME {identity[:12]}'")
+    if done.runs:
+        output.say(f"{output.quantity(len(done.runs), 'run')}: the name is back")
     mended = (done.restored, done.rebuilt, done.copied, done.recovered, done.quarantined, done.given_up, done.worktree)
     if not any(mended):
         output.say("there was nothing that could be mended")
@@ -147,6 +149,7 @@ def _show(found: Report, remote: str | None) -> None:
         output.say(
             f"opened {output.quantity(checked.frames, 'object')} and followed "
             f"{output.quantity(checked.snapshots, 'snapshot')}"
+            + (f" and {output.quantity(checked.runs, 'run')}" if checked.runs else "")
         )
     if found.absent:
         output.say(f"{output.quantity(found.absent, 'content')} of files lie at the remote, in whole or in part")
@@ -158,9 +161,9 @@ def _show(found: Report, remote: str | None) -> None:
     for lost in found.objects[:SHOWN]:
         output.say(f"  {lost.kind} {lost.id[:16]}: {lost.why}", colour="removed")
     for path in found.paths[:SHOWN]:
-        where = ", ".join(snapshot[:12] for snapshot in path.snapshots[:3])
-        more = f" and {len(path.snapshots) - 3:,} more" if len(path.snapshots) > 3 else ""  # noqa: PLR2004 - as above
-        output.say(f"  {output.quoted(path.path)}: {path.why} (in {where}{more})", colour="removed")
+        hit = [*(snapshot[:12] for snapshot in path.snapshots), *(f"run {name}" for name in path.runs)]
+        more = f" and {len(hit) - 3:,} more" if len(hit) > 3 else ""  # noqa: PLR2004 - as above
+        output.say(f"  {output.quoted(path.path)}: {path.why} (in {', '.join(hit[:3])}{more})", colour="removed")
     hidden = sum(max(0, len(each) - SHOWN) for each in (found.problems, found.objects, found.paths))
     if hidden:
         output.say(f"  … and {hidden:,} more (all of them with --json)")

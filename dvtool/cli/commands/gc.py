@@ -59,8 +59,10 @@ def gc_command(
 
 
 def _show(result: GcResult) -> None:
+    runs = f", {output.quantity(result.runs, 'run')}" if result.runs else ""
     output.say(
-        f"followed {output.quantity(result.snapshots, 'snapshot')} and {output.quantity(result.objects, 'object')}; "
+        f"followed {output.quantity(result.snapshots, 'snapshot')}{runs} "
+        f"and {output.quantity(result.objects, 'object')}; "
         f"{output.amount(result.kept, 'pack')} stay as they are"
     )
     would = "would be " if result.dry_run else ""

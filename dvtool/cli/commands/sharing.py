@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from dvtool.operations.push import PushResult
     from dvtool.sharing.fetching import FetchResult, RefChange
 
+RUNS_SHOWN = 3
+"""Runs that are named one by one."""
+
 
 @shared.command(
     "push", "dv push", "dv push origin main v1.0", "dv push origin --delete cleaning", "dv push --force-with-lease"
 )
 @click.argument("remote", required=False)
 @click.argument("refs", nargs=-1, metavar="[REF]...")
-@click.option("--delete", is_flag=True, help="Remove these branches and tags from the remote.")
+@click.option("--delete", is_flag=True, help="Remove these branches, tags and runs from the remote.")
 @click.option(
     "--force-with-lease",
     is_flag=True,
@@ -37,10 +40,10 @@ def push_command(
     force_with_lease: bool,
     json: bool,
 ) -> None:
-    """Send branches and tags to a remote, with everything that they lead to.
+    """Send branches, tags and runs to a remote, with everything that they lead to.
 
-    Without REF: the current branch, and the tags on its history. What you push is visible there all at once, or not
-    at all; stopped, it goes on where it was when you run it again.
+    Without REF: the current branch, the tags on its history, and the runs that belong to it. What you push is visible
+    there all at once, or not at all; stopped, it goes on where it was when you run it again.
     """
     result = opening.open_repo(settings).push(remote, refs, delete=delete, force_with_lease=force_with_lease)
     if json:
@@ -60,7 +63,7 @@ def push_command(
 @shared.json_option
 @click.pass_obj
 def fetch_command(settings: Settings, *, remote: str | None, json: bool) -> None:
-    """Bring a remote's branches and tags here, with everything that they lead to; the worktree stays as it is."""
+    """Bring a remote's branches, tags and runs here, with all that they lead to; the worktree stays as it is."""
     result = opening.open_repo(settings).fetch(remote)
     if json:
         output.as_json(result)
@@ -144,6 +147,11 @@ def clone_command(
 
 
 def _refs(changes: tuple[RefChange, ...]) -> None:
+    """Say how refs moved; of more than a few runs only how many."""
+    runs = sum(change.name.startswith("run ") for change in changes)
+    if runs > RUNS_SHOWN:
+        output.say(output.quantity(runs, "run"))
+        changes = tuple(change for change in changes if not change.name.startswith("run "))
     for change in changes:
         before = output.paint(change.before[:12], "id") if change.before else "new"
         after = output.paint(change.after[:12], "id") if change.after else "gone"

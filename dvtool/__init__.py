@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from dvtool import tracking
     from dvtool.repo import Repo
 
-__all__ = ["__version__", "init", "open"]
+__all__ = ["__version__", "init", "open", "run"]
 
 
 def open(path: str = ".") -> Repo:  # noqa: A001 - the name of the public contract
@@ -36,3 +40,37 @@ def init(path: str = ".") -> Repo:
     from dvtool.repo import Repo
 
     return Repo.init(path)
+
+
+def run(
+    name: str = "",
+    *,
+    group: str = "",
+    stage: str = "",
+    params: Mapping[str, Any] | None = None,
+    inputs: Sequence[str | tuple[str, str]] = (),
+    outputs: Sequence[str] = (),
+    rank: int | None = None,
+    shard: str = "",
+    nested: bool = False,
+    trace: str = "audit",
+    require_clean: bool = False,
+    directory: str = ".",
+) -> tracking.Run:
+    """Begin to record a run, or join the one that this process is part of; see :func:`dvtool.tracking.run`."""
+    from dvtool import tracking
+
+    return tracking.run(
+        name,
+        group=group,
+        stage=stage,
+        params=params,
+        inputs=inputs,
+        outputs=outputs,
+        rank=rank,
+        shard=shard,
+        nested=nested,
+        trace=trace,
+        require_clean=require_clean,
+        directory=directory,
+    )

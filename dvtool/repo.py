@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dvtool.history.oplog import OperationItem
     from dvtool.operations.add import AddResult
     from dvtool.operations.archive import ArchiveResult
+    from dvtool.operations.check import Leakage, Splits
     from dvtool.operations.checkout import CheckoutResult
     from dvtool.operations.clone import CloneResult
     from dvtool.operations.config import Setting
@@ -44,12 +45,18 @@ if TYPE_CHECKING:
     from dvtool.operations.refs import RefItem
     from dvtool.operations.remove import RemoveResult
     from dvtool.operations.restore import RestoreResult
+    from dvtool.operations.run import RunResult
+    from dvtool.operations.runs import RunFetched, RunRemoved, RunsDiff, RunShown
     from dvtool.operations.show import Shown
     from dvtool.operations.sparse import SparseResult
     from dvtool.operations.status import Status
     from dvtool.operations.undo import UndoResult
     from dvtool.operations.upgrade import UpgradeResult
     from dvtool.operations.worktrees import WorktreeItem
+    from dvtool.runs.beginning import Request
+    from dvtool.runs.describing import RunItem
+    from dvtool.runs.filters import Wanted
+    from dvtool.runs.lineage import Graph
     from dvtool.worktree.recording import CommitResult
 
 
@@ -373,6 +380,69 @@ class Repo(SharedRepo):
         from dvtool.operations import oplog
 
         return oplog.oplog(self._workspace, limit=limit)
+
+    def run(self, request: Request, *, capture: bool = True) -> RunResult:
+        """Run a command and record it; see :func:`dvtool.operations.run.run`."""
+        from dvtool.operations import run
+
+        return run.run(self._workspace, request, capture=capture)
+
+    def runs(
+        self, wanted: Wanted | None = None, *, limit: int | None = None, by: str = "", unstable: bool = False
+    ) -> list[RunItem]:
+        """Return recorded runs, the newest first; see :func:`dvtool.operations.runs.list_runs`."""
+        from dvtool.operations import runs
+        from dvtool.runs.filters import Wanted
+
+        return runs.list_runs(self._workspace, wanted or Wanted(), limit=limit, by=by, unstable=unstable)
+
+    def show_run(self, run: str) -> RunShown:
+        """Return all that is known of a run; see :func:`dvtool.operations.runs.show`."""
+        from dvtool.operations import runs
+
+        return runs.show(self._workspace, run)
+
+    def diff_runs(self, first: str, second: str) -> RunsDiff:
+        """Return what differs between two runs; see :func:`dvtool.operations.runs.diff`."""
+        from dvtool.operations import runs
+
+        return runs.diff(self._workspace, first, second)
+
+    def run_file(self, run: str, path: str) -> Iterator[bytes]:
+        """Yield a file that was kept of a run; see :func:`dvtool.operations.runs.kept`."""
+        from dvtool.operations import runs
+
+        return runs.kept(self._workspace, run, path)
+
+    def fetch_run(self, run: str, directory: str | None = None, *, force: bool = False) -> RunFetched:
+        """Bring back what a run made; see :func:`dvtool.operations.runs.fetch`."""
+        from dvtool.operations import runs
+
+        return runs.fetch(self._workspace, run, directory=directory, force=force)
+
+    def remove_runs(self, names: Sequence[str], *, force: bool = False) -> list[RunRemoved]:
+        """Remove runs; see :func:`dvtool.operations.runs.remove`."""
+        from dvtool.operations import runs
+
+        return runs.remove(self._workspace, several(names), force=force)
+
+    def lineage(self, target: str, direction: str | None = None) -> Graph:
+        """Return what something was made from, or what from it; see :func:`dvtool.operations.lineage.lineage`."""
+        from dvtool.operations import lineage
+
+        return lineage.lineage(self._workspace, target, direction)
+
+    def check_leakage(self, first: str, second: str) -> Leakage:
+        """Return what two sides of the data have in common; see :func:`dvtool.operations.check.leakage`."""
+        from dvtool.operations import check
+
+        return check.leakage(self._workspace, first, second)
+
+    def check_splits(self) -> Splits:
+        """Return which runs read which split; see :func:`dvtool.operations.check.splits`."""
+        from dvtool.operations import check
+
+        return check.splits(self._workspace)
 
     def expire(
         self,

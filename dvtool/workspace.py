@@ -27,7 +27,7 @@ from dvtool.git import beside
 from dvtool.history.keeping import Reliance
 from dvtool.history.revisions import Resolved, Revisions
 from dvtool.storage.disk import read_regular, word_for
-from dvtool.worktree import layout, places, settings
+from dvtool.worktree import layout, places, settings, staging
 from dvtool.worktree.session import Session
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dvtool.formats.tree import Entry
     from dvtool.store.state import State
     from dvtool.worktree.inspect import WorktreeChanges
+    from dvtool.worktree.scan import Findings
     from dvtool.worktree.session import Context
 
 
@@ -251,6 +252,14 @@ class Workspace:
         ours = {*roots, *(path for path in directories if path not in of_git)}
         ours |= {parent for path in (*added, *ours) for parent in paths.parents(path)} if of_git else set()
         return [path for path in directories if path not in of_git or path in ours]
+
+    def look_everywhere(self, roots: tuple[str, ...]) -> Findings:
+        """Return what changed below tracked roots as far as stat data tell, without what is Git's."""
+        self.session.index()
+        found = staging.look(self.session, roots, force=False)
+        found.leave(self.refuse_git_tracked(found.added_paths(), skip=True))
+        found.new_directories = self.without_gits(found.new_directories, found.added_paths(), roots)
+        return found
 
     def leave_to_git(self, changes: WorktreeChanges) -> WorktreeChanges:
         """Return changes of the worktree without the directories that are only there for files that are Git's."""

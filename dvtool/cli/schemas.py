@@ -21,6 +21,7 @@ from dvtool.cli.output import ErrorDocument
 from dvtool.history.describe import SnapshotItem
 from dvtool.history.oplog import OperationItem
 from dvtool.operations.add import AddResult
+from dvtool.operations.check import Leakage, Splits
 from dvtool.operations.checkout import CheckoutResult
 from dvtool.operations.clone import CloneResult
 from dvtool.operations.config import Setting
@@ -40,12 +41,15 @@ from dvtool.operations.remote_check import RemoteReport
 from dvtool.operations.remotes import RemoteItem
 from dvtool.operations.remove import RemoveResult
 from dvtool.operations.restore import RestoreResult
+from dvtool.operations.runs import RunFetched, RunRemoved, RunsDiff, RunShown
 from dvtool.operations.show import Shown
 from dvtool.operations.sparse import SparseResult
 from dvtool.operations.status import Status
 from dvtool.operations.undo import UndoResult
 from dvtool.operations.upgrade import UpgradeResult
 from dvtool.operations.worktrees import WorktreeItem
+from dvtool.runs.describing import RunItem
+from dvtool.runs.lineage import Graph
 from dvtool.sharing.fetching import FetchResult
 from dvtool.worktree.recording import CommitResult
 
@@ -71,6 +75,14 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "branch": list[RefItem] | RefItem,
     "tag": list[RefItem] | RefItem,
     "merge": MergeResult,
+    "runs list": list[RunItem],
+    "runs show": RunShown,
+    "runs diff": RunsDiff,
+    "runs fetch": RunFetched,
+    "runs rm": list[RunRemoved],
+    "lineage": Graph,
+    "check leakage": Leakage,
+    "check splits": Splits,
     "remote add": RemoteItem,
     "remote list": list[RemoteItem],
     "remote check": RemoteReport,

@@ -67,7 +67,12 @@ class SnapshotItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def snapshot_item(
-    identity: bytes, snapshot: Snapshot, erased: tree.Tally, names: dict[bytes, list[str]], state: State
+    identity: bytes,
+    snapshot: Snapshot,
+    erased: tree.Tally,
+    names: dict[bytes, list[str]],
+    state: State,
+    runs: tuple[str, ...],
 ) -> SnapshotItem:
     """Return what is said of one snapshot.
 
@@ -77,6 +82,7 @@ def snapshot_item(
         erased: the tally of its root tree.
         names: refs by snapshot, as :func:`ref_names` returns them.
         state: where the store stands.
+        runs: ids of the runs that used it, the newest first.
     """
     return SnapshotItem(
         snapshot=identity.hex(),
@@ -88,7 +94,7 @@ def snapshot_item(
         files=snapshot.files,
         bytes=snapshot.size,
         erased=Erased(files=sum(count for _erasure, count in erased), rows=0),
-        runs=(),
+        runs=runs,
         refs=tuple(names.get(identity, ())),
         expired=tuple(parent.hex() for parent in snapshot.parents if state.expiry(parent) is not None),
     )

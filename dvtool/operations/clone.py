@@ -19,7 +19,7 @@ from dvtool.sharing.fetching import FetchResult
 from dvtool.storage.disk import temporary_name
 from dvtool.store import keys
 from dvtool.workspace import Workspace, free_target
-from dvtool.worktree import founding, layout
+from dvtool.worktree import founding, layout, projects
 from dvtool.worktree.materialise import Contents
 from dvtool.worktree.session import DEFAULT_BRANCH
 
@@ -95,7 +95,7 @@ def found_here(path: str, context: Context) -> Workspace:
         return Workspace.open(path, context)
     except NotFoundError:
         root = os.path.realpath(path)
-        while not os.path.isfile(f"{root}/{configuring.FILE}") and root != os.path.dirname(root):
+        while not os.path.isfile(f"{root}/{projects.FILE}") and root != os.path.dirname(root):
             root = os.path.dirname(root)
         known = configuring.remotes_of(root)
         if not known or os.path.lexists(f"{root}/{layout.DIRECTORY}"):
@@ -118,7 +118,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
         )
     described, opened, protection = _look(settings, context)
     context.disk.make_directory(root)
-    is_new = not os.path.lexists(f"{root}/{configuring.FILE}")
+    is_new = not os.path.lexists(f"{root}/{projects.FILE}")
     fresh = f"{root}/{paths.PARTIAL}{temporary_name()}"
     try:
         context.disk.make_directory(fresh)
@@ -137,7 +137,7 @@ def found(root: str, settings: project.Remote, context: Context) -> Workspace:
         shutil.rmtree(fresh, ignore_errors=True)
         if is_new:
             with contextlib.suppress(DvError):
-                context.disk.unlink(f"{root}/{configuring.FILE}")
+                context.disk.unlink(f"{root}/{projects.FILE}")
         raise
     context.disk.sync_directory(root)
     beside.ignore_roots(root, [], context.disk)
@@ -231,10 +231,10 @@ def _settle_on(workspace: Workspace, branch: str) -> None:
 def _take_settings(workspace: Workspace, settings: project.Remote, snapshot: bytes) -> None:
     """Bring the ``dv.toml`` of the snapshot in the place of one that only names the remote."""
     session = workspace.session
-    if workspace.in_git() or configuring.read(session.root) != project.Project(remotes={configuring.DEFAULT: settings}):
+    if workspace.in_git() or projects.read(session.root) != project.Project(remotes={configuring.DEFAULT: settings}):
         return
     for name, identity, size in session.snapshot(snapshot).settings:
-        if name == configuring.FILE:
+        if name == projects.FILE:
             entry = Entry(tree.FILE, size, identity)
             session.bring((entry,))
             data = Contents(session.store).whole(entry)

@@ -45,10 +45,7 @@ def commit(
             staged = None
             tree, roots = view.tree, view.roots
             if everything and roots:
-                session.index()
-                found = staging.look(session, roots, force=False)
-                found.leave(workspace.refuse_git_tracked(found.added_paths(), skip=True))
-                found.new_directories = workspace.without_gits(found.new_directories, found.added_paths(), roots)
+                found = workspace.look_everywhere(roots)
                 staged = staging.bring_in(session, transaction, found, roots)
                 tree = staged.tree
             if tree is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dvtool import paths
 from dvtool.errors import NotFoundError
 from dvtool.history import describe, graph
+from dvtool.runs import catalogue
 
 if TYPE_CHECKING:
     from dvtool.formats.snapshot import Snapshot
@@ -38,11 +39,13 @@ def log(
         return []
     start = workspace.resolve(revision or "HEAD").id
     names = describe.ref_names(session.state, head.snapshot, head.branch)
+    users = catalogue.users(workspace)
     items: list[SnapshotItem] = []
     for identity, snapshot in graph.walk([start], session.snapshot, session.resolve_superseded):
         if path is None or _touches(workspace, snapshot, path):
             erased = session.trees.totals(snapshot.root).erased
-            items.append(describe.snapshot_item(identity, snapshot, erased, names, session.state))
+            runs = users.get(identity, ())
+            items.append(describe.snapshot_item(identity, snapshot, erased, names, session.state, runs))
             if len(items) == limit:
                 break  # before the walk is asked for more, which would read it
     if not items:

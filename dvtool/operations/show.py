@@ -9,6 +9,7 @@ import msgspec
 from dvtool.formats import tree
 from dvtool.history import describe
 from dvtool.history.describe import SnapshotItem
+from dvtool.runs import catalogue
 
 if TYPE_CHECKING:
     from dvtool.workspace import Workspace
@@ -45,8 +46,9 @@ def show(workspace: Workspace, revision: str = "HEAD") -> Shown:
     head = session.head()
     erased = session.trees.totals(snapshot.root).erased
     names = describe.ref_names(session.state, head.snapshot, head.branch)
+    runs = catalogue.users(workspace).get(identity, ())
     return Shown(
-        **msgspec.structs.asdict(describe.snapshot_item(identity, snapshot, erased, names, session.state)),
+        **msgspec.structs.asdict(describe.snapshot_item(identity, snapshot, erased, names, session.state, runs)),
         roots=snapshot.roots,
         path=path,
         kind=describe.KIND_WORDS[entry.kind],

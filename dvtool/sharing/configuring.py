@@ -10,34 +10,18 @@ import msgspec
 from dvtool import urls
 from dvtool.errors import ExistsError, FormatError, NotFoundError, UsageError
 from dvtool.formats import project
-from dvtool.storage.disk import as_ours, read_regular
+from dvtool.storage.disk import read_regular
 from dvtool.worktree import layout
+from dvtool.worktree.projects import FILE, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dvtool.formats.project import Project, Remote
+    from dvtool.formats.project import Remote
     from dvtool.storage.disk import Disk
     from dvtool.workspace import Workspace
 
-FILE: Final = "dv.toml"
 DEFAULT: Final = "origin"
-
-
-def read(root: str) -> Project:
-    """Return what ``dv.toml`` in the directory ``root`` says; nothing when there is none.
-
-    Raises:
-        FormatError: when it cannot be used.
-        StorageError: when it cannot be read.
-    """
-    path = f"{root}/{FILE}"
-    try:
-        return project.decode(read_regular(path, project.SIZE_LIMIT + 1))
-    except FileNotFoundError:
-        return project.Project()
-    except OSError as error:
-        raise as_ours(error, path) from None
 
 
 def remotes(workspace: Workspace) -> dict[str, Remote]:

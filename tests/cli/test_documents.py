@@ -64,6 +64,11 @@ def busy(data):
     data.write("me.txt", data("key", "identity").text)
     data("key", "protect", "--recipient", "me.txt", "--recipient", "ada.txt")
     data("key", "export", "kept", "--recipient", "me.txt")
+    data.write("dv.toml", '[splits]\ntrain = ["data/sub"]\ntest = ["data"]\n')
+    script = "import dvtool; run = dvtool.run(); run.log(step=1, loss=0.5); run.finish()"
+    out = ["--in", "data/sub=train", "--out", "ada.txt", "-p", "lr=0.1"]
+    data.process("run", "--name", "first", *out, "--", sys.executable, "-c", script)
+    data.process("run", "--name", "second", "--in", "data/sub=test", "--stage", "tune", "--", "true")
     return data
 
 
@@ -89,6 +94,15 @@ CALLS = [
     ["tag", "-d", "v1"],
     ["config"],
     ["config", "user.name"],
+    ["runs", "list"],
+    ["runs", "show", "first"],
+    ["runs", "diff", "first", "second"],
+    ["runs", "fetch", "first", "-o", "fetched"],
+    ["runs", "rm", "second"],
+    ["lineage", "first"],
+    ["lineage", "data/sub", "--down"],
+    ["check", "leakage", "data/sub", "data/sub"],
+    ["check", "splits"],
     ["remote", "add", "another", "../another"],
     ["remote", "list"],
     ["remote", "check"],
@@ -167,7 +181,7 @@ def test_what_is_printed_decodes_strictly_into_the_type_of_its_schema(busy, word
     if words[0] in {"remote", "push", "fetch", "pull", "clone"} or "--remote" in words:
         busy("remote", "add", "origin", "../remote", "--plain-keys")
         busy("push", "origin", "main")
-    hold_exactly(busy(*words, "--json").json, type_of(words))
+    hold_exactly(busy(*words, "--json", code=int(words[0] == "check")).json, type_of(words))
 
 
 def test_what_worktree_remove_prints_decodes_strictly(data):

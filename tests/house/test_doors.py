@@ -20,6 +20,9 @@ IMPORTED_AS = {"pillow": "PIL", "scikit-learn": "sklearn"}
 # Declared by s3fs and gcsfs, so that dvtool need not declare it beside them.
 BROUGHT_ALONG = ("aiohttp", "fsspec")
 
+# What is injected into other programs: a module there imports its neighbour, and the one that it stands in front of.
+INJECTED = ("dv_trace", "sitecustomize")
+
 # Modules that load dvtool's own parts by a name they compute.
 COMPUTED = ("dvtool", "dvtool.cli.*")
 
@@ -50,7 +53,7 @@ def imports(modules):
 @pytest.fixture(scope="module")
 def foreign(imports):
     """The imports that leave both dvtool and the standard library."""
-    at_home = {"dvtool", "?", *sys.stdlib_module_names}
+    at_home = {"dvtool", "?", *INJECTED, *sys.stdlib_module_names}
     return [each for each in imports if each.top not in at_home and not each.name.startswith(".")]
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from dvtool.operations.show import Shown
     from dvtool.repo import Repo
 
+RUNS = 5
+"""Runs of a snapshot that are named on the terminal."""
+
 
 def split_words(ctx: click.Context, repo: Repo, words: tuple[str, ...]) -> tuple[str | None, str | None]:
     """Return (revision, repository path) of the words ``[REV] [PATH]``; what stands after ``--`` is a path.
@@ -89,14 +92,15 @@ def log_command(ctx: click.Context, *, words: tuple[str, ...], limit: int | None
     if json:
         output.as_json(items)
         return
+    any_runs = any(item.runs for item in items)
     for at, item in enumerate(items):
         if at:
             output.say()
-        show_snapshot(item)
+        show_snapshot(item, unused=any_runs)
 
 
-def show_snapshot(item: SnapshotItem | Shown) -> None:
-    """Print one snapshot for people."""
+def show_snapshot(item: SnapshotItem | Shown, *, unused: bool) -> None:
+    """Print one snapshot for people; ``unused`` says whether it is told when no run has used it."""
     refs = f" ({', '.join(item.refs)})" if item.refs else ""
     output.say(f"{output.paint('snapshot ' + item.snapshot, 'id')}{refs}")
     if len(item.parents) > 1:
@@ -109,6 +113,11 @@ def show_snapshot(item: SnapshotItem | Shown) -> None:
     output.say(f"data     {output.quantity(item.files, 'file')}, {output.size(item.bytes)}")
     if item.erased.files or item.erased.rows:
         output.say(f"erased   {output.quantity(item.erased.files, 'file')}, {output.quantity(item.erased.rows, 'row')}")
+    if item.runs:
+        more = f" and {len(item.runs) - RUNS:,} more" if len(item.runs) > RUNS else ""
+        output.say(f"runs     {', '.join(item.runs[:RUNS])}{more}")
+    elif unused:
+        output.say("runs     no run has used this snapshot")
     output.say()
     for line in item.message.splitlines():
         output.say(f"    {output.harmless(line)}")
@@ -124,7 +133,7 @@ def show_command(settings: Settings, *, revision: str, json: bool) -> None:
     if json:
         output.as_json(shown)
         return
-    show_snapshot(shown)
+    show_snapshot(shown, unused=True)
     output.say()
     if shown.path:
         output.say(f"{shown.kind:8} {output.quoted(shown.path)}")

@@ -1,0 +1,1 @@
+"""What is put into other programs; it is on their path, and is no part of dv there."""

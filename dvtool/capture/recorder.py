@@ -1,0 +1,188 @@
+"""Writes the journal of a run: a file for each process, to which records are appended.
+
+Logging must neither slow a program down nor break it.  So a record is one call of the kernel on a file that no other
+process writes to, nothing is synced, and a disk that refuses costs the values and not the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from dvtool.formats import journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK: Final = "lock"
+"""Held by every process of a run, shared, until it ends, however it ends; who gets it alone may seal the run."""
+BEGIN: Final = "begin"
+END: Final = "end"
+LOG: Final = "log-"
+AUDIT: Final = "audit-"
+SAMPLES: Final = "samples-"
+STREAMS: Final = ("stdout", "stderr")
+RUN_VARIABLE: Final = "DV_RUN"
+"""In the environment of a run's processes: the directory of its journal."""
+
+_MODE: Final = 0o600
+_alive: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def now() -> int:
+    """Return microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+def hold(directory: str, *, alone: bool = False) -> int | None:
+    """Take part in a run until the descriptor is closed, which the end of the process does.
+
+    Args:
+        directory: the run's journal.
+        alone: whether nobody else may; otherwise those who hold it alone are waited for.
+
+    Returns:
+        the descriptor, or None when others take part and nobody else was to.
+
+    Raises:
+        OSError: when there is no such journal.
+    """
+    descriptor = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class Recorder:
+    """Appends what one process says of a run to the journal; after a fork, the child has a file of its own."""
+
+    def __init__(self, directory: str, *, rank: int | None = None, shard: str = "", silent: bool = False) -> None:
+        """Join a run.
+
+        Args:
+            directory: its journal.
+            rank: which of several workers this is.
+            shard: which part of the data it works on.
+            silent: whether it only watches, and is none of those that work.
+
+        Raises:
+            OSError: when its journal cannot be written.
+        """
+        self.directory = directory
+        self.rank = rank
+        self.shard = shard
+        self._silent = silent
+        self.lost = 0
+        """How many records could not be written."""
+        self._guard = threading.Lock()
+        self._file = -1
+        self._held = -1
+        self._size = 0
+        self._told = False
+        self._open()
+        _alive.add(self)
+
+    def _open(self) -> None:
+        held = hold(self.directory)
+        self._held = -1 if held is None else held
+        name = f"{self.directory}/{LOG}{os.getpid()}-{os.urandom(4).hex()}"
+        self._file = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        self._size = 0
+        self._write(journal.header())
+        if not self._silent:
+            self.append(journal.Hello(now(), self.rank, self.shard, os.getpid(), socket.gethostname()))
+
+    def append(self, record: journal.Record) -> bool:
+        """Append a record and return whether it could be written; a disk that refuses is said once, on stderr."""
+        data = journal.encode(record)
+        with self._guard:
+            if self._file < 0:
+                return False
+            try:
+                self._write(data)
+            except OSError as error:
+                self._refused(error)
+                return False
+        return True
+
+    def _write(self, data: bytes) -> None:
+        written = os.write(self._file, data)
+        if written != len(data):
+            # What follows a piece of a record could not be read.
+            os.ftruncate(self._file, self._size)
+            raise OSError(28, "no space left on device")
+        self._size += written
+
+    def _refused(self, error: OSError) -> None:
+        self.lost += 1
+        if not self._told:
+            self._told = True
+            why = error.strerror or str(error)
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"dv: values of this run are being lost: {why}; the program goes on\n")
+
+    def close(self, why: str = "") -> None:
+        """Say how this process leaves the run, and leave it."""
+        if self._file < 0:
+            return
+        self.append(journal.Bye(now(), self.lost, why))
+        with self._guard:
+            self._release()
+
+    def _release(self) -> None:
+        for descriptor in (self._file, self._held):
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        self._file = self._held = -1
+
+    def after_fork(self) -> None:
+        """Begin a file of the child's own; the parent's goes on to be the parent's."""
+        self._guard = threading.Lock()
+        if self._file < 0:
+            return
+        # The lock is one with the parent's and lasts until both have closed it, so closing it here takes nothing away.
+        self._release()
+        self.lost = 0
+        with contextlib.suppress(OSError):
+            self._open()
+
+
+def _after_fork() -> None:
+    for recorder in list(_alive):
+        recorder.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def read(path: str) -> bytes:
+    """Return a file of a journal; nothing where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def logs(directory: str) -> Iterator[str]:
+    """Yield the files of a run's processes, in order of their names."""
+    yield from sorted(f"{directory}/{name}" for name in os.listdir(directory) if name.startswith(LOG))
+
+
+def audits(directory: str) -> Iterator[str]:
+    """Yield the files in which hooks noted what was opened, in order of their names."""
+    yield from sorted(f"{directory}/{name}" for name in os.listdir(directory) if name.startswith(AUDIT))

@@ -1,0 +1,198 @@
+"""``dv check``: whether splits of the data overlap, and who has read which of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import paths
+from dvtool.capture.redaction import Redactor
+from dvtool.errors import NotFoundError, UsageError
+from dvtool.formats.tree import DIRECTORY
+from dvtool.history.describe import Amount, amount
+from dvtool.runs import catalogue, contents, sealing
+from dvtool.worktree import projects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dvtool.formats.tree import Entry
+    from dvtool.runs.catalogue import Listed
+    from dvtool.workspace import Workspace
+
+HELD_OUT: Final = ("test", "holdout", "held-out", "eval", "evaluation")
+"""Roles of data that nothing may be chosen by."""
+LEARNING: Final = ("train", "tune")
+"""Stages of work in which something is learnt or chosen."""
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """Content that lies on both sides: the paths at which it does, sorted, and its bytes."""
+
+    size: int
+    a: tuple[str, ...]
+    b: tuple[str, ...]
+
+
+class Leakage(msgspec.Struct, frozen=True, kw_only=True):
+    """What two sides of the data have in common: files of each, those that lie on both sides, by content."""
+
+    a: str
+    b: str
+    files_a: Amount
+    files_b: Amount
+    leaking: Amount
+    shared: tuple[Shared, ...]
+    clean: bool
+
+
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that read a split: its stage, how many files of it, how that is known, and whether it should not have."""
+
+    run: str
+    name: str
+    stage: str | None
+    status: str
+    files: int
+    known: tuple[str, ...]
+    learning: bool
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """A role in ``dv.toml``, the paths that have it, the runs that read it, and how often it was read for learning."""
+
+    role: str
+    paths: tuple[str, ...]
+    held_out: bool
+    readers: tuple[Reader, ...]
+    learning: int
+
+
+class Splits(msgspec.Struct, frozen=True, kw_only=True):
+    """Who read which split; ``clean`` unless work that learns or chooses read what is held out."""
+
+    splits: tuple[Split, ...]
+    clean: bool
+
+
+def leakage(workspace: Workspace, first: str, second: str) -> Leakage:
+    """Return which content two sides of the data have in common; empty files are no content.
+
+    Args:
+        workspace: the worktree.
+        first: a role of ``dv.toml``, a path (as HEAD has it), or ``REV:PATH``.
+        second: the other side.
+
+    Raises:
+        NotFoundError: when there is no such side.
+    """
+    one, two = _side(workspace, first), _side(workspace, second)
+    by_content: dict[bytes, tuple[int, list[str], list[str]]] = {}
+    for number, side in enumerate((one, two)):
+        for path, entry in side:
+            if entry.size:
+                _size, *sides = by_content.setdefault(entry.id, (entry.size, [], []))
+                sides[number].append(path)
+    shared = [
+        Shared(size=size, a=tuple(sorted(a)), b=tuple(sorted(b))) for size, a, b in by_content.values() if a and b
+    ]
+    return Leakage(
+        a=first,
+        b=second,
+        files_a=amount(entry.size for _path, entry in one),
+        files_b=amount(entry.size for _path, entry in two),
+        leaking=amount(each.size for each in shared for _path in each.b),
+        shared=tuple(sorted(shared, key=lambda each: (each.a, each.b))),
+        clean=not shared,
+    )
+
+
+def _side(workspace: Workspace, word: str) -> list[tuple[str, Entry]]:
+    """Return the files of one side, each once."""
+    session = workspace.session
+    splits = projects.read(session.root).splits
+    found: dict[str, Entry] = {}
+    if word in splits and not os.path.lexists(word):
+        for top in splits[word]:
+            found |= dict(_below(workspace, top, f"role {word!r}"))
+    else:
+        _name, path = workspace.revisions.split_path(word)
+        if path is not None:
+            snapshot, where, _entry = workspace.place(word)
+            found |= dict(_below(workspace, where, word, snapshot=snapshot))
+        else:
+            found |= dict(_below(workspace, session.relative(word), word))
+    if not found:
+        raise NotFoundError(f"there are no files in {word!r}", next="check the path, or [splits] in dv.toml")
+    return sorted(found.items())
+
+
+def _below(workspace: Workspace, path: str, what: str, *, snapshot: bytes | None = None) -> Iterator[tuple[str, Entry]]:
+    session = workspace.session
+    identity = snapshot or session.head().snapshot
+    if identity is None:
+        raise NotFoundError("there is no snapshot yet", next="make one: 'dv add PATH', then 'dv commit -m MESSAGE'")
+    root = session.snapshot(identity).root
+    path = path.strip("/")
+    entry = session.trees.resolve(root, path) if path else session.trees.directory_entry(root)
+    if entry is None:
+        raise NotFoundError(
+            f"{paths.shown(path)!r} is not in the snapshot", where=what, next="check the spelling; 'dv ls -r' lists all"
+        )
+    if entry.kind == DIRECTORY:
+        yield from contents.files(session.trees, entry.id, path)
+    else:
+        yield path, entry
+
+
+def splits(workspace: Workspace) -> Splits:
+    """Return which runs read which split, and whether any that learns or chooses read what is held out.
+
+    Raises:
+        UsageError: when ``dv.toml`` gives no roles.
+    """
+    sealing.seal_waiting(workspace, Redactor(os.environ))
+    roles = projects.read(workspace.session.root).splits
+    if not roles:
+        raise UsageError(
+            "dv.toml gives no roles to paths",
+            next='add them: a line [splits], and below it lines such as train = ["data/train"]',
+        )
+    rows = catalogue.everything(workspace)
+    found = []
+    for role, tops in sorted(roles.items()):
+        is_held_out = role.lower() in HELD_OUT
+        readers = [reader for row in rows if (reader := _reader(row, role, tops)) is not None]
+        found.append(
+            Split(
+                role=role,
+                paths=tuple(tops),
+                held_out=is_held_out,
+                readers=tuple(readers),
+                learning=sum(reader.learning for reader in readers),
+            )
+        )
+    return Splits(splits=tuple(found), clean=not any(each.held_out and each.learning for each in found))
+
+
+def _reader(row: Listed, role: str, tops: tuple[str, ...]) -> Reader | None:
+    """Return what a run read of a split: what was declared as it, and whatever lies in its paths or holds them."""
+    met = [
+        each
+        for each in row.run.inputs
+        if each.role == role
+        or (not each.role and any(paths.below(each.path, top) or paths.below(top, each.path) for top in tops))
+    ]
+    if not met:
+        return None
+    return Reader(
+        run=row.id,
+        name=row.run.name,
+        stage=row.run.stage or None,
+        status=row.status,
+        files=max(each.files for each in met),
+        known=tuple(sorted({each.known for each in met})),
+        learning=row.run.stage in LEARNING,
+    )

@@ -1,0 +1,1 @@
+"""Tables as columns; the one door to pyarrow."""

@@ -44,7 +44,7 @@ OUTSIDE: Final = -1
 """The source of an input that is not stored: it lies outside the repository."""
 
 ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-hjkmnp-tv-z]{10}")
-"""UTC date and time of its start, and 50 random bits in the digits of Crockford's base 32."""
+"""UTC date and time of its start, then 1024ths of the second and 40 random bits, in digits of Crockford's base 32."""
 DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_BITS: Final = 50
 
@@ -261,7 +261,7 @@ def new_id(started: str, random: bytes) -> str:
 
     Args:
         started: UTC date and time as ``20261128-000321``.
-        random: at least 7 random bytes.
+        random: at least 7 bytes, of which the last 50 bits count.
     """
     number = int.from_bytes(random[:7], "big") & ((1 << ID_BITS) - 1)
     digits = [DIGITS[(number >> shift) & 31] for shift in range(ID_BITS - 5, -1, -5)]

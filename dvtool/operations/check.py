@@ -18,6 +18,7 @@ from dvtool.worktree import projects
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dvtool.formats import run
     from dvtool.formats.tree import Entry
     from dvtool.runs.catalogue import Listed
     from dvtool.workspace import Workspace
@@ -177,14 +178,16 @@ def splits(workspace: Workspace) -> Splits:
     return Splits(splits=tuple(found), clean=not any(each.held_out and each.learning for each in found))
 
 
+def _covers(read: run.Input, tops: tuple[str, ...]) -> bool:
+    """Return whether something that was read without a role lies in a split, or was read as a whole and holds it."""
+    # What a hook saw opened stands under the directory that it lay in, of which other files may not have been read.
+    is_whole = read.known != "audit"
+    return any(paths.below(read.path, top) or (is_whole and paths.below(top, read.path)) for top in tops)
+
+
 def _reader(row: Listed, role: str, tops: tuple[str, ...]) -> Reader | None:
     """Return what a run read of a split: what was declared as it, and whatever lies in its paths or holds them."""
-    met = [
-        each
-        for each in row.run.inputs
-        if each.role == role
-        or (not each.role and any(paths.below(each.path, top) or paths.below(top, each.path) for top in tops))
-    ]
+    met = [each for each in row.run.inputs if each.role == role or (not each.role and _covers(each, tops))]
     if not met:
         return None
     return Reader(

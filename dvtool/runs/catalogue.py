@@ -80,7 +80,7 @@ def everything(workspace: Workspace) -> list[Listed]:
         _remember(workspace, found.values())
     for each in going(workspace):
         found[each.id] = each
-    return sorted(found.values(), key=lambda each: each.id, reverse=True)
+    return sorted(found.values(), key=lambda each: (each.run.started, each.id), reverse=True)
 
 
 def users(workspace: Workspace) -> dict[bytes, tuple[str, ...]]:

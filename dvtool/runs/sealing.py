@@ -121,7 +121,21 @@ class _Sealing:
                 notes=tuple(self.redact.text(note) for note in self.notes[:NOTES]),
             )
             value = msgspec.structs.replace(value, prints=self._prints(value, files))
+            value = self._rely(value)
             self._store(transaction, value)
+        return value
+
+    def _rely(self, value: run.Run) -> run.Run:
+        """Hold the snapshots that the run names against what is being collected, when its entry is written.
+
+        One that is gone is still named: what the run read of it lies in the run's own tree.
+        """
+        try:
+            self.workspace.rely_on(run.names_of(value))
+        except DvError as error:
+            self.workspace.rely_on(())
+            note = f"a snapshot that it read from was dropped while it went on: {error.what}"
+            return msgspec.structs.replace(value, notes=(*value.notes, note))
         return value
 
     def _store(self, transaction: Transaction, value: run.Run) -> None:

@@ -1,0 +1,243 @@
+"""``dv lineage`` and ``dv check``: what leads from what to what, and what must not."""
+
+import sys
+
+import pytest
+
+from tests.cli.sharing import clone, person
+
+
+def python(dv, script, *options):
+    """Run a Python program under ``dv run``; return the id of the run."""
+    dv.process("run", *options, "--", sys.executable, "-c", script)
+    return dv("runs", "list", "-n", "1", "--json").json[0]["id"]
+
+
+def copy(source, target):
+    """A program that makes one file of another."""
+    return f"data = open({source!r}).read(); open({target!r}, 'w').write({target!r} + ' of ' + data)"
+
+
+@pytest.fixture
+def chain(data):
+    """A model that is made of a file, and an ensemble that is made of two models."""
+    data.write("dv.toml", '[splits]\ntrain = ["data/a.txt"]\ntest = ["data/sub"]\n')
+    data.commit("roles") if not data.status()["clean"] else None
+    first = python(data, copy("data/a.txt", "one.bin"), "--name", "one", "--out", "one.bin", "--stage", "train")
+    second = python(
+        data, copy("data/b.txt", "two.bin"), "--name", "two", "--out", "two.bin", "--in", "data/b.txt=train"
+    )
+    both = "open('both.bin', 'w').write(open('one.bin').read() + open('two.bin').read())"
+    ensemble = python(data, both, "--name", "both", "--out", "both.bin", "--stage", "eval")
+    return data, first, second, ensemble
+
+
+def edges(document, *, role=None):
+    return {(each["from"], each["to"]) for each in document["edges"] if role is None or each["role"] == role}
+
+
+def types(document):
+    return {node["id"]: node["type"] for node in document["nodes"]}
+
+
+def test_up_from_a_run_is_all_that_it_was_made_from(chain):
+    dv, first, second, ensemble = chain
+    found = dv("lineage", "both", "--json").json
+    snapshot = dv.status()["snapshot"]
+    assert found["direction"] == "up"
+    assert found["target"] == ensemble
+    assert types(found) == {
+        first: "run", second: "run", ensemble: "run", snapshot: "snapshot",
+        f"{first}:one.bin": "output", f"{second}:two.bin": "output",
+    }  # fmt: skip
+    assert {
+        (snapshot, first), (first, f"{first}:one.bin"), (f"{first}:one.bin", ensemble),
+        (snapshot, second), (second, f"{second}:two.bin"), (f"{second}:two.bin", ensemble),
+    } == edges(found)  # fmt: skip
+
+
+def test_down_from_a_file_is_all_that_was_made_from_its_content(chain):
+    dv, first, second, ensemble = chain
+    found = dv("lineage", "data/a.txt", "--json").json
+    assert found["direction"] == "down"
+    assert types(found)[first] == "run"
+    assert types(found)[ensemble] == "run"
+    assert second not in types(found)
+    assert (f"{first}:one.bin", ensemble) in edges(found)
+    assert any(each["role"] == "train" and each["to"] == first for each in found["edges"])
+
+
+def test_content_is_found_wherever_it_lay_and_whatever_it_was_called(chain):
+    dv, first, _second, ensemble = chain
+    dv.write("data/renamed.txt", "a\n")
+    (dv.root / "data/a.txt").unlink()
+    dv.commit("renamed")
+    found = dv("lineage", "data/renamed.txt", "--json").json
+    assert {first, ensemble} <= types(found).keys()
+    assert {(each["path"]) for each in found["edges"] if each["role"] == "holds"} == {"data/a.txt", "data/renamed.txt"}
+
+
+def test_a_file_of_an_earlier_snapshot_is_asked_for_by_revision(chain):
+    dv, first, _second, _ensemble = chain
+    dv.write("data/a.txt", "another\n")
+    dv.commit("changed")
+    assert first in types(dv("lineage", "HEAD~1:data/a.txt", "--json").json)
+    assert first not in types(dv("lineage", "data/a.txt", "--json").json)
+
+
+def test_down_from_a_directory_is_what_was_made_from_any_of_its_files(chain):
+    dv, first, second, ensemble = chain
+    assert {first, second, ensemble} <= types(dv("lineage", "data", "--down", "--json").json).keys()
+
+
+def test_down_from_a_snapshot_is_who_read_it(chain):
+    dv, first, second, ensemble = chain
+    found = dv("lineage", "HEAD", "--json").json
+    assert {first, second, ensemble} <= types(found).keys()
+
+
+def test_down_from_a_model_is_what_used_it(chain):
+    dv, _first, second, ensemble = chain
+    found = dv("lineage", "one:one.bin", "--down", "--json").json
+    assert ensemble in types(found)
+    assert second not in types(found)
+
+
+def test_up_from_a_committed_file_is_the_run_that_made_it(chain):
+    dv, first, _second, ensemble = chain
+    (dv.root / "models").mkdir()
+    (dv.root / "both.bin").rename(dv.root / "models/final.bin")
+    dv("add", "models")
+    dv.commit("final")
+    found = dv("lineage", "models/final.bin", "--up", "--json").json
+    assert {first, ensemble} <= types(found).keys()
+    assert ensemble in types(dv("lineage", "HEAD", "--up", "--json").json)
+
+
+def test_what_was_committed_in_between_leads_on(chain):
+    dv, first, _second, _ensemble = chain
+    (dv.root / "models").mkdir()
+    (dv.root / "one.bin").rename(dv.root / "models/one.bin")
+    dv("add", "models")
+    dv.commit("a model")
+    user = python(dv, "open('models/one.bin').read()", "--name", "user")
+    assert (f"{first}:one.bin", user) in edges(dv("lineage", "user", "--json").json)
+    assert user in types(dv("lineage", "data/a.txt", "--json").json)
+
+
+def test_nothing_leads_backwards_in_time(chain):
+    dv, first, _second, _ensemble = chain
+    dv.write("data/late.txt", "late\n")
+    dv.commit("late")
+    python(dv, "open('data/late.txt').read(); open('late.bin', 'w').write('a\\n')", "--out", "late.bin")
+    # What came out is what the first run read long before; it was not made from it.
+    assert first not in types(dv("lineage", "data/late.txt", "--json").json)
+
+
+def test_empty_files_connect_nothing(data):
+    data.write("data/empty", "")
+    data.commit("empty")
+    python(data, "open('nothing.bin', 'w')", "--name", "maker", "--out", "nothing.bin", "--in", "data/a.txt")
+    user = python(data, "open('data/empty').read()", "--name", "user")
+    assert user not in types(data("lineage", "maker", "--down", "--json").json)
+    assert data("lineage", "data/empty", "--json").json["edges"] == []
+
+
+def test_a_removed_run_is_not_led_to(chain):
+    dv, first, _second, ensemble = chain
+    dv("runs", "rm", "one", "--force")
+    found = dv("lineage", "both", "--json").json
+    assert first not in {each["from"] for each in found["edges"] if each["role"] == "makes"}
+    assert ensemble in types(found)
+
+
+def test_the_tree_names_each_run_once(chain):
+    dv, first, _second, ensemble = chain
+    text = dv("lineage", "data/a.txt").text
+    assert text.count(f"run {first}") == 1
+    assert text.count(f"run {ensemble}") == 1
+    assert text.splitlines()[0] == "file data/a.txt"
+
+
+def test_what_no_run_has_read_says_so(chain):
+    dv, _first, _second, _ensemble = chain
+    dv.write("data/lonely.txt", "lonely\n")
+    dv.commit("lonely")
+    assert "in: snapshot" in dv("lineage", "data/lonely.txt").text
+    assert "no run is known" in dv("lineage", "data/lonely.txt", "--up").text
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [("nowhere.txt", 10), ("HEAD:nowhere.txt", 10), ("one:nowhere.bin", 10), ("20200101-000000-0000000000", 10)],
+)
+def test_a_target_that_is_not_there_is_named(chain, target, code):
+    dv, _first, _second, _ensemble = chain
+    error = dv("lineage", target, "--json", code=code).error
+    assert target.rpartition(":")[2] in error["what"]
+
+
+def test_lineage_travels(tmp_path, capsysbinary):
+    one = person(tmp_path, "one", capsysbinary)
+    first = python(one, copy("data/a.txt", "one.bin"), "--name", "first", "--out", "one.bin")
+    one("push")
+    two = clone(one, "two")
+    assert first in types(two("lineage", "data/a.txt", "--json").json)
+    two("runs", "fetch", "first")
+    assert two.read("one.bin") == "one.bin of a\n"
+
+
+def test_content_on_both_sides_leaks(chain):
+    dv, _first, _second, _ensemble = chain
+    dv.write("data/sub/again.txt", "a\n")
+    dv.commit("leak")
+    found = dv("check", "leakage", "train", "test", "--json", code=1).json
+    assert found["clean"] is False
+    assert found["leaking"] == {"files": 1, "bytes": 2}
+    assert found["shared"] == [{"size": 2, "a": ["data/a.txt"], "b": ["data/sub/again.txt"]}]
+    assert "data/a.txt = data/sub/again.txt" in dv("check", "leakage", "train", "test", code=1).text
+
+
+def test_sides_that_share_nothing_are_clean(chain):
+    dv, _first, _second, _ensemble = chain
+    assert dv("check", "leakage", "train", "test", "--json").json["clean"] is True
+    assert dv("check", "leakage", "data/a.txt", "data/b.txt", "--json").json["shared"] == []
+
+
+def test_a_side_may_be_of_another_snapshot(chain):
+    dv, _first, _second, _ensemble = chain
+    dv.write("data/sub/again.txt", "a\n")
+    dv.commit("leak")
+    dv("check", "leakage", "HEAD~1:data/a.txt", "data/sub", code=1)
+    dv("check", "leakage", "data/a.txt", "HEAD~1:data/sub")
+
+
+def test_empty_files_do_not_leak(chain):
+    dv, _first, _second, _ensemble = chain
+    dv.write("data/empty", "")
+    dv.write("data/sub/empty", "")
+    dv.commit("empty")
+    assert dv("check", "leakage", "data/empty", "data/sub", "--json").json["clean"] is True
+
+
+@pytest.mark.parametrize("side", ["nowhere", "HEAD:nowhere", "valid"])
+def test_a_side_that_is_not_there_is_named(chain, side):
+    dv, _first, _second, _ensemble = chain
+    assert dv("check", "leakage", "train", side, "--json", code=10).error["kind"] == "not-found"
+
+
+def test_who_read_what_is_held_out_is_told(chain):
+    dv, _first, _second, _ensemble = chain
+    assert dv("check", "splits", "--json").json["clean"] is True
+    tuner = python(dv, "open('data/sub/c.txt').read()", "--name", "tuner", "--stage", "tune")
+    found = dv("check", "splits", "--json", code=1).json
+    [test] = [each for each in found["splits"] if each["role"] == "test"]
+    assert test["held_out"] is True
+    assert test["learning"] == 1
+    assert [(each["run"], each["learning"]) for each in test["readers"]] == [(tuner, True)]
+    assert "learns or chooses" in dv("check", "splits", code=1).text
+
+
+def test_without_roles_there_is_nothing_to_check(data):
+    error = data("check", "splits", "--json", code=2).error
+    assert "[splits]" in error["next"]

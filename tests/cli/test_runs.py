@@ -1,0 +1,311 @@
+"""``dv runs``: lists, comparisons, what comes back, and what goes."""
+
+import json
+import sys
+
+import pytest
+
+from dvtool import paths
+from dvtool.formats import run
+from dvtool.repo import Repo
+from dvtool.runs import catalogue
+
+
+def python(dv, script, *options, code=0):
+    """Run a Python program under ``dv run``, as a user does; return the id of the run."""
+    dv.process("run", *options, "--", sys.executable, "-c", script, code=code)
+    return dv("runs", "list", "-n", "1", "--json").json[0]["id"]
+
+
+def listed(dv, *options):
+    return [item["id"] for item in dv("runs", "list", "--json", *options).json]
+
+
+def logging(**values):
+    """A program that logs one value of each of some metrics, for the split ``val``."""
+    said = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return f"import dvtool\nwith dvtool.run(trace='declared') as run:\n    run.log(step=1, split='val', {said})\n"
+
+
+@pytest.fixture
+def two(data):
+    """Two runs of one group with other parameters and results; the first reads one file and makes another."""
+    data.write("model.bin", "weights of the first")
+    first = python(
+        data, logging(loss=0.5), "--name", "first", "--group", "sweep", "-p", "lr=0.1", "-p", "opt.name=adam",
+        "--stage", "train", "--in", "data/a.txt=train", "--out", "model.bin",
+    )  # fmt: skip
+    second = python(
+        data, logging(loss=0.25, f1=0.9), "--name", "second", "--group", "sweep", "-p", "lr=0.01", "--in", "data/sub"
+    )
+    return data, first, second
+
+
+def test_runs_are_listed_newest_first(two):
+    dv, first, second = two
+    assert listed(dv) == [second, first]
+    assert listed(dv, "-n", "1") == [second]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--name", "fir*"], ["first"]),
+        (["--group", "sweep"], ["second", "first"]),
+        (["--group", "other"], []),
+        (["--stage", "train"], ["first"]),
+        (["--status", "done"], ["second", "first"]),
+        (["--status", "failed"], []),
+        (["--param", "lr>0.05"], ["first"]),
+        (["--param", "lr = 0.01"], ["second"]),
+        (["--param", "opt.name=adam"], ["first"]),
+        (["--param", "opt.name!=adam"], []),
+        (["--param", "missing=1"], []),
+        (["--metric", "loss<0.3"], ["second"]),
+        (["--metric", "val/loss<=0.5"], ["second", "first"]),
+        (["--metric", "loss@val>=0.5"], ["first"]),
+        (["--metric", "train/loss<1"], []),
+        (["--metric", "f1>0.8", "--param", "lr<1"], ["second"]),
+        (["--input", "data/a.txt"], ["first"]),
+        (["--input", "data"], ["second", "first"]),
+        (["--input", "data/sub/c.txt"], ["second"]),
+        (["--sort", "loss"], ["second", "first"]),
+        (["--sort", "-loss"], ["first", "second"]),
+        (["--sort", "-lr"], ["first", "second"]),
+    ],
+)
+def test_runs_are_chosen_by_what_is_said_of_them(two, options, found):
+    dv, _first, _second = two
+    assert [item["name"] for item in dv("runs", "list", "--json", *options).json] == found
+
+
+def test_runs_are_chosen_by_the_snapshot_that_they_read(two):
+    dv, first, second = two
+    snapshot = dv.status()["snapshot"]
+    assert listed(dv, "--input", snapshot[:12]) == [second, first]
+    assert listed(dv, "--input", "0123456789ab") == []
+
+
+@pytest.mark.parametrize("condition", ["loss", "<0.3", "", "loss~3"])
+def test_a_condition_that_makes_no_sense_is_refused(two, condition):
+    dv, _first, _second = two
+    assert "condition" in dv("runs", "list", "--metric", condition, "--json", code=2).error["what"]
+
+
+def test_a_run_is_found_by_its_id_its_beginning_its_end_or_its_name(two):
+    dv, first, _second = two
+    for word in (first, first[:-2], first.rpartition("-")[2], first.rpartition("-")[2][:6], "first"):
+        assert dv("runs", "show", word, "--json").json["id"] == first
+
+
+def test_an_ambiguous_word_lists_what_it_can_mean(two):
+    dv, first, second = two
+    error = dv("runs", "show", first[:8], "--json", code=2).error
+    assert error["items"] == sorted([first, second])
+
+
+def test_of_runs_with_one_name_the_newest_is_meant(two):
+    dv, _first, _second = two
+    third = python(dv, "pass", "--name", "first", "--trace", "declared")
+    assert dv("runs", "show", "first", "--json").json["id"] == third
+
+
+@pytest.mark.parametrize("word", ["nothing", "20200101-000000-0000000000", "zzzz"])
+def test_a_run_that_is_not_there_is_named(two, word):
+    dv, _first, _second = two
+    assert word in dv("runs", "show", word, "--json", code=10).error["what"]
+
+
+def test_show_has_the_keys_of_the_contract(two):
+    dv, _first, _second = two
+    shown = dv("runs", "show", "first", "--json").json
+    wanted = {"id", "name", "params", "metrics", "environment", "code", "inputs", "outputs", "status", "reproducible"}
+    assert wanted <= shown.keys()
+    assert shown["params"] == {"lr": 0.1, "opt.name": "adam"}
+    [metric] = shown["metrics"]
+    assert (metric["split"], metric["name"], metric["last"]) == ("val", "loss", 0.5)
+    [read] = [each for each in shown["inputs"] if each["known"] == "declared"]
+    assert (read["path"], read["role"], read["source"], read["files"]) == ("data/a.txt", "train", "snapshot", 1)
+    assert [each["path"] for each in shown["outputs"]] == ["model.bin"]
+    assert shown["process"]["exit"] == 0
+
+
+def test_log_and_show_name_the_runs_of_a_snapshot(two):
+    dv, first, second = two
+    before = dv("log", "--json").json[0]["snapshot"]
+    dv.write("data/new.txt", "new\n")
+    after = dv.commit("more")
+    runs = {item["snapshot"]: item["runs"] for item in dv("log", "--json").json}
+    assert runs == {before: [second, first], after: []}
+    assert dv("show", before, "--json").json["runs"] == [second, first]
+    assert "no run has used this snapshot" in dv("show").text
+    assert first in dv("log").text
+    assert "no run has used this snapshot" in dv("log").text
+
+
+def test_a_difference_says_what_is_the_same_and_what_is_not(two):
+    dv, first, second = two
+    found = dv("runs", "diff", "first", "second", "--json").json
+    assert (found["a"], found["b"]) == (first, second)
+    assert found["same"]["data"] is False
+    assert found["same"]["params"] is False
+    assert found["same"]["environment"] is True
+    assert found["same"]["seed"] is None
+    assert {"name": "lr", "a": 0.1, "b": 0.01} in found["params"]
+    assert found["data"] == {"added": ["data/sub/c.txt"], "removed": ["data/a.txt"], "modified": []}
+    assert {"name": "val/loss", "a": 0.5, "b": 0.25} in found["metrics"]
+    assert {"name": "val/f1", "a": None, "b": 0.9} in found["metrics"]
+
+
+def test_a_difference_in_data_is_told_file_by_file(data):
+    python(data, "pass", "--name", "before", "--in", "data", "--trace", "declared")
+    data.write("data/a.txt", "changed\n")
+    data.write("data/new.txt", "new\n")
+    data.commit("more")
+    python(data, "pass", "--name", "after", "--in", "data", "--trace", "declared")
+    found = data("runs", "diff", "before", "after", "--json").json
+    assert found["data"] == {"added": ["data/new.txt"], "removed": [], "modified": ["data/a.txt"]}
+    assert found["same"] == {
+        "data": False, "code": True, "params": True, "seed": None, "environment": True, "results": None,
+    }  # fmt: skip
+
+
+def test_the_same_of_everything_and_another_result_is_found(data):
+    for value in (0.5, 0.75):
+        data.write("result", str(value))
+        script = "import dvtool\nwith dvtool.run() as run:\n    run.log(loss=float(open('result').read()))\n"
+        python(data, script, "--in", "data", "-p", "seed=1", "--trace", "declared")
+    python(data, "pass", "--in", "data", "-p", "seed=1", "--trace", "declared")
+    unstable = data("runs", "list", "--unstable", "--json").json
+    assert {item["metrics"][0]["last"] for item in unstable} == {0.5, 0.75}
+
+
+def test_what_a_run_printed_is_kept(data):
+    python(data, "import sys; print('to out'); print('to err', file=sys.stderr)", "--name", "talking")
+    assert data("runs", "logs", "talking").text == "to out\n"
+    assert data("runs", "logs", "talking", "--stderr").text == "to err\n"
+
+
+def test_where_nothing_was_printed_that_is_said(data):
+    python(data, "pass", "--name", "silent", "--trace", "declared")
+    assert "nothing was kept" in data("runs", "logs", "silent", code=10).told
+
+
+def test_what_a_run_made_comes_back(two):
+    dv, _first, _second = two
+    (dv.root / "model.bin").unlink()
+    found = dv("runs", "fetch", "first", "--json").json
+    assert found["paths"] == ["model.bin"]
+    assert dv.read("model.bin") == "weights of the first"
+
+
+def test_what_is_in_the_way_is_kept_unless_forced(two):
+    dv, _first, _second = two
+    dv.write("model.bin", "an hour of work")
+    assert dv("runs", "fetch", "first", "--json", code=12).error["items"] == ["model.bin"]
+    assert dv.read("model.bin") == "an hour of work"
+    dv("runs", "fetch", "first", "--force")
+    assert dv.read("model.bin") == "weights of the first"
+    dv("runs", "fetch", "first")  # what is there already is not in the way
+
+
+def test_what_a_run_made_is_written_elsewhere(two):
+    dv, _first, _second = two
+    dv("runs", "fetch", "first", "-o", "there/it/is")
+    assert dv.read("there/it/is/model.bin") == "weights of the first"
+    assert dv.read("model.bin") == "weights of the first"
+
+
+def test_a_link_on_the_way_leads_nowhere(two, tmp_path):
+    dv, _first, _second = two
+    dv.write("made/model.bin", "in a directory")
+    python(dv, "pass", "--name", "deep", "--out", "made", "--trace", "declared")
+    (dv.root / "made/model.bin").unlink()
+    (dv.root / "made").rmdir()
+    (tmp_path / "outside").mkdir()
+    (dv.root / "made").symlink_to(tmp_path / "outside")
+    dv("runs", "fetch", "deep", code=12)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_run_that_made_nothing_has_nothing_to_fetch(two):
+    dv, _first, _second = two
+    assert "made nothing" in dv("runs", "fetch", "second", code=10).told
+
+
+def test_a_run_is_removed_and_comes_back_by_undo(two):
+    dv, first, second = two
+    assert dv("runs", "rm", "second", "--json").json == [{"id": second, "dependents": []}]
+    assert listed(dv) == [first]
+    dv("undo")
+    assert listed(dv) == [second, first]
+
+
+def test_a_run_whose_output_was_used_is_not_removed_by_mistake(two):
+    dv, first, _second = two
+    user = python(dv, "pass", "--in", "model.bin", "--trace", "declared")
+    error = dv("runs", "rm", "first", "--json", code=12).error
+    assert error["items"] == [f"{first} is used by {user}"]
+    assert first in listed(dv)
+    dv("runs", "rm", "first", "--force")
+    assert first not in listed(dv)
+    assert dv("runs", "rm", user, "--json").json[0]["dependents"] == []
+
+
+def test_a_run_and_all_that_used_it_go_together(two):
+    dv, first, _second = two
+    user = python(dv, "pass", "--in", "model.bin", "--trace", "declared")
+    dv("runs", "rm", first, user)
+    assert {first, user}.isdisjoint(listed(dv))
+
+
+def test_what_only_a_removed_run_kept_is_collected(two):
+    dv, first, _second = two
+    repo = Repo.open(str(dv.root))
+    value = catalogue.read(repo.workspace, first)
+    entry = repo.workspace.session.trees.resolve(value.tree, f"{run.OUTPUTS}/model.bin")
+    assert entry is not None
+    dv("runs", "rm", "first")
+    dv("gc", "--grace", "0", "--retention", "0")
+    assert Repo.open(str(dv.root)).workspace.session.store.holder(entry.id) is None
+    assert dv("fsck", "--json").json["clean"]
+
+
+def test_lists_are_read_from_the_cache_and_made_anew_without_it(two, monkeypatch):
+    dv, _first, _second = two
+    before = dv("runs", "list", "--json").json
+    reads = []
+    real = catalogue._read
+
+    def counting(*arguments):
+        reads.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(catalogue, "_read", counting)
+    assert dv("runs", "list", "--json").json == before
+    assert reads == []
+    (dv.root / ".dv/cache/runs").write_bytes(b"no cache")
+    assert dv("runs", "list", "--json").json == before
+    assert len(reads) == 2
+
+
+def test_a_cache_of_another_store_is_not_believed(two, empty, tmp_path):
+    dv, _first, _second = two
+    dv("runs", "list")
+    stolen = (dv.root / ".dv/cache/runs").read_bytes()
+    dv("runs", "rm", "first", "second")
+    (dv.root / ".dv/cache/runs").write_bytes(stolen)
+    assert dv("runs", "list", "--json").json == []
+
+
+def test_where_there_are_no_runs_that_is_said(data):
+    assert "no runs yet" in data("runs", "list").text
+    assert json.loads(data("runs", "list", "--json").out) == []
+    assert "no run fits" in data("runs", "list", "--group", "x").text
+
+
+def test_a_way_that_no_path_may_go_is_none(two):
+    dv, first, _second = two
+    value = catalogue.read(Repo.open(str(dv.root)).workspace, first)
+    for each in value.outputs:
+        assert paths.check_path(each.path, what="test") == each.path

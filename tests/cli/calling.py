@@ -57,12 +57,13 @@ class Done:
 class Dv:
     """Calls ``dv`` in a directory of the test's own."""
 
-    def __init__(self, root: Path, capture: pytest.CaptureFixture[bytes]) -> None:
+    def __init__(self, root: Path, capture: pytest.CaptureFixture[bytes] | None) -> None:
         self.root = root
         self._capture = capture
 
     def __call__(self, *arguments: str, code: int = 0, at: str = "") -> Done:
         """Call the program in this process, in the directory ``at`` below the root; its exit code must be ``code``."""
+        assert self._capture is not None, "only processes can be called"
         before = os.getcwd()
         os.chdir(self.root / at)
         self._capture.readouterr()

@@ -1,5 +1,8 @@
 """Runs that are recorded without running anything."""
 
+import shutil
+import sys
+
 from msgspec import structs
 
 from dvtool import ids, paths
@@ -10,6 +13,7 @@ from dvtool.history import recorded
 from dvtool.repo import Repo
 from dvtool.store.editing import Changes, Editor
 from dvtool.store.trees import Trees
+from tests.cli.calling import Dv
 
 TIME = 1_700_000_000_000_000
 
@@ -145,3 +149,27 @@ def dirty_snapshot(dv, *parents, text="not recorded"):
         identity = transaction.put_object(ids.SNAPSHOT, snapshots.encode(value))
         transaction.commit("store", lambda _state: [])
     return identity.hex()
+
+
+def prepared(root):
+    """``dv`` in a new repository with one snapshot of three files, for calls of processes alone."""
+    dv = Dv(root, None)
+    dv.process("init")
+    dv.write("data/a.txt", "a\n")
+    dv.write("data/b.txt", "bb\n")
+    dv.write("data/sub/c.txt", "ccc\n")
+    dv.process("add", "data")
+    dv.process("commit", "-m", "first")
+    return dv
+
+
+def copied(dv, place, capture):
+    """``dv`` in a copy of a repository."""
+    shutil.copytree(dv.root, place / "work", symlinks=True)
+    return Dv(place / "work", capture)
+
+
+def python(dv, script, *options, code=0):
+    """Run a Python program under ``dv run``, as a user does; return the id of the run."""
+    dv.process("run", *options, "--", sys.executable, "-c", script, code=code)
+    return dv.process("runs", "list", "-n", "1", "--json").json[0]["id"]

@@ -1,16 +1,9 @@
 """``dv lineage`` and ``dv check``: what leads from what to what, and what must not."""
 
-import sys
-
 import pytest
 
+from tests.cli.running import copied, prepared, python
 from tests.cli.sharing import clone, person
-
-
-def python(dv, script, *options):
-    """Run a Python program under ``dv run``; return the id of the run."""
-    dv.process("run", *options, "--", sys.executable, "-c", script)
-    return dv("runs", "list", "-n", "1", "--json").json[0]["id"]
 
 
 def copy(source, target):
@@ -18,11 +11,11 @@ def copy(source, target):
     return f"data = open({source!r}).read(); open({target!r}, 'w').write({target!r} + ' of ' + data)"
 
 
-@pytest.fixture
-def chain(data):
-    """A model that is made of a file, and an ensemble that is made of two models."""
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """Two models that are made of a file each, and an ensemble that is made of both.  Copied for each test."""
+    data = prepared(tmp_path_factory.mktemp("lineage"))
     data.write("dv.toml", '[splits]\ntrain = ["data/a.txt"]\ntest = ["data/sub"]\n')
-    data.commit("roles") if not data.status()["clean"] else None
     first = python(data, copy("data/a.txt", "one.bin"), "--name", "one", "--out", "one.bin", "--stage", "train")
     second = python(
         data, copy("data/b.txt", "two.bin"), "--name", "two", "--out", "two.bin", "--in", "data/b.txt=train"
@@ -30,6 +23,12 @@ def chain(data):
     both = "open('both.bin', 'w').write(open('one.bin').read() + open('two.bin').read())"
     ensemble = python(data, both, "--name", "both", "--out", "both.bin", "--stage", "eval")
     return data, first, second, ensemble
+
+
+@pytest.fixture
+def chain(template, tmp_path, capsysbinary):
+    dv, *runs = template
+    return copied(dv, tmp_path, capsysbinary), *runs
 
 
 def edges(document, *, role=None):

@@ -1,7 +1,6 @@
 """``dv runs``: lists, comparisons, what comes back, and what goes."""
 
 import json
-import sys
 
 import pytest
 
@@ -9,12 +8,7 @@ from dvtool import paths
 from dvtool.formats import run
 from dvtool.repo import Repo
 from dvtool.runs import catalogue
-
-
-def python(dv, script, *options, code=0):
-    """Run a Python program under ``dv run``, as a user does; return the id of the run."""
-    dv.process("run", *options, "--", sys.executable, "-c", script, code=code)
-    return dv("runs", "list", "-n", "1", "--json").json[0]["id"]
+from tests.cli.running import copied, prepared, python
 
 
 def listed(dv, *options):
@@ -27,18 +21,25 @@ def logging(**values):
     return f"import dvtool\nwith dvtool.run(trace='declared') as run:\n    run.log(step=1, split='val', {said})\n"
 
 
-@pytest.fixture
-def two(data):
-    """Two runs of one group with other parameters and results; the first reads one file and makes another."""
-    data.write("model.bin", "weights of the first")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A repository with two runs of one group; the first reads one file and makes another.  Copied for each test."""
+    dv = prepared(tmp_path_factory.mktemp("runs"))
+    dv.write("model.bin", "weights of the first")
     first = python(
-        data, logging(loss=0.5), "--name", "first", "--group", "sweep", "-p", "lr=0.1", "-p", "opt.name=adam",
+        dv, logging(loss=0.5), "--name", "first", "--group", "sweep", "-p", "lr=0.1", "-p", "opt.name=adam",
         "--stage", "train", "--in", "data/a.txt=train", "--out", "model.bin",
     )  # fmt: skip
     second = python(
-        data, logging(loss=0.25, f1=0.9), "--name", "second", "--group", "sweep", "-p", "lr=0.01", "--in", "data/sub"
+        dv, logging(loss=0.25, f1=0.9), "--name", "second", "--group", "sweep", "-p", "lr=0.01", "--in", "data/sub"
     )
-    return data, first, second
+    return dv, first, second
+
+
+@pytest.fixture
+def two(template, tmp_path, capsysbinary):
+    dv, first, second = template
+    return copied(dv, tmp_path, capsysbinary), first, second
 
 
 def test_runs_are_listed_newest_first(two):
@@ -289,7 +290,7 @@ def test_lists_are_read_from_the_cache_and_made_anew_without_it(two, monkeypatch
     assert len(reads) == 2
 
 
-def test_a_cache_of_another_store_is_not_believed(two, empty, tmp_path):
+def test_a_cache_that_knows_more_than_the_refs_is_not_believed(two):
     dv, _first, _second = two
     dv("runs", "list")
     stolen = (dv.root / ".dv/cache/runs").read_bytes()

@@ -92,6 +92,7 @@ class Recorder:
         self._held = -1
         self._size = 0
         self._told = False
+        self._forked = False
         self._open()
         _alive.add(self)
 
@@ -103,15 +104,18 @@ class Recorder:
         self._size = 0
         self._write(journal.header())
         if not self._silent:
-            self.append(journal.Hello(now(), self.rank, self.shard, os.getpid(), socket.gethostname()))
+            self._write(journal.encode(journal.Hello(now(), self.rank, self.shard, os.getpid(), socket.gethostname())))
 
     def append(self, record: journal.Record) -> bool:
         """Append a record and return whether it could be written; a disk that refuses is said once, on stderr."""
         data = journal.encode(record)
         with self._guard:
-            if self._file < 0:
-                return False
             try:
+                if self._forked:
+                    self._forked = False
+                    self._open()
+                if self._file < 0:
+                    return False
                 self._write(data)
             except OSError as error:
                 self._refused(error)
@@ -136,6 +140,7 @@ class Recorder:
 
     def close(self, why: str = "") -> None:
         """Say how this process leaves the run, and leave it."""
+        self._forked = False
         if self._file < 0:
             return
         self.append(journal.Bye(now(), self.lost, why))
@@ -157,8 +162,7 @@ class Recorder:
         # The lock is one with the parent's and lasts until both have closed it, so closing it here takes nothing away.
         self._release()
         self.lost = 0
-        with contextlib.suppress(OSError):
-            self._open()
+        self._forked = True  # a child that says nothing has nothing to do with the run
 
 
 def _after_fork() -> None:

@@ -204,7 +204,11 @@ def _leave(streams: list[Stream]) -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
+    closed, open_here = os.pipe()
     if os.fork():
+        os.close(open_here)
+        os.read(closed, 1)  # ends when the other process has closed everything, locks among it
+        os.close(closed)
         for stream in streams:
             os.close(stream.source)
         streams.clear()

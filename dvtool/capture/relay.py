@@ -98,8 +98,8 @@ def run(
             os.close(end)
     with _signals_for(child.pid, streams):
         ended = _follow(child, streams, every, tick)
-    for stream in streams:
-        stream.keeper.finish()
+    for keeper in keepers.values():
+        keeper.finish()
     return ended
 
 

@@ -59,7 +59,7 @@ def _tree(found: Graph) -> list[str]:
         ends: dict[str, list[Edge]] = {}
         for edge in edges:
             ends.setdefault(edge.to if found.direction == "down" else edge.from_, []).append(edge)
-        order = sorted(ends, key=lambda end: (not near.get(end), nodes[end].time or "", end))
+        order = sorted(ends, key=lambda end: (not near.get(end), nodes[end].time or "", nodes[end].label, end))
         quiet = [end for end in order if nodes[end].type == "snapshot" and not near.get(end)]
         shown = [end for end in order if end not in quiet] + quiet[:3]
         for at, end in enumerate(shown):

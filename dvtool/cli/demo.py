@@ -91,7 +91,7 @@ def demo_command(settings: Settings, *, directory: str | None) -> None:
 
     stored, raw = _sizes()
     _tell(
-        f"Versions, models and runs take {output.size(stored)} in the store, sealed (the files here {output.size(raw)}). "
+        f"All of it takes {output.size(stored)} in the store, sealed (data and models here: {output.size(raw)}). "
         f"Everything took {time.monotonic() - began:.1f} s. Look around: cd {target}"
     )
 

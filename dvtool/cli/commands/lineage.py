@@ -147,7 +147,8 @@ def _say_split(split: Split) -> None:
     held = " (held out)" if split.held_out else ""
     read = output.quantity(len(split.readers), "run")
     output.say(f"{output.harmless(split.role)}{held}: {', '.join(map(output.quoted, split.paths))}; read by {read}")
-    for reader in split.readers[:SHOWN]:
+    # Those that should not have come first, so that the limit does not hide them.
+    for reader in sorted(split.readers, key=lambda each: not each.learning)[:SHOWN]:
         output.say(f"  {_reader(reader, split)}", colour="red" if split.held_out and reader.learning else None)
     if len(split.readers) > SHOWN:
         output.say(f"  … and {len(split.readers) - SHOWN:,} more (all of them with --json)")

@@ -1,5 +1,6 @@
 """What is left on the disk of a run that was recorded: what it names stays, and secrets do not come in."""
 
+import hashlib
 import os
 import signal
 import stat
@@ -8,6 +9,11 @@ import sys
 import time
 
 import pytest
+
+from dvtool import digest, ids
+from dvtool.formats import run as formats
+from dvtool.testing import damage
+from tests.cli.running import store_of
 
 SECRETS = {"HF_TOKEN": "an-unusual-secret", "DB_PASSWORD": "correct horse battery"}
 
@@ -123,3 +129,44 @@ def test_who_should_not_have_read_a_split_comes_first(data):
     assert "tune" in lines[1]
     assert "learns or chooses" in lines[1]
     assert lines[21] == "  … and 6 more (all of them with --json)"
+
+
+def objects(dv):
+    """The objects of all runs, decoded, by their ids."""
+    store = store_of(dv)
+    found = dict(store.refresh().ref_names("runs/"))
+    return {identity: formats.decode(store.read_object(ids.RUN, identity)) for identity in found.values()}
+
+
+def test_nothing_of_a_run_confirms_a_guess_at_what_was_read(data, tmp_path):
+    outside = tmp_path / "outside.txt"
+    outside.write_text("is it this one?\n", encoding="utf-8")
+    for _ in range(2):
+        data.process("run", "--in", str(outside), "--trace", "declared", "--", "true")
+    one, two = objects(data).values()
+    assert one.nonce != two.nonce
+    assert len(one.nonce) == formats.NONCE_SIZE
+    # The hash of what lies outside says whether it is the same, and nothing to those without the key.
+    assert one.inputs[0].known_as == two.inputs[0].known_as
+    content = outside.read_bytes()
+    plain = {digest.sealed_name(content), hashlib.sha256(content).digest()}
+    assert one.inputs[0].known_as not in plain
+    assert store_of(data).hasher.id(ids.CHUNK, content) != one.inputs[0].known_as
+    assert one.prints.data == two.prints.data != b""
+
+
+def test_what_a_run_was_is_known_when_its_files_are_lost(data):
+    script = "import dvtool; dvtool.run().log(step=1, loss=0.25)"
+    command = [sys.executable, "-c", script]
+    data.process("run", "--name", "lossy", "-p", "rate=0.5", "--in", "data", "--", *command)
+    before = data("runs", "show", "lossy", "--json").json
+    store = store_of(data)
+    place = store.segments.find(store.hasher.id(ids.CHUNK, b"a\n"))
+    pack = store.holder(store.hasher.id(ids.CHUNK, b"a\n"))
+    damage.flip(str(data.root / ".dv/store" / pack), place[1].offset + 3)
+    data("fsck", code=20)
+    after = data("runs", "show", "lossy", "--json").json
+    for part in ("params", "metrics", "inputs", "environment", "code", "process", "command"):
+        assert after[part] == before[part]
+    assert after["params"] == {"rate": 0.5}
+    assert after["metrics"][0]["last"] == 0.25

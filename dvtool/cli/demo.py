@@ -6,14 +6,17 @@ The data are the UCI handwritten digits that scikit-learn carries: 1,797 images 
 from __future__ import annotations
 
 import csv
+import glob
 import os
+import shutil
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import output, shared
+from dvtool.cli import demo_scripts, exits, output, shared
 from dvtool.errors import ConflictError, DvError, NotFoundError
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ MISREAD = 23
 """How many labels the story corrects."""
 BLANK = 12
 """How many images the story finds unusable and removes."""
+HELD_OUT = 5
+"""Of how many images the story sets one aside for a test."""
+LEAKED = 3
+"""How many of those it copies instead of moving them."""
 
 
 @shared.command("demo", "dv demo", "dv demo /tmp/digits")
@@ -79,6 +86,18 @@ def demo_command(settings: Settings, *, directory: str | None) -> None:
     _dv("log", "-n", "2")
     _dv("du")
 
+    _share(target)
+    _record_runs()
+
+    stored, raw = _sizes()
+    _tell(
+        f"All of it takes {output.size(stored)} in the store, sealed (data and models here: {output.size(raw)}). "
+        f"Everything took {time.monotonic() - began:.1f} s. Look around: cd {target}"
+    )
+
+
+def _share(target: str) -> None:
+    """Push to a directory beside, and clone from there."""
     remote, clone = f"{target}-remote", f"{target}-clone"
     _tell("Share it: push to a remote (here a directory, elsewhere a bucket), sealed; then clone it without its data.")
     _dv("remote", "add", "origin", remote, "--plain-keys")
@@ -91,11 +110,66 @@ def demo_command(settings: Settings, *, directory: str | None) -> None:
     _dv("status")
     os.chdir(target)
 
-    stored, raw = _sizes()
+
+def _record_runs() -> None:
+    """Train models and ask which data made which."""
+    leaked = _hold_out()
+    _tell(f"Set every {HELD_OUT}th image aside for a test, and say in dv.toml which directory has which role.")
+    _dv("add", "heldout")
+    _dv("commit", "-a", "-m", f"every {HELD_OUT}th image is held out")
+
+    _tell("Train two models on the rest. 'dv run' records what they read and made; the programs say how good they are.")
+    for kind in ("neighbours", "logistic"):
+        made = ("--out", f"models/{kind}.pkl")
+        _run("--name", kind, "--stage", "train", "--in", "digits", *made, program=("train.py", kind))
+
     _tell(
-        f"Both versions take {output.size(stored)} in the store, sealed (one copy of the data has {output.size(raw)}). "
-        f"Everything took {time.monotonic() - began:.1f} s. Look around: cd {target}"
+        "An ensemble of both, tried on what was held out. It opens the models as any program would; nobody names them."
     )
+    made = ("--out", "models/ensemble.pkl")
+    _run("--name", "ensemble", "--stage", "eval", "--in", "heldout", *made, program=("ensemble.py",))
+
+    _tell("Which runs there are, and what differs between two of them.")
+    _dv("runs", "list")
+    _dv("runs", "diff", "neighbours", "logistic")
+
+    _tell("What is the ensemble made from, all the way up?")
+    _dv("lineage", "ensemble")
+    _tell("Do the training and the test data overlap, by content?")
+    _dv("check", "leakage", "train", "test", wanted=exits.DIFFERENT)
+    _tell("They do: these images were copied by mistake, not moved. Which models have seen one of them?")
+    _dv("lineage", leaked, "--down")
+    _tell("And who has read the test data? Nobody who learns or chooses, so far as is known.")
+    _dv("check", "splits")
+    _tell("Runs travel with the branch that they belong to.")
+    _dv("push")
+
+
+def _hold_out() -> str:
+    """Move some images elsewhere, copy a few of them, and return the path of one that now lies at two places."""
+    paths = sorted(glob.glob("digits/*/*.png"))[::HELD_OUT]
+    for at, path in enumerate(paths):
+        place = path.replace("digits/", "heldout/")
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        (shutil.copyfile if at < LEAKED else os.rename)(path, place)
+    os.makedirs("models", exist_ok=True)
+    with open("dv.toml", "a", encoding="utf-8") as file:
+        file.write(demo_scripts.SPLITS)
+    for name, text in (("train.py", demo_scripts.TRAIN), ("ensemble.py", demo_scripts.ENSEMBLE)):
+        with open(name, "w", encoding="utf-8") as file:
+            file.write(text)
+    return paths[0].replace("digits/", "heldout/")
+
+
+def _run(*options: str, program: tuple[str, ...]) -> None:
+    """Run a program by the Python that runs this one, which need not be on the path."""
+    directory, python = os.path.split(sys.executable)
+    before = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = f"{directory}{os.pathsep}{before}"
+    try:
+        _dv("run", *options, "--", python, *program)
+    finally:
+        os.environ["PATH"] = before
 
 
 def write_digits(target: str) -> int:
@@ -146,14 +220,14 @@ def _tell(text: str) -> None:
     output.say(f"# {text}")
 
 
-def _dv(*arguments: str) -> None:
+def _dv(*arguments: str, wanted: int = exits.DONE) -> None:
     from dvtool.cli.main import run
 
     output.say(output.paint(f"$ dv {_shown(arguments)}", "cyan"))
     code = run(arguments)
-    if code:  # which said why
+    if code != wanted:  # which said why
         output.warn("dv: the demo stopped there")
-        raise click.exceptions.Exit(code)
+        raise click.exceptions.Exit(code or exits.DIFFERENT)
 
 
 def _shown(arguments: Sequence[str]) -> str:
@@ -166,11 +240,9 @@ def _check(condition: object) -> None:
 
 
 def _sizes() -> tuple[int, int]:
-    stored = raw = 0
-    for directory, _names, files in os.walk("."):
-        size = sum(os.path.getsize(os.path.join(directory, name)) for name in files)
-        if directory.startswith("./.dv/store"):
-            stored += size
-        elif not directory.startswith("./.dv"):
-            raw += size
-    return stored, raw
+    """Return the bytes of the store, and those of data and models in the worktree."""
+    found = []
+    for tops in ((".dv/store",), ("digits", "heldout", "models")):
+        below = [f"{place}/{name}" for top in tops for place, _, names in os.walk(top) for name in names]
+        found.append(sum(map(os.path.getsize, below)))
+    return found[0], found[1] + os.path.getsize("labels.csv")

@@ -420,6 +420,32 @@ def test_the_demo_shows_real_work_and_leaves_a_repository(empty):
     assert empty.process("demo", "digits", code=11).out == b""
 
 
+def test_the_demo_trains_models_and_knows_which_data_made_which(empty):
+    done = empty.process("demo", "digits")
+    assert "3 files of" in done.text
+    runs = {run["name"]: run for run in empty.process("-C", "digits", "runs", "list", "--json").json}
+    assert {name: run["status"] for name, run in runs.items()} == dict.fromkeys(
+        ("neighbours", "logistic", "ensemble"), "done"
+    )
+    accuracy = {name: run["metrics"][0]["last"] for name, run in runs.items()}
+    assert min(accuracy.values()) > 0.9
+    up = empty.process("-C", "digits", "lineage", "ensemble", "--json").json
+    assert {node["label"] for node in up["nodes"] if node["type"] == "output"} == {
+        "models/neighbours.pkl",
+        "models/logistic.pkl",
+    }
+    # An image that was copied has been seen by both models, one that was moved by nobody but the test.
+    for path, seen in (("0/0000.png", set(runs)), ("9/1759.png", {"ensemble"})):
+        down = empty.process("-C", "digits", "lineage", f"heldout/{path}", "--json").json
+        assert {node["label"] for node in down["nodes"] if node["type"] == "run"} == seen
+    leaked = empty.process("-C", "digits", "check", "leakage", "train", "test", "--json", code=1).json
+    assert len(leaked["shared"]) == 3
+    assert empty.process("-C", "digits", "check", "splits", "--json").json["clean"]
+    # They went to the remote with the branch.
+    assert len(empty.process("-C", "digits-clone", "fetch", "--json").out) > 0
+    assert len(empty.process("-C", "digits-clone", "runs", "list", "--json").json) == 3
+
+
 def test_the_demo_takes_no_place_that_is_taken(data, empty):
     data.root.joinpath("../file").write_text("a file\n", encoding="utf-8")
     for place, code in (("../file", 11), ("../file/below", 11), ("", 2), ("data", 11), ("new", 12)):

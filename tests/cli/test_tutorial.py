@@ -1,7 +1,7 @@
 """Every command in the README, the tutorial and the how-to pages runs, and prints what the page says.
 
 In a block marked ``console``, lines that begin with ``$`` are commands and the lines below each are its output.
-Ids and times differ from run to run and count as equal; a line of ``...`` stands for any lines; the test's own
+Ids, times and durations differ each time and count as equal; a line of ``...`` stands for any lines; the test's own
 directory is called ``/data``. A command may fail only where the page shows that it does. Blocks marked ``python``
 are run where the page's console blocks have led.
 """
@@ -26,6 +26,8 @@ BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 VARIABLE = [
     (re.compile(r"\b[0-9a-f]{32,}\b"), "<long id>"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "<id>"),
+    (re.compile(r"\b\d{8}-\d{6}-[0-9a-z]{10}\b"), "<run>"),
+    (re.compile(r"\b\d+\.\d s\b"), "<seconds>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
 ]
 MARK = "-- this is where the output of one command ends --"

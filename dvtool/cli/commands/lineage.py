@@ -59,7 +59,7 @@ def _tree(found: Graph) -> list[str]:
         ends: dict[str, list[Edge]] = {}
         for edge in edges:
             ends.setdefault(edge.to if found.direction == "down" else edge.from_, []).append(edge)
-        order = sorted(ends, key=lambda end: (not near.get(end), nodes[end].time or "", end))
+        order = sorted(ends, key=lambda end: (not near.get(end), nodes[end].time or "", nodes[end].label, end))
         quiet = [end for end in order if nodes[end].type == "snapshot" and not near.get(end)]
         shown = [end for end in order if end not in quiet] + quiet[:3]
         for at, end in enumerate(shown):
@@ -147,7 +147,8 @@ def _say_split(split: Split) -> None:
     held = " (held out)" if split.held_out else ""
     read = output.quantity(len(split.readers), "run")
     output.say(f"{output.harmless(split.role)}{held}: {', '.join(map(output.quoted, split.paths))}; read by {read}")
-    for reader in split.readers[:SHOWN]:
+    # Those that should not have come first, so that the limit does not hide them.
+    for reader in sorted(split.readers, key=lambda each: not each.learning)[:SHOWN]:
         output.say(f"  {_reader(reader, split)}", colour="red" if split.held_out and reader.learning else None)
     if len(split.readers) > SHOWN:
         output.say(f"  … and {len(split.readers) - SHOWN:,} more (all of them with --json)")

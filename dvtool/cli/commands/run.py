@@ -111,7 +111,11 @@ def _with_role(word: str) -> tuple[str, str]:
 def _line(run: Run) -> str:
     parts = [f"run {run.id} {run.status}"]
     if run.inputs:
-        parts.append(output.quantity(sum(each.files for each in run.inputs), "file") + " read")
+        # What was declared and then seen to be opened stands there twice.
+        read: dict[tuple[int, str], int] = {}
+        for each in run.inputs:
+            read[each.source, each.path] = max(each.files, read.get((each.source, each.path), 0))
+        parts.append(output.quantity(sum(read.values()), "file") + " read")
     if run.outputs:
         parts.append(output.quantity(sum(each.files for each in run.outputs), "file") + " made")
     if run.metrics:

@@ -73,7 +73,9 @@ def list_subcommand(
         output.as_json(found)
         return
     if not found:
-        output.say("no run fits" if wanted != Wanted() else "there are no runs yet: 'dv run -- CMD' records one")
+        output.say(
+            "no run fits" if unstable or wanted != Wanted() else "there are no runs yet: 'dv run -- CMD' records one"
+        )
     for item in found:
         output.say(_line(item))
 

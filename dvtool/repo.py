@@ -387,6 +387,20 @@ class Repo(SharedRepo):
 
         return run.run(self._workspace, request, capture=capture)
 
+    def store_waiting_runs(self) -> list[str]:
+        """Store the runs of this worktree that have ended and are not stored yet; return their ids.
+
+        See :func:`dvtool.runs.sealing.seal_waiting`.
+        """
+        from dvtool.runs import journals
+
+        if not journals.waiting(self._workspace.session.layout.control):
+            return []
+        from dvtool.capture.redaction import Redactor
+        from dvtool.runs import sealing
+
+        return sealing.seal_waiting(self._workspace, Redactor(os.environ))
+
     def runs(
         self, wanted: Wanted | None = None, *, limit: int | None = None, by: str = "", unstable: bool = False
     ) -> list[RunItem]:

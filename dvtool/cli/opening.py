@@ -54,7 +54,10 @@ def open_repo(settings: Settings) -> Repo:
     """
     from dvtool.repo import Repo
 
-    return Repo.open(settings.directory, context(settings))
+    repo = Repo.open(settings.directory, context(settings))
+    if os.path.isdir(f"{repo.root}/.dv/runs"):
+        repo.store_waiting_runs()
+    return repo
 
 
 def open_or_found(settings: Settings) -> Repo:

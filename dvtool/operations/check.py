@@ -116,8 +116,9 @@ def _side(workspace: Workspace, word: str) -> list[tuple[str, Entry]]:
     splits = projects.read(session.root).splits
     found: dict[str, Entry] = {}
     if word in splits and not os.path.lexists(word):
-        for top in splits[word]:
-            found |= dict(_below(workspace, top, f"role {word!r}"))
+        for pattern in splits[word]:
+            below = _below(workspace, projects.literal(pattern), f"role {word!r}")
+            found |= {path: entry for path, entry in below if projects.matched(path, pattern) is not None}
     else:
         _name, path = workspace.revisions.split_path(word)
         if path is not None:
@@ -182,7 +183,10 @@ def _covers(read: run.Input, tops: tuple[str, ...]) -> bool:
     """Return whether something that was read without a role lies in a split, or was read as a whole and holds it."""
     # What a hook saw opened stands under the directory that it lay in, of which other files may not have been read.
     is_whole = read.known != "audit"
-    return any(paths.below(read.path, top) or (is_whole and paths.below(top, read.path)) for top in tops)
+    return any(
+        projects.matched(read.path, top) is not None or (is_whole and paths.below(projects.literal(top), read.path))
+        for top in tops
+    )
 
 
 def _reader(row: Listed, role: str, tops: tuple[str, ...]) -> Reader | None:

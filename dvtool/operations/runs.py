@@ -398,7 +398,7 @@ def fetch(workspace: Workspace, word: str, *, directory: str | None = None, forc
         workspace: the worktree.
         word: which run.
         directory: where to; by default each output goes where it was made.
-        force: whether files in the way are overwritten though their content is stored nowhere.
+        force: whether files in the way that differ are overwritten, even if their content is stored nowhere.
 
     Raises:
         ConflictError: when files are in the way; nothing was written.

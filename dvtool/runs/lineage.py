@@ -239,6 +239,8 @@ class Lineage:
             source = row.run.sources[each.source]
             if source.snapshot:
                 self._edge(self._snapshot(source.snapshot), row.id, role, each.path, each.known)
+            elif source.run and source.run not in self.runs:
+                self._edge(self._run(source.run), row.id, role, each.path, each.known)
             elif not source.run:
                 worktree = self._node(f"{row.id}:{run.INPUTS}/{each.path}", "file", each.path)
                 self._edge(worktree, row.id, role, each.path, each.known)

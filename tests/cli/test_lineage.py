@@ -240,3 +240,29 @@ def test_who_read_what_is_held_out_is_told(chain):
 def test_without_roles_there_is_nothing_to_check(data):
     error = data("check", "splits", "--json", code=2).error
     assert "[splits]" in error["next"]
+
+
+def test_roles_may_be_patterns(chain):
+    dv, _first, _second, _ensemble = chain
+    for fold in ("one", "two"):
+        dv.write(f"data/{fold}/train/x.txt", f"{fold}\n")
+        dv.write(f"data/{fold}/test/y.txt", "held\n")
+    dv.write("data/two/train/z.txt", "held\n")
+    dv.write("dv.toml", '[splits]\ntrain = ["data/*/train"]\ntest = ["data/*/test"]\n')
+    dv.commit("folds")
+    found = dv("check", "leakage", "train", "test", "--json", code=1).json
+    assert found["files_a"]["files"] == 3
+    assert found["shared"] == [
+        {"size": 5, "a": ["data/two/train/z.txt"], "b": ["data/one/test/y.txt", "data/two/test/y.txt"]}
+    ]
+    tuner = python(dv, "open('data/one/test/y.txt').read()", "--stage", "tune")
+    [test] = [each for each in dv("check", "splits", "--json", code=1).json["splits"] if each["role"] == "test"]
+    assert [each["run"] for each in test["readers"]] == [tuner]
+
+
+def test_a_run_that_is_not_there_any_more_is_named_as_removed(chain):
+    dv, first, _second, _ensemble = chain
+    user = python(dv, "pass", "--in", "one.bin", "--trace", "declared")
+    dv("runs", "rm", "one", "--force")
+    nodes = {each["id"]: each for each in dv("lineage", user, "--json").json["nodes"]}
+    assert nodes[first]["status"] == "removed"

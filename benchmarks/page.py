@@ -88,7 +88,7 @@ the edit.
 In the suite `runs`, the microseconds of a value are the time of a program that logs to one run, less that of one that
 logs one value, divided by the number of the other values of all its processes: so what it takes to begin and end a
 run and its processes is not in them, and what it takes to bring values to where they stay is (`dv` brings them into
-its store when the run has ended, in one process). `dv` logs 200,000 values, the others 2,000. Where several processes
+its store when the run has ended, in one process). `dv` logs 200,000 values, the others 1,000. Where several processes
 log to one run, they share that number, and the time is still divided by all values; two cores do not do more for
 eight processes than for two, so eight are held against as many as there are cores. The microseconds of an opened file
 are the time of a program that opens all of them under `dv run --trace audit`, less that under `--trace declared`,

@@ -17,7 +17,7 @@ class DvcLive(Tracker):
 
     name: ClassVar[str] = "dvclive"
     note: ClassVar[str] = "`log_metric` and `next_step` for each value, without report and experiment; one process only"
-    values: ClassVar[int] = 2000
+    values: ClassVar[int] = 1000
 
     def _locate(self, found: Found) -> str | None:
         return str(found.dvclive) if found.dvclive is not None else None

@@ -116,7 +116,7 @@ class History:
                     identity = transaction.put_object(ids.RUN, run.encode(value))
                     moves.append(log.MoveRef(name=run.ref_name(value.id), old=None, new=identity))
                 transaction.commit("run", lambda _state, moves=moves: moves)  # type: ignore[misc]
-            self.store.maintain()
+        self.store.maintain(due=True)  # as it would be long before there are so many runs
 
     def _run(self, transaction: Transaction, editor: Editor, number: int, state: State) -> run.Run:
         started = START + number * MINUTE

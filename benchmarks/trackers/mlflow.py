@@ -17,7 +17,7 @@ class MLflow(Tracker):
 
     name: ClassVar[str] = "mlflow"
     note: ClassVar[str] = "`mlflow.log_metric`, a SQLite store, synchronous as it is by default"
-    values: ClassVar[int] = 2000
+    values: ClassVar[int] = 1000
 
     def _locate(self, found: Found) -> str | None:
         return str(found.mlflow) if found.mlflow is not None else None

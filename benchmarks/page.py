@@ -90,11 +90,11 @@ logs one value, divided by the number of the other values of all its processes: 
 run and its processes is not in them, and what it takes to bring values to where they stay is (`dv` brings them into
 its store when the run has ended, in one process). `dv` logs 200,000 values, the others 1,000. Where several processes
 log to one run, they share that number, and the time is still divided by all values; two cores do not do more for
-eight processes than for two, so eight are held against as many as there are cores. The microseconds of an opened file
-are the time of a program that opens all of them under `dv run --trace audit`, less that under `--trace declared`,
-divided by the number of files: what the hook in Python takes, and what it takes to look the files up when the run has
-ended. Histories of runs are made through the library and not timed. "Nothing remembered" is the first list, without
-`.dv/cache`."""
+eight processes than for two, so eight are held against as many as there are cores, with a quarter more for what two
+measurements differ by. The microseconds of an opened file are the time of a program that opens all of them under `dv
+run --trace audit`, less that under `--trace declared`, divided by the number of files: what the hook in Python takes,
+and what it takes to look the files up when the run has ended. Histories of runs are made through the library and not
+timed. "Nothing remembered" is the first list, without `.dv/cache`."""
 
 
 AGAIN = """\
@@ -128,7 +128,7 @@ def _section(record: Record) -> list[str]:
     kinds = _kinds(record)
     versions = [(name, version, kinds[name].note if name in kinds else "") for name, version in record.versions.items()]
     parts += [*_table(("tool", "version", "remark"), versions)]
-    notes = [f"- {remark}" for remark in dict.fromkeys(record.remarks)]
+    notes = [f"- {remark}" for remark in dict.fromkeys([*_busy(record), *record.remarks])]
     notes += [f"- {one.case}, {one.contender}: {one.what}" for one in record.problems]
     parts += ["", *notes] if notes else []
     for case in record.cases():
@@ -141,6 +141,14 @@ def _section(record: Record) -> list[str]:
             *_details(record, case),
         ]
     return [*parts, ""]
+
+
+def _busy(record: Record) -> list[str]:
+    """What to say of a machine that had other work before the suite began."""
+    load, cores = (record.machine.get(name, "0") for name in ("load before", "cores"))
+    if float(load) <= float(cores):
+        return []
+    return [f"the machine had other work: a load of {load} on {cores} cores before it began, so times may be too long"]
 
 
 def _kinds(record: Record) -> Mapping[str, type[Tool]]:

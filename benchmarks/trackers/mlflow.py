@@ -16,7 +16,7 @@ class MLflow(Tracker):
     """Numbers by its fluent interface, one call each."""
 
     name: ClassVar[str] = "mlflow"
-    note: ClassVar[str] = "`mlflow.log_metric`, a SQLite store, synchronous as it is by default"
+    note: ClassVar[str] = "`mlflow.log_metric`, a SQLite store, synchronous as it is by default; one process only"
     values: ClassVar[int] = 1000
 
     def _locate(self, found: Found) -> str | None:
@@ -33,7 +33,3 @@ class MLflow(Tracker):
     def logger(self) -> tuple[str, ...]:
         """Log by mlflow.log_metric."""
         return (self._command(), "-P", str(LOGGER))
-
-    def shares(self) -> bool:
-        """Its processes find the run by its id."""
-        return True

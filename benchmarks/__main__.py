@@ -22,11 +22,12 @@ from benchmarks.page import page
 from benchmarks.plans import DEFAULT_CONTENDERS, SUITES, Sizes, perform
 from benchmarks.results import Record, load, save
 from benchmarks.sharers import SHARERS
+from benchmarks.trackers import TRACKERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_KNOWN = tuple(dict.fromkeys([*CONTENDERS, *SHARERS]))
+_KNOWN = tuple(dict.fromkeys([*CONTENDERS, *SHARERS, *TRACKERS]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure_all(given: argparse.Namespace, records: list[Record]) -> None:
     place = Path(tempfile.mkdtemp(prefix="run-", dir=given.work)).resolve()
-    found = Found(dv=_locate_dv(given.dv), dvc=_program(given.work.resolve() / "dvc" / "bin" / "dvc"))
+    found = _find(given)
     try:
         for suite in given.suite or ["everyday"]:
             record = Record(suite=suite, command=_command(), started=_now(), machine=describe(place))
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs", type=int, metavar="K", help="runs of each operation (default: 5; 3 where one takes minutes)")
     add("--contenders", type=_names, metavar="A,B,…", help=f"some of {', '.join(_KNOWN)}")
     add("--work", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()) / "dv-benchmarks",
-        help="directory for all files, on the disk to measure; DVC is looked for in DIR/dvc")  # fmt: skip
+        help="all files go here, on the disk to measure; DVC is looked for in DIR/dvc, and so on")  # fmt: skip
     add(
         "--dv",
         type=Path,
@@ -134,6 +135,17 @@ def _locate_dv(given: Path | None) -> Path | None:
         return _program(given.absolute())
     on_path = shutil.which("dv")
     return _program(Path(sys.executable).parent / "dv") or (Path(on_path) if on_path else None)
+
+
+def _find(given: argparse.Namespace) -> Found:
+    """Find what is not on PATH: each peer of Python has an environment of its own."""
+    work = given.work.resolve()
+    return Found(
+        dv=_locate_dv(given.dv),
+        dvc=_program(work / "dvc" / "bin" / "dvc"),
+        mlflow=_program(work / "mlflow" / "bin" / "python"),
+        dvclive=_program(work / "dvclive" / "bin" / "python"),
+    )
 
 
 def _program(path: Path) -> Path | None:

@@ -105,6 +105,11 @@ class Arena:
         self.record.add(case, peak_of(work), contender.name, "MiB", peak)
         self.say(f"{case} | {peak_of(work)} | {contender.name}: {peak:.0f} MiB ({sample.seconds:.1f} s)")
 
+    def note(self, case: str, work: str, contender: Tool, unit: str, value: float) -> None:
+        """Record a number that was computed from times."""
+        self.record.add(case, work, contender.name, unit, value)
+        self.say(f"{case} | {work} | {contender.name}: {value:.2f} {unit}")
+
     def size(self, case: str, work: str, contender: Tool, count: int) -> None:
         """Record a number of bytes."""
         self.record.add(case, work, contender.name, "MiB", count / MIB)

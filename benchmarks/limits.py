@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks.contenders import PLAIN
 from benchmarks.results import (
+    BY_CORES,
+    BY_EIGHT,
+    BY_ONE,
     CHANGE,
     CLONE,
     DIFF,
@@ -15,11 +18,19 @@ from benchmarks.results import (
     FIRST,
     FULL,
     INSERT_GROWTH,
+    LINEAGE_ALL,
+    LINEAGE_FEW,
+    LIST_COLD,
+    LIST_WARM,
+    OPENED,
+    OPENS,
     PUSH,
     PYTHON,
     REQUESTS,
     STATUS,
+    TIMES,
     TINY,
+    TRUE,
     Measurement,
     Record,
     largest_process_of,
@@ -65,6 +76,8 @@ class Verdict:
 
 EVERYDAY = "100,000 files of 8 KiB"
 SHARED = f"{EVERYDAY}, by S3 on loopback"
+LOGGING = "one run that logs values"
+RECORDED = "10,000 runs on 1,000 snapshots of 1,000 files"
 LIMITS = (
     Limit(
         title="first add + commit, against `tar` + sync",
@@ -189,6 +202,76 @@ LIMITS = (
         cases=SHARED,
         works=peak_of("*"),
     ),
+    Limit(
+        title="logging, one process",
+        cases=LOGGING,
+        works=BY_ONE,
+        at_most=20.0,
+        strict=True,
+        unit="us",
+    ),
+    Limit(
+        title="logging, one process, against the fastest peer",
+        cases=LOGGING,
+        works=BY_ONE,
+        against=(PEERS, BY_ONE),
+        at_most=1.0,
+        strict=True,
+    ),
+    Limit(
+        title="logging by eight processes to one run, against the same values by one process for each core",
+        cases=LOGGING,
+        works=BY_EIGHT,
+        against=(SUBJECT, BY_CORES),
+        at_most=1.25,
+    ),
+    Limit(
+        title="`dv run -- true`, against `true`",
+        cases="a command beside *",
+        works=TRUE,
+        against=("unrecorded", TRUE),
+    ),
+    Limit(
+        title="a Python program under `dv run`, against the program",
+        cases="a Python program that reads *",
+        works=OPENS,
+        against=("unrecorded", OPENS),
+    ),
+    Limit(
+        title="the audit of one file that a program opens",
+        cases="a Python program that reads *",
+        works=OPENED,
+        unit="us",
+    ),
+    Limit(
+        title="list of 10,000 runs, nothing remembered",
+        cases=RECORDED,
+        works=LIST_COLD,
+    ),
+    Limit(
+        title="list of 10,000 runs",
+        cases=RECORDED,
+        works=LIST_WARM,
+        at_most=0.5,
+        strict=True,
+        unit="s",
+    ),
+    Limit(
+        title="what was made from a file, among 10,000 runs on 1,000 snapshots",
+        cases=RECORDED,
+        works=LINEAGE_FEW,
+        at_most=2.0,
+        strict=True,
+        unit="s",
+    ),
+    Limit(
+        title="what was made from a file, where all 10,000 runs were",
+        cases=RECORDED,
+        works=LINEAGE_ALL,
+        at_most=2.0,
+        strict=True,
+        unit="s",
+    ),
 )
 
 
@@ -217,7 +300,7 @@ def judge(records: Iterable[Record]) -> list[Verdict]:
 
 def _verdict(limit: Limit, record: Record, one: Measurement) -> Verdict:
     title = limit.title if "*" not in limit.works else f"{limit.title}: {one.work}"
-    value = one.median if one.unit == "s" else max(one.values)
+    value = one.median if one.unit in TIMES else max(one.values)
     if limit.against is None:
         return Verdict(
             title=title,

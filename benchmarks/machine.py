@@ -12,7 +12,7 @@ def describe(work: Path) -> dict[str, str]:
     """CPU, memory, file system of the work directory, kernel, Python, commit of this checkout, and load."""
     return {
         "CPU": _cpu(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(cores()),
         "memory": f"{memory_bytes() / 2**30:.0f} GiB",
         "file system": _file_system(work),
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -20,6 +20,11 @@ def describe(work: Path) -> dict[str, str]:
         "commit of the benchmark": _commit(),
         "load before": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def cores() -> int:
+    """Cores that processes of this benchmark may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _commit() -> str:

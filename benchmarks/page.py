@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from benchmarks.contenders import CONTENDERS
 from benchmarks.limits import amount, judge
 from benchmarks.results import (
+    BY_EIGHT,
+    BY_ONE,
     CHANGE,
     CLONE,
     DIFF,
@@ -15,6 +17,7 @@ from benchmarks.results import (
     FULL,
     GET,
     LAZY,
+    OPENS,
     PULL,
     PUSH,
     PUSH_EDIT,
@@ -22,6 +25,7 @@ from benchmarks.results import (
     STATUS,
     SWITCH,
     TINY,
+    TRUE,
     VERIFY,
     Measurement,
     Record,
@@ -30,6 +34,7 @@ from benchmarks.results import (
     sent_of,
 )
 from benchmarks.sharers import SHARERS
+from benchmarks.trackers import TRACKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +58,10 @@ BASELINES = {
     PULL: "dvc",
     LAZY: "dvc",
     GET: "dvc",
+    BY_ONE: "dv",
+    BY_EIGHT: "dv",
+    TRUE: "unrecorded",
+    OPENS: "unrecorded",
 }
 """Whose median the ratio column divides by; ``tar`` where the work is not named."""
 
@@ -74,7 +83,18 @@ The suite `remotes` has moto's S3 service on loopback, in a process of its own o
 objects in memory; each tool has a bucket for itself, and one asks at a time. The service counts requests, and the
 bytes of their bodies and of the replies' bodies, during each operation; the details have their medians. "Clone
 without content" and the get of one of its directories, one of 1,000 files unless the data set is smaller, come after
-the edit."""
+the edit.
+
+In the suite `runs`, the microseconds of a value are the time of a program that logs to one run, less that of one that
+logs one value, divided by the number of the other values of all its processes: so what it takes to begin and end a
+run and its processes is not in them, and what it takes to bring values to where they stay is (`dv` brings them into
+its store when the run has ended, in one process). `dv` logs 200,000 values, the others 1,000. Where several processes
+log to one run, they share that number, and the time is still divided by all values; two cores do not do more for
+eight processes than for two, so eight are held against as many as there are cores, with a quarter more for what two
+measurements differ by. The microseconds of an opened file are the time of a program that opens all of them under `dv
+run --trace audit`, less that under `--trace declared`, divided by the number of files: what the hook in Python takes,
+and what it takes to look the files up when the run has ended. Histories of runs are made through the library and not
+timed. "Nothing remembered" is the first list, without `.dv/cache`."""
 
 
 AGAIN = """\
@@ -108,7 +128,7 @@ def _section(record: Record) -> list[str]:
     kinds = _kinds(record)
     versions = [(name, version, kinds[name].note if name in kinds else "") for name, version in record.versions.items()]
     parts += [*_table(("tool", "version", "remark"), versions)]
-    notes = [f"- {remark}" for remark in dict.fromkeys(record.remarks)]
+    notes = [f"- {remark}" for remark in dict.fromkeys([*_busy(record), *record.remarks])]
     notes += [f"- {one.case}, {one.contender}: {one.what}" for one in record.problems]
     parts += ["", *notes] if notes else []
     for case in record.cases():
@@ -123,9 +143,18 @@ def _section(record: Record) -> list[str]:
     return [*parts, ""]
 
 
+def _busy(record: Record) -> list[str]:
+    """What to say of a machine that had other work before the suite began."""
+    load, cores = (record.machine.get(name, "0") for name in ("load before", "cores"))
+    if float(load) <= float(cores):
+        return []
+    return [f"the machine had other work: a load of {load} on {cores} cores before it began, so times may be too long"]
+
+
 def _kinds(record: Record) -> Mapping[str, type[Tool]]:
     """The tools that take part in a suite."""
-    return SHARERS if record.suite == "remotes" else CONTENDERS
+    kinds: dict[str, Mapping[str, type[Tool]]] = {"remotes": SHARERS, "runs": TRACKERS}
+    return kinds.get(record.suite, CONTENDERS)
 
 
 def _matrix(record: Record, case: str) -> list[str]:

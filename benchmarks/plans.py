@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Self
 from benchmarks.blobs import Table
 from benchmarks.contenders import CONTENDERS
 from benchmarks.sharers import SHARERS
-from benchmarks.suites import everyday, large, remotes, scale, startup, table, upkeep
+from benchmarks.suites import everyday, large, remotes, runs, scale, startup, table, upkeep
+from benchmarks.trackers import TRACKERS
 from benchmarks.trees import Tree
 
 if TYPE_CHECKING:
     from benchmarks.arena import Arena
 
-SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale", "upkeep", "remotes")
+SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale", "upkeep", "remotes", "runs")
 KIB = 1 << 10
 MIB = 1 << 20
 EDITED = 100
+COMMITTED = 1000
+"""Files beside which runs are recorded."""
 
 _ALL = tuple(CONTENDERS)
 DEFAULT_CONTENDERS: dict[str, tuple[str, ...]] = {
@@ -30,6 +33,7 @@ DEFAULT_CONTENDERS: dict[str, tuple[str, ...]] = {
     "scale": ("dv",),
     "upkeep": ("dv", "git", "restic", "borg"),
     "remotes": tuple(SHARERS),
+    "runs": tuple(TRACKERS),
 }
 HISTORY_CONTENDERS = frozenset({"dv"})
 """Those for which a history of a thousand snapshots is made; with a few seconds for each, the others take an hour."""
@@ -41,7 +45,8 @@ MANY_BY = frozenset({"dv", "plain", "plain-4"})
 class Sizes:
     """How much data each suite works on.
 
-    ``large`` is None for 1 GiB, 4 GiB and the largest that fits; ``shared_by_few`` is None for no such data set.
+    ``large`` is None for 1 GiB, 4 GiB and the largest that fits; ``shared_by_few`` is None for no such data set,
+    ``values`` for as many as suit each tracker.
     """
 
     everyday: int = 100_000
@@ -53,6 +58,9 @@ class Sizes:
     history: int = 1000
     shared: int = 20_000
     shared_by_few: int | None = 100_000
+    values: int | None = None
+    read: int = 10_000
+    ran: int = 10_000
 
     @classmethod
     def chosen(cls, *, quick: bool, files: int | None, mib: tuple[int, ...] | None) -> Self:
@@ -67,6 +75,9 @@ class Sizes:
             history=5,
             shared=600,
             shared_by_few=None,
+            values=80,
+            read=200,
+            ran=30,
         )
         if not quick:
             sizes = cls()
@@ -81,10 +92,8 @@ class Sizes:
 def perform(suite: str, arena: Arena, sizes: Sizes) -> None:
     """Run one suite."""
     match suite:
-        case "everyday":
-            everyday.run(arena, tree(sizes.everyday))
-        case "files":
-            for count in sizes.counts:
+        case "everyday" | "files":
+            for count in (sizes.everyday,) if suite == "everyday" else sizes.counts:
                 everyday.run(arena, tree(count))
         case "large":
             _large(arena, sizes)
@@ -106,6 +115,16 @@ def perform(suite: str, arena: Arena, sizes: Sizes) -> None:
             few = [] if sizes.shared_by_few is None else [(sizes.shared_by_few, MANY_BY)]
             parts = [*few, (sizes.shared, frozenset(SHARERS))]
             remotes.run(arena, [(replace(tree(count), directories=10), allowed) for count, allowed in parts])
+        case "runs":
+            runs.run(
+                arena,
+                values=sizes.values,
+                command=tree(COMMITTED),
+                read=Tree(files=sizes.read, size=KIB),
+                past=runs.Past(
+                    tree=Tree(files=COMMITTED, size=KIB, directories=5), snapshots=sizes.history, runs=sizes.ran
+                ),
+            )
         case _:
             message = f"no suite {suite}"
             raise ValueError(message)

@@ -38,6 +38,20 @@ PULL = "pull of the edit by the clone"
 LAZY = "clone without content"
 GET = "get of one directory without content"
 REQUESTS = "requests"
+BY_ONE = "a value, logged by one process"
+BY_CORES = "a value, logged by as many processes as there are cores"
+BY_EIGHT = "a value, logged by eight processes"
+START = "a run with one value of each process"
+PROGRAM = "the run with all values"
+TRUE = "`true`"
+OPENS = "all of it"
+OPENED = "a file that is opened: audit"
+LIST_COLD = "list of all runs, nothing remembered"
+LIST_WARM = "list of all runs"
+LINEAGE_FEW = "what was made from a file of few snapshots"
+LINEAGE_ALL = "what was made from a file of all snapshots"
+TIMES = frozenset({"s", "us"})
+"""Units of which the median counts, and not the largest value."""
 
 
 def peak_of(work: str) -> str:
@@ -67,7 +81,7 @@ def received_of(work: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Measurement:
-    """All values of one kind of work by one contender on one data set; unit ``s``, ``MiB`` or ``requests``."""
+    """All values of one kind of work by one contender on one data set; unit ``s``, ``us``, ``MiB`` or ``requests``."""
 
     case: str
     work: str

@@ -65,6 +65,9 @@ class Found:
 
     dv: Path | None
     dvc: Path | None
+    mlflow: Path | None = None
+    """The Python that has MLflow; of the next, DVCLive."""
+    dvclive: Path | None = None
 
 
 class Tool(ABC):

@@ -147,7 +147,8 @@ def list_runs(
         rows = _unstable(rows)
     if by:
         rows = _sorted(rows, by)
-    return [describing.item(row) for row in rows[:limit]]
+    with catalogue.many():
+        return [describing.item(row) for row in rows[:limit]]
 
 
 def _unstable(rows: list[Listed]) -> list[Listed]:
@@ -379,7 +380,7 @@ def _dependents(workspace: Workspace, rows: Sequence[Listed], identity: str, goi
     trees = workspace.session.trees
     row = next(each for each in rows if each.id == identity)
     made = {entry.id for _path, entry in contents.files(trees, row.outputs) if entry.size} if row.outputs else set()
-    finder = contents.Finder(trees, made)
+    finder = contents.Finder(contents.Directories(trees), made)
     found = set()
     for each in rows:
         if each.id in going or each.id == identity:

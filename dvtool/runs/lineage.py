@@ -70,6 +70,7 @@ class Lineage:
         """Read the list of all runs."""
         self._workspace = workspace
         self._trees = workspace.session.trees
+        self._directories = contents.Directories(self._trees)
         self.runs: dict[str, Listed] = {each.id: each for each in catalogue.everything(workspace)}
         self._nodes: dict[str, Node] = {}
         self._edges: dict[tuple[str, str, str, str | None], Edge] = {}
@@ -126,7 +127,7 @@ class Lineage:
 
     def _readers(self, wanted: AbstractSet[bytes], makers: dict[bytes, str], done: AbstractSet[str]) -> list[str]:
         """Connect the runs that read any of some contents, and return those that were not met before."""
-        finder = contents.Finder(self._trees, wanted)
+        finder = contents.Finder(self._directories, wanted)
         found = []
         for row in self.runs.values():
             if row.inputs is None:
@@ -171,7 +172,7 @@ class Lineage:
 
     def _holders(self, node: str, wanted: AbstractSet[bytes]) -> None:
         """Connect the snapshots that hold any of some contents."""
-        finder = contents.Finder(self._trees, wanted)
+        finder = contents.Finder(self._directories, wanted)
         for identity, value in self._history():
             try:
                 found = finder.below(value.root)
@@ -215,7 +216,7 @@ class Lineage:
         node = self._snapshot(identity)
         value = self._workspace.snapshot(identity)
         made = {content: place for each in self.runs for content, place in self._outputs(each).items()}
-        found = contents.Finder(self._trees, made.keys()).below(value.root)
+        found = contents.Finder(self._directories, made.keys()).below(value.root)
         self._makers(node, set(found))
         return node
 
@@ -254,7 +255,7 @@ class Lineage:
         for identity in sorted(before):
             for content, place in self._outputs(identity).items():
                 made.setdefault(content, (identity, place))
-        found = contents.Finder(self._trees, made.keys()).below(row.inputs)
+        found = contents.Finder(self._directories, made.keys()).below(row.inputs)
         makers = set()
         for content, place in found.items():
             maker, path = made[content]
@@ -315,6 +316,8 @@ class Lineage:
         return node
 
     def _snapshot(self, identity: bytes) -> str:
+        if identity.hex() in self._nodes:
+            return identity.hex()
         try:
             value = self._workspace.snapshot(identity)
         except DvError:

@@ -82,3 +82,32 @@ def test_the_service_counts_what_the_plain_client_asks(module, tmp_path, monkeyp
         assert service.fresh(["plain"])["plain"] != place
     assert [path.read_bytes() for path in sorted(out.iterdir())] == [b"1234567812", b"3456781234", b"5678123456", b"78"]
     assert not (tmp_path / "service").exists()
+
+
+def test_short_times_are_judged_by_their_median(module):
+    results, limits = module("results"), module("limits")
+    record = results.Record(suite="runs", command="python -m benchmarks", started="then")
+    for value in (10.0, 12.0, 90.0):
+        record.add(limits.LOGGING, results.BY_ONE, "dv", "us", value)
+    found = [one for one in limits.judge([record]) if one.measured != "-"]
+    assert [(one.measured, one.required, one.outcome) for one in found if "peer" not in one.title] == [
+        ("12.0 us", "under 20 us", "met")
+    ]
+
+
+def test_the_history_that_is_asked_holds_what_it_says(module, tmp_path, monkeypatch):
+    import dvtool
+
+    monkeypatch.setenv("DV_AUTHOR", "Bench Mark <bench@example.org>")
+    tree = module("trees").Tree(files=20, size=64)
+    tree.write(tmp_path / "data")
+    repo = dvtool.init(str(tmp_path))
+    repo.add(["data"])
+    repo.commit("first")
+    module("trackers.make_history").main(str(tmp_path), 12, 30)
+    repo = dvtool.open(str(tmp_path))
+    assert (len(list(repo.log())), len(repo.runs())) == (12, 30)
+    everywhere, late = (repo.lineage(f"data/{tree.path(number)}", "down") for number in (0, 1))
+    counts = [sum(node.type == "snapshot" for node in graph.nodes) for graph in (everywhere, late)]
+    assert counts == [12, 10]
+    assert repo.fsck(str(tmp_path)).clean

@@ -7,8 +7,11 @@ before it calls it one, and that it has a form in which services hand out creden
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from dvtool import urls
 
@@ -19,64 +22,100 @@ HIDDEN: Final = "[redacted]"
 SHORTEST: Final = 6
 """Values of secret variables that are shorter are words, whose loss would make everything else unreadable."""
 
+_PLACES: Final = frozenset({"PWD", "OLDPWD"})
+_SIGNING_IN: Final = frozenset({"-u", "--user", "-U", "--proxy-user"})
+"""Options of programs like curl that a name and a password follow."""
 _WORD: Final = (
     r"pass(?:word|wd|phrase|code)|secret|token|api[_-]?key|apikey|access[_-]?key(?:[_-]?id)?|private[_-]?key"
     r"|auth(?:orization)?|credentials?|bearer|session[_-]?key|signature|sas|cookie|client[_-]?secret|account[_-]?key"
     r"|encryption[_-]?key|signing[_-]?key|webhook"
 )
 _NAME: Final = re.compile(rf"(?:^|[^a-z0-9]|_)(?:{_WORD})s?(?:$|[^a-z0-9]|_)|passw|secret|token|apikey", re.IGNORECASE)
+_HOLDS_WORD: Final = re.compile(_WORD, re.IGNORECASE)
 _HARMLESS: Final = re.compile(
     r"(?:max|min|num|n|no|pad|eos|bos|unk|sep|cls|mask|special|added|new|per|total|out|in|image|prompt|completion)"
     r"[_-]?(?:new[_-]?)?tokens?|tokens?[_-]?(?:per[_-]?\w+|count|s|limit|len|length|type|types|size|dim|num|dropout)"
-    r"|tokeni[sz]er\w*|tokeni[sz]ers[_-]parallelism|sep[_-]?token|secretary|\w*tokens",
+    r"|\w*tokeni[sz]\w*|\w*tokens?[_-]?(?:type[_-]?)?ids?|sep[_-]?token|secretary"
+    r"|(?!\w*(?:api|auth|access|refresh|secret|session|bot|user|id))\w*tokens",
     re.IGNORECASE,
 )
 """Words of machine learning that look like those of secrets."""
 
 FORMS: Final = (
-    r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
-    r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA|ANVA)[A-Z0-9]{16}\b",  # access keys of AWS
-    r"\bgh[pousr]_[A-Za-z0-9]{20,}\b",  # GitHub
-    r"\bgithub_pat_[A-Za-z0-9_]{20,}\b",
-    r"\bglpat-[A-Za-z0-9_-]{16,}",  # GitLab
-    r"\bhf_[A-Za-z0-9]{20,}\b",  # Hugging Face
-    r"\bsk-(?:[A-Za-z]+-)*[A-Za-z0-9_-]{20,}",  # OpenAI, Anthropic
-    r"\b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,}\b",  # Stripe
-    r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}",  # Slack
-    r"https://hooks\.slack\.com/[A-Za-z0-9/_-]+",
-    r"\bAIza[A-Za-z0-9_-]{35}",  # Google
-    r"\bya29\.[A-Za-z0-9_-]{20,}",
-    r"\bGOCSPX-[A-Za-z0-9_-]{20,}",
-    r"\bnpm_[A-Za-z0-9]{30,}\b",
-    r"\bpypi-[A-Za-z0-9_-]{32,}",
-    r"\bdop_v1_[a-f0-9]{32,}\b",  # DigitalOcean
-    r"\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",  # SendGrid
-    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",  # JSON Web Tokens
-    r"\bdv-identity-[A-Za-z0-9]{20,}",
-    r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}\b",
+    (
+        ("PRIVATE KEY",),
+        r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    ),
+    (
+        ("AKIA", "ASIA", "AGPA", "AIDA", "AROA", "ANPA", "ANVA"),
+        r"\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA|ANVA)[A-Z0-9]{16}\b",  # access keys of AWS
+    ),
+    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_[A-Za-z0-9]{20,}+"),  # GitHub
+    (("github_pat_",), r"\bgithub_pat_[A-Za-z0-9_]{20,}+"),
+    (("glpat-",), r"\bglpat-[A-Za-z0-9_-]{16,}+"),  # GitLab
+    (("hf_",), r"\bhf_[A-Za-z0-9]{20,}+"),  # Hugging Face
+    # OpenAI, Anthropic.  Names of classes in HTML begin like this as well, but have no digits.
+    (("sk-",), r"\bsk-(?=[A-Za-z_-]{0,60}[0-9])[A-Za-z0-9_-]{20,}+"),
+    (("_live_", "_test_"), r"\b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,}+"),  # Stripe
+    (("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}+"),  # Slack
+    (("hooks.slack.com",), r"https://hooks\.slack\.com/[A-Za-z0-9/_-]++"),
+    (("AIza",), r"\bAIza[A-Za-z0-9_-]{35}"),  # Google
+    (("ya29.",), r"\bya29\.[A-Za-z0-9_-]{20,}+"),
+    (("GOCSPX-",), r"\bGOCSPX-[A-Za-z0-9_-]{20,}+"),
+    (("npm_",), r"\bnpm_[A-Za-z0-9]{30,}+"),
+    (("pypi-",), r"\bpypi-[A-Za-z0-9_-]{32,}+"),
+    (("dop_v1_",), r"\bdop_v1_[a-f0-9]{32,}+"),  # DigitalOcean
+    (("SG.",), r"\bSG\.[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+"),  # SendGrid
+    (("eyJ",), r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+"),  # JSON Web Tokens
+    (("dv-identity-",), r"\bdv-identity-[A-Za-z0-9]{20,}+"),
+    (("AGE-SECRET-KEY-",), r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}+"),
 )
-_FORMS: Final = re.compile("|".join(f"(?:{form})" for form in FORMS))
-_BEARER: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)([A-Za-z0-9+/=._~-]{8,})")
-_ASSIGNED: Final = re.compile(
-    r"""(?P<name>[\w.-]*(?:""" + _WORD + r""")[\w.-]*)(?P<mark>["']?\s*(?:=>|:=|[=:])\s*)"""
-    r"""(?P<value>"(?:[^"\\\n]|\\.)+"|'(?:[^'\\\n]|\\.)+'|(?!\[redacted)[^\s"',;&)\]}]{4,})""",
-    re.IGNORECASE,
+"""In which forms services hand out credentials, and texts of which each holds one: most texts hold none.
+
+Whoever writes a program chooses what is looked at, and lines of megabytes are; so no pattern here may try the same
+letters again and again: what repeats is possessive, or begins only where a word does.
+"""
+_FORMS: Final = tuple((marks, re.compile(form)) for marks, form in FORMS)
+_BEARER: Final = re.compile(
+    r"(?i)\b(bearer|basic)(\s++)((?=[^\s\"']{0,200}[0-9=])[a-z0-9+/=._~-]{8,}+|[a-z0-9+/=._~-]{20,}+)"
 )
-_WITH_USER: Final = re.compile(r"([a-z][a-z0-9+.-]*://)([^/\s@\"']+)@", re.IGNORECASE)
-_QUERY: Final = re.compile(
-    r"([?&](?:[\w-]*(?:" + _WORD + r"|sig|x-amz-[\w-]+|x-goog-[\w-]+)[\w-]*)=)([^&\s\"'#]+)", re.IGNORECASE
+_NAMED: Final = re.compile(r"""(?<![\w.-])(?P<name>[\w.-]++)(?P<mark>["']?+[ \t]*+(?:=>|:=|[=:])\s*+)""")
+_VALUE: Final = re.compile(
+    r""""(?:[^"\\\n]|\\.)++"?+|'(?:[^'\\\n]|\\.)++'?+|(?!\[redacted)(?:[^\s"',;&)\]}]{4,}+|"""
+    r"""(?=\S{0,200}[0-9])[^\s"'&)\]}]{6,}+)"""
 )
+_LINE: Final = re.compile(r"""(?!\[redacted)[^\n"']++""")
+_OPTION: Final = re.compile(r"""(?<![\w-])(?P<name>--?[\w-]++)(?P<mark>[ \t]++)(?!-)""")
+_WITH_USER: Final = re.compile(r"""://([^/\s@"']++|[^/\s@"':]*+:(?![0-9]{1,5}/)[^\s@"']{1,200}+)@""")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*\Z", re.IGNORECASE)
+_QUERY: Final = re.compile(r"""([?&])([\w.-]++)=([^&\s"'#]++)""")
+_SIGNED: Final = re.compile(r"(?:.*[_-])?sig|x-amz-.*|x-goog-.*", re.IGNORECASE)
 _PLAIN: Final = re.compile(
-    r"(?i)true|false|none|null|yes|no|on|off|-?[0-9.]{1,12}|os\.environ.*|getenv.*|\$\{?\w+\}?|[\w.]+\(.*|<.*>"
+    r"(?i)true|false|none|null|yes|no|on|off|-?[0-9.]{1,12}|os\.environ.*|getenv.*|\$\{?\w+\}?|[a-z_.]+\([\w.]*|<.*>"
+    r"|(?:self|args|opts?|options|cfg|config|conf|settings|params|env|ctx)(?:\.[a-z_]\w*)+"
+    r"|str|bytes|int|bool|float|object|(?:optional|union|list|dict)\[.*"
 )
 """Values that are no secrets, whatever they are called."""
+_SWITCH: Final = re.compile(r"(?i)|true|false|none|null|yes|no|on|off|auto")
+_PROSE: Final = re.compile(
+    r"[A-Z_]+|(?:must|cannot|should|option|argument|flag|requires|needs|will|when|with|from|that|this|value|file)"
+)
+"""What stands behind the name of an option in a sentence."""
+_NAME_LENGTH: Final = 200
+"""Letters at the end of a name by which it is judged."""
 
 
 def is_secret_name(name: str) -> bool:
     """Return whether what is called so is likely to be a secret."""
+    name = name[-_NAME_LENGTH:]
     if _HARMLESS.fullmatch(name):
         return False
     return _NAME.search(name) is not None or urls.names_credential(name)
+
+
+def _says_secret(name: str) -> bool:
+    """Return whether text that is assigned to this name is a secret; stricter, because anything may stand in a text."""
+    return _HOLDS_WORD.search(name[-_NAME_LENGTH:]) is not None and is_secret_name(name.lstrip("-"))
 
 
 class Redactor:
@@ -87,21 +126,28 @@ class Redactor:
         values = {
             value
             for name, value in (environment or {}).items()
-            if is_secret_name(name) and len(value) >= SHORTEST and not _PLAIN.fullmatch(value) and value[:1] != "/"
+            if is_secret_name(name) and len(value) >= SHORTEST and name not in _PLACES
+            if not _SWITCH.fullmatch(value) and not _is_place(value)
         }
         lines = {line for value in values for line in value.splitlines() if len(line) >= SHORTEST}
-        known = sorted(values | lines, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        known = values | lines
+        for value in tuple(known):
+            known |= {quote(value, safe="", errors="surrogateescape"), json.dumps(value)[1:-1], repr(value)[1:-1]}
+        self._known = sorted(known, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """Return a text without what looks like a secret."""
-        if self._known is not None:
-            text = self._known.sub(HIDDEN, text)
-        text = _FORMS.sub(HIDDEN, text)
+        for value in self._known:
+            text = text.replace(value, HIDDEN)
+        for marks, form in _FORMS:
+            if any(mark in text for mark in marks):
+                text = form.sub(HIDDEN, text)
         text = _BEARER.sub(rf"\1\2{HIDDEN}", text)
         text = _WITH_USER.sub(_without_user, text)
-        text = _QUERY.sub(rf"\1{HIDDEN}", text)
-        return _ASSIGNED.sub(_without_value, text)
+        text = _QUERY.sub(_without_answer, text)
+        if _HOLDS_WORD.search(text) is None:
+            return text
+        return _without_values(_NAMED, _without_values(_OPTION, text))
 
     def data(self, data: bytes) -> bytes:
         """Return what :meth:`text` does of bytes, in which everything else stays as it is."""
@@ -110,16 +156,22 @@ class Redactor:
     def arguments(self, words: Iterable[str]) -> tuple[str, ...]:
         """Return a command line without the values of options that are called like secrets."""
         found: list[str] = []
-        hide = False
+        hide = hide_password = False
         for word in words:
             if hide and not word.startswith("--"):
                 found.append(HIDDEN)
                 hide = False
                 continue
+            user, colon, password = word.partition(":")
+            if hide_password and colon and not password.isdigit():
+                found.append(f"{self.text(user)}:{HIDDEN}")
+                hide_password = False
+                continue
             name, equals, value = word.partition("=")
             is_option = name.startswith("-")
             hide = is_option and not equals and is_secret_name(name.lstrip("-"))
-            if equals and value and is_secret_name(name.lstrip("-")) and not _PLAIN.fullmatch(value):
+            hide_password = word in _SIGNING_IN
+            if equals and is_secret_name(name.lstrip("-")) and not _SWITCH.fullmatch(value):
                 found.append(f"{name}={HIDDEN}")
             else:
                 found.append(self.text(word))
@@ -128,23 +180,52 @@ class Redactor:
     def value(self, name: str, value: object) -> object:
         """Return a parameter, or what it holds, without what is or looks like a secret."""
         if isinstance(value, dict):
-            return {key: self.value(key, each) for key, each in value.items()}
+            return {self.text(str(key)): self.value(str(key), each) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(name, each) for each in value]
         if isinstance(value, str):
-            return HIDDEN if value and is_secret_name(name) and not _PLAIN.fullmatch(value) else self.text(value)
+            return HIDDEN if is_secret_name(name) and not _SWITCH.fullmatch(value) else self.text(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and _says_secret(name):
+            return HIDDEN
         return value
 
 
+def _is_place(value: str) -> bool:
+    """Return whether a value is no secret, but a file that may hold one."""
+    return value.startswith("/") and os.path.lexists(value)
+
+
 def _without_user(found: re.Match[str]) -> str:
-    is_name = ":" not in found[2] and found[1].lower() in {"ssh://", "sftp://", "git+ssh://"}
-    return found[0] if is_name else f"{found[1]}{HIDDEN}@"
-
-
-def _without_value(found: re.Match[str]) -> str:
-    value = found["value"]
-    bare = value[1:-1] if value[:1] in {'"', "'"} and value[-1:] == value[:1] else value
-    if not is_secret_name(found["name"]) or _PLAIN.fullmatch(bare) or bare == HIDDEN:
+    scheme = _SCHEME.search(found.string[max(0, found.start() - 40) : found.start()])
+    if scheme is None:
         return found[0]
-    quote = value[:1] if bare is not value else ""
-    return f"{found['name']}{found['mark']}{quote}{HIDDEN}{quote}"
+    is_name = ":" not in found[1] and scheme[0].lower() in {"ssh", "sftp", "git+ssh"}
+    return found[0] if is_name else f"://{HIDDEN}@"
+
+
+def _without_answer(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}={HIDDEN}" if _says_secret(found[2]) or _SIGNED.fullmatch(found[2]) else found[0]
+
+
+def _without_values(names: re.Pattern[str], text: str) -> str:
+    """Return a text without the values behind those names that say that they are secrets."""
+    parts: list[str] = []
+    at = 0
+    for found in names.finditer(text):
+        name = found["name"]
+        if found.start() < at or not _says_secret(name):
+            continue
+        pattern = _LINE if names is _NAMED and "authorization" in name.lower() else _VALUE
+        value = pattern.match(text, found.end())
+        if value is None:
+            continue
+        quoted = value[0][:1] if value[0][:1] in {'"', "'"} else ""
+        bare = value[0][len(quoted) :].removesuffix(quoted) if quoted else value[0]
+        is_prose = names is _OPTION and _PROSE.fullmatch(bare) is not None
+        if bare[-1:] in {":", "="} and _says_secret(bare[:-1]):
+            continue  # the name of the next one
+        if is_prose or _PLAIN.fullmatch(bare) or bare in {name, HIDDEN}:
+            continue
+        parts += [text[at : value.start()], quoted, HIDDEN, quoted if value[0][1:].endswith(quoted) else ""]
+        at = value.end()
+    return "".join([*parts, text[at:]])

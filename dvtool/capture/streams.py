@@ -16,6 +16,8 @@ TAIL: Final = 256 * 1024
 """Bytes that are kept of its end, at least; half a megabyte at most."""
 LINE: Final = 64 * 1024
 """A longer line is looked at in pieces."""
+OVERLAP: Final = 8 * 1024
+"""Bytes at the end of such a piece that wait for what follows, because a secret may begin there."""
 _KEY_BEGINS: Final = b"PRIVATE KEY-----"
 
 
@@ -39,10 +41,19 @@ class Keeper:
         self._pending += data
         end = max(self._pending.rfind(b"\n"), self._pending.rfind(b"\r")) + 1
         if not end and len(self._pending) > LINE:
-            end = len(self._pending)
+            end = self._cut()
         if end:
             lines, self._pending = self._pending[:end], self._pending[end:]
             self._keep(self._clean(lines))
+
+    def _cut(self) -> int:
+        """Return where a line without an end can be cut, so that no secret is cut with it."""
+        whole = self._clean(self._pending)
+        for back in range(OVERLAP, LINE // 2, OVERLAP // 2):
+            end = len(self._pending) - back
+            if self._clean(self._pending[:end]) + self._clean(self._pending[end:]) == whole:
+                return end
+        return len(self._pending) - OVERLAP
 
     def finish(self) -> None:
         """Keep what is left of a line without an end."""

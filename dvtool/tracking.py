@@ -18,30 +18,37 @@ and the program goes on.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self
 
-from dvtool.capture import inject, recorder
+from dvtool.capture import inject, plain, recorder
 from dvtool.capture.inject import dv_trace
 from dvtool.capture.redaction import Redactor
 from dvtool.errors import DvError
 from dvtool.formats import journal
-from dvtool.formats.run import DEPTH_LIMIT, TEXT_LIMIT
+from dvtool.formats.run import TEXT_LIMIT
 from dvtool.tables import series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from dvtool.workspace import Workspace
 
+P = ParamSpec("P")
+
 RANKS: Final = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 """Variables by which launchers tell a process which of several it is."""
 REPR: Final = 1000
-"""Characters that are kept of a parameter that is neither text nor number nor made of such."""
-_ROOTS: Final = "DV_TRACE_ROOTS"
+"""Characters of an error that are said."""
+NAME: Final = 1000
+"""Characters of a name that are kept."""
+MANY: Final = 1000
+"""Numbers that stand in one record at most, so that it is never too long."""
+_ROOT: Final = "DV_TRACE_ROOT"
 
 
 def run(
@@ -89,7 +96,7 @@ def run(
     else:
         own = _Own(os.path.basename(joined) if joined and nested else "", directory)
         return own.begin(
-            name=name, group=group, stage=stage, params=_plain(params or {}), inputs=inputs, outputs=outputs,
+            name=name, group=group, stage=stage, params=plain.document(params or {}), inputs=inputs, outputs=outputs,
             trace=trace, require_clean=require_clean, rank=rank, shard=shard,
         )  # fmt: skip
     if params:
@@ -108,6 +115,21 @@ def _rank() -> int | None:
     return None
 
 
+def _quietly(method: Callable[P, None]) -> Callable[P, None]:
+    """Keep from the program whatever goes wrong with recording, and say it once."""
+
+    @functools.wraps(method)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - nothing that is said of a program may end it
+            run = args[0]
+            assert isinstance(run, Run)  # noqa: S101 - only its methods are wrapped
+            run.tell(f"something was not recorded: {type(error).__name__}: {error}"[:REPR])
+
+    return quiet
+
+
 class Run:
     """A run that goes on, as one of its processes sees it."""
 
@@ -122,9 +144,10 @@ class Run:
         self._recorder: recorder.Recorder | None = None
         try:
             self._recorder = recorder.Recorder(directory, rank=rank, shard=shard)
-        except OSError as error:
-            self._tell(f"this run cannot be recorded: {error.strerror or error}; the program goes on")
+        except (OSError, DvError) as error:
+            self.tell(f"this run cannot be recorded: {_reason(error)}; the program goes on")
 
+    @_quietly
     def log(
         self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, split: str = "", **more: Any
     ) -> None:
@@ -138,35 +161,55 @@ class Run:
         found: dict[str, float] = {}
         for name, value in ({**values, **more} if values else more).items():
             try:
-                found[str(name)] = float(value)
-            except (TypeError, ValueError, RuntimeError):
-                self._tell(f"{name!r} was not recorded: {type(value).__name__} is no number")
-        try:
-            at = None if step is None else int(step)
-        except (TypeError, ValueError, OverflowError):
-            self._tell(f"step {step!r} is no whole number, and was left out")
-            at = None
-        self._say(journal.Values(recorder.now(), str(split), at, found))
+                found[plain.text(name, NAME)] = float(value)
+            except Exception:  # noqa: BLE001 - whatever an object of somebody else's does, the program goes on
+                self.tell(f"{str(name)[:NAME]!r} was not recorded: {type(value).__name__} is no number")
+        if not found:
+            return
+        at, label = self._step(step), plain.text(split, NAME)
+        names = list(found)
+        for first in range(0, len(names), MANY):
+            part = {name: found[name] for name in names[first : first + MANY]}
+            self._say(journal.Values(recorder.now(), label, at, part))
 
+    def _step(self, step: object) -> int | None:
+        if step is None:
+            return None
+        found = plain.whole(step)
+        if found is None:
+            self.tell(f"step {step!r} is no whole number, and was left out"[:REPR])
+        return found
+
+    @_quietly
     def params(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **more: Any) -> None:
         """Record parameters; one that is given another value later keeps both, as schedules want."""
-        found = _plain({**(values or {}), **more})
-        clean = {name: self._redact.value(name, value) for name, value in found.items()}
-        self._say(journal.Params(recorder.now(), step, clean))
+        found = plain.document({**(values or {}), **more})
+        clean = {self._redact.text(name): self._redact.value(name, value) for name, value in found.items()}
+        at = self._step(step)
+        if self._try(journal.Params(recorder.now(), at, clean)):
+            return
+        for name, value in clean.items():
+            self._say(journal.Params(recorder.now(), at, {name: value}))
 
+    @_quietly
     def seeds(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Record with what random number generators were seeded: ``run.seeds(numpy=0, torch=0)``."""
-        self._say(journal.Seeds(_plain({**(values or {}), **more})))
+        found = plain.document({**(values or {}), **more})
+        self._say(journal.Seeds({name: self._redact.value(name, value) for name, value in found.items()}))
 
+    @_quietly
     def input(self, path: str, role: str = "") -> None:
         """Say that something is read: a path, ``REV:PATH`` or ``RUN:PATH``."""
         place = os.path.abspath(path) if os.path.lexists(path) or ":" not in path else path
-        self._say(journal.Said(made=False, path=place, kind="", role=str(role)))
+        self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
 
+    @_quietly
     def output(self, path: str, kind: str = "file") -> None:
         """Say that something is made; it is stored when the run ends, as it is then."""
-        self._say(journal.Said(made=True, path=os.path.abspath(path), kind=str(kind), role=""))
+        place = os.path.abspath(path)
+        self._say(journal.Said(made=True, path=place, kind=plain.text(kind, NAME), role=""))
 
+    @_quietly
     def log_samples(self, table: Any, key: str = "path", name: str = "samples") -> None:
         """Record a table with a row for each sample: its key, what was predicted, what was right, and so on.
 
@@ -183,29 +226,39 @@ class Run:
         try:
             rows = series.write_samples(table, key, f"{self.directory}/{file}")
         except (DvError, OSError) as error:
-            why = error.finding() if isinstance(error, DvError) else error.strerror or str(error)
-            self._tell(f"samples {name!r} were not recorded: {why}")
+            self.tell(f"samples {name!r} were not recorded: {_reason(error)}")
             return
-        self._say(journal.Table(str(name), file, key, rows))
+        self._say(journal.Table(plain.text(name, NAME), file, key, rows))
 
+    @_quietly
     def note(self, text: str) -> None:
         """Record something that whoever reads the run should know."""
-        self._say(journal.Note(self._redact.text(str(text))[:TEXT_LIMIT]))
+        self._say(journal.Note(self._redact.text(plain.text(text))[:TEXT_LIMIT]))
 
+    @_quietly
     def say_named(self, name: str, group: str, stage: str) -> None:
         """Say what the run is called, if nobody has said it before."""
         if name or group or stage:
-            self._say(journal.Named(name, group, stage))
+            named = (self._redact.text(plain.text(word, NAME)) for word in (name, group, stage))
+            self._say(journal.Named(*named))
 
     def _say(self, record: journal.Record) -> None:
+        if not self._try(record):
+            what = type(record).__name__.lower()
+            self.tell(f"something was not recorded, because it has no Unicode name or is too large ({what})")
+
+    def _try(self, record: journal.Record) -> bool:
+        """Record something; return whether it is such that it can be recorded."""
         if self._recorder is None:
-            return
+            return True
         try:
             self._recorder.append(record)
-        except DvError as error:
-            self._tell(f"something was not recorded: {error.finding()}")
+        except DvError:
+            return False
+        return True
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Say something on stderr, once."""
         if text not in self._told:
             self._told.add(text)
             _say_aside(f"dv: {text}")
@@ -213,10 +266,10 @@ class Run:
     def finish(self, why: str = "", code: int | None = 0) -> None:
         """Leave the run; whoever began it ends it, with a reason if it failed."""
         if self._recorder is not None:
-            self._recorder.close(self._redact.text(why))
+            self._recorder.close(self._redact.text(plain.text(why)))
             self._recorder = None
         if self._own is not None and os.getpid() == self._pid:
-            self._own.end(self.directory, self._redact.text(why), code)
+            self._own.end(self.directory, self._redact.text(plain.text(why)), code)
             self._own = None
 
     def __enter__(self) -> Self:
@@ -245,6 +298,7 @@ class _Own:
         self._stop = threading.Event()
         self._sampler: threading.Thread | None = None
         self._untrace: Any = None
+        self._held = -1
 
     def begin(
         self, *, name: str, group: str, stage: str, params: dict[str, Any], inputs: Sequence[str | tuple[str, str]],
@@ -271,6 +325,7 @@ class _Own:
             require_clean=require_clean,
         )
         begun = beginning.begin(self._workspace, request, os.environ, redactor)
+        self._held = begun.held
         found = Run(begun.directory, rank=rank, shard=shard, own=self)
         self._reach_children(begun.directory, trace)
         self._sampler = threading.Thread(target=self._sample, args=(begun.directory,), daemon=True, name="dv-sampler")
@@ -284,8 +339,9 @@ class _Own:
         if trace == "audit":
             before = os.environ.get("PYTHONPATH")
             own = os.path.dirname(inject.__file__)
-            wanted |= {_ROOTS: root, "PYTHONPATH": os.pathsep.join([own, before] if before else [own])}
-            self._untrace = dv_trace.begin(directory, (root,))  # type: ignore[no-untyped-call]
+            wanted |= {_ROOT: root, "PYTHONPATH": os.pathsep.join([own, before] if before else [own])}
+            with contextlib.suppress(OSError):  # the journal refuses; whoever logs to it says so
+                self._untrace = dv_trace.begin(directory, (root,))  # type: ignore[no-untyped-call]
         self._before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
 
@@ -296,7 +352,7 @@ class _Own:
 
         try:
             watching = recorder.Recorder(directory, silent=True)
-        except OSError:
+        except (OSError, DvError):
             return
         sampler = Sampler()
         looks = 0
@@ -337,50 +393,23 @@ class _Own:
             memory=usage.ru_maxrss * 1024,
         )
         try:
-            beginning.write(f"{directory}/{recorder.END}", journal.encode_end(end))
+            try:
+                beginning.write(f"{directory}/{recorder.END}", journal.encode_end(end))
+            finally:
+                os.close(self._held)
             if self._workspace is not None:
                 stored = sealing.seal(self._workspace, directory, Redactor(os.environ))
-                if stored is None:
+                if stored is None and os.path.exists(directory):
                     _say_aside("dv: a process of this run goes on; it is stored when that has ended")
         except (DvError, OSError) as error:
-            told = error.finding() if isinstance(error, DvError) else error.strerror or str(error)
-            _say_aside(f"dv: this run is not stored yet: {told}; the next command tries again")
+            _say_aside(f"dv: this run is not stored yet: {_reason(error)}; the next command tries again")
+
+
+def _reason(error: DvError | OSError) -> str:
+    return error.finding() if isinstance(error, DvError) else error.strerror or str(error)
 
 
 def _say_aside(text: str) -> None:
     """Write a line to stderr, if there is one."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{text}\n")
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as they can be kept: what is neither text nor number becomes a text."""
-    return {str(name): _value(value, 0) for name, value in values.items()}
-
-
-def _value(value: Any, depth: int) -> Any:  # noqa: PLR0911 - a case for each kind
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        return int(value) if -(2**63) <= value < 2**64 else str(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, str):
-        return str(value)[:TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()
-    if depth < DEPTH_LIMIT - 2:
-        if isinstance(value, dict):
-            return {str(name): _value(each, depth + 1) for name, each in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
-            ordered = sorted(value, key=str) if isinstance(value, set | frozenset) else value
-            return [_value(each, depth + 1) for each in ordered]
-    for way in ("item", "tolist", "isoformat"):  # scalars and small arrays of numpy and torch, dates
-        method = getattr(value, way, None)
-        if callable(method):
-            try:
-                return _value(method(), depth + 1)
-            except Exception:  # noqa: BLE001, S112 - whatever an object of somebody else's does, the program goes on
-                continue
-    try:
-        return repr(value)[:REPR].encode("utf-8", "backslashreplace").decode()
-    except Exception:  # noqa: BLE001 - as above
-        return f"<{type(value).__name__}>"

@@ -16,6 +16,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from dvtool.capture import plain
 from dvtool.formats import journal
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Recorder:
             OSError: when its journal cannot be written.
         """
         self.directory = directory
-        self.rank = rank
-        self.shard = shard
+        self.rank = plain.whole(rank)
+        self.shard = plain.text(shard)
         self._silent = silent
         self.lost = 0
         """How many records could not be written."""
@@ -92,30 +93,37 @@ class Recorder:
         self._held = -1
         self._size = 0
         self._told = False
-        self._forked = False
-        self._open()
+        held = hold(directory)
+        self._held = -1 if held is None else held
+        try:
+            self._open()
+        except OSError:
+            self._release()
+            raise
         _alive.add(self)
 
     def _open(self) -> None:
-        held = hold(self.directory)
-        self._held = -1 if held is None else held
         name = f"{self.directory}/{LOG}{os.getpid()}-{os.urandom(4).hex()}"
         self._file = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         self._size = 0
         self._write(journal.header())
         if not self._silent:
-            self._write(journal.encode(journal.Hello(now(), self.rank, self.shard, os.getpid(), socket.gethostname())))
+            host = plain.text(socket.gethostname())
+            self._write(journal.encode(journal.Hello(now(), self.rank, self.shard, os.getpid(), host)))
 
     def append(self, record: journal.Record) -> bool:
-        """Append a record and return whether it could be written; a disk that refuses is said once, on stderr."""
+        """Append a record and return whether it could be written; a disk that refuses is said once, on stderr.
+
+        Raises:
+            FormatError: when it is no record that a reader would take.
+        """
         data = journal.encode(record)
         with self._guard:
+            if self._held < 0:
+                return False
             try:
-                if self._forked:
-                    self._forked = False
-                    self._open()
                 if self._file < 0:
-                    return False
+                    self._open()
                 self._write(data)
             except OSError as error:
                 self._refused(error)
@@ -140,10 +148,8 @@ class Recorder:
 
     def close(self, why: str = "") -> None:
         """Say how this process leaves the run, and leave it."""
-        self._forked = False
-        if self._file < 0:
-            return
-        self.append(journal.Bye(now(), self.lost, why))
+        if self._file >= 0:
+            self.append(journal.Bye(now(), self.lost, plain.text(why)))
         with self._guard:
             self._release()
 
@@ -155,14 +161,16 @@ class Recorder:
         self._file = self._held = -1
 
     def after_fork(self) -> None:
-        """Begin a file of the child's own; the parent's goes on to be the parent's."""
+        """Let the child begin a file of its own when it has something to say; the parent's goes on to be the parent's.
+
+        The child takes part from the start, because the lock is one with the parent's, and lasts until both close it.
+        """
         self._guard = threading.Lock()
-        if self._file < 0:
-            return
-        # The lock is one with the parent's and lasts until both have closed it, so closing it here takes nothing away.
-        self._release()
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._file)
+            self._file = -1
         self.lost = 0
-        self._forked = True  # a child that says nothing has nothing to do with the run
 
 
 def _after_fork() -> None:

@@ -79,7 +79,7 @@ _FORMS: Final = tuple((marks, re.compile(form)) for marks, form in FORMS)
 _BEARER: Final = re.compile(
     r"(?i)\b(bearer|basic)(\s++)((?=[^\s\"']{0,200}[0-9=])[a-z0-9+/=._~-]{8,}+|[a-z0-9+/=._~-]{20,}+)"
 )
-_NAMED: Final = re.compile(r"""(?<![\w.-])(?P<name>[\w.-]++)(?P<mark>["']?+[ \t]*+(?:=>|:=|[=:])\s*+)""")
+_NAMED: Final = re.compile(r"""(?<![\w.-])(?P<name>[\w.-]++)(?P<mark>["']?+[ \t]*+(?:=>|:=|[=:])[ \t]*+)""")
 _VALUE: Final = re.compile(
     r""""(?:[^"\\\n]|\\.)++"?+|'(?:[^'\\\n]|\\.)++'?+|(?!\[redacted)(?:[^\s"',;&)\]}]{4,}+|"""
     r"""(?=\S{0,200}[0-9])[^\s"'&)\]}]{6,}+)"""
@@ -221,10 +221,12 @@ def _without_values(names: re.Pattern[str], text: str) -> str:
             continue
         quoted = value[0][:1] if value[0][:1] in {'"', "'"} else ""
         bare = value[0][len(quoted) :].removesuffix(quoted) if quoted else value[0]
+        # What is passed over here is looked at again from the next name on, so it must not be long.
+        is_short = len(bare) <= _NAME_LENGTH
         is_prose = names is _OPTION and _PROSE.fullmatch(bare) is not None
-        if bare[-1:] in {":", "="} and _says_secret(bare[:-1]):
+        if is_short and bare[-1:] in {":", "="} and _says_secret(bare[:-1]):
             continue  # the name of the next one
-        if is_prose or _PLAIN.fullmatch(bare) or bare in {name, HIDDEN}:
+        if is_short and (is_prose or _PLAIN.fullmatch(bare) or bare in {name, HIDDEN}):
             continue
         parts += [text[at : value.start()], quoted, HIDDEN, quoted if value[0][1:].endswith(quoted) else ""]
         at = value.end()

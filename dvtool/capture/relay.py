@@ -16,15 +16,16 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from dvtool.capture.streams import Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
 NOT_FOUND: Final = 127
@@ -80,27 +81,39 @@ def run(
         every: seconds between calls of ``tick``.
         tick: is called with the number of the command's process while it goes.
     """
-    streams: list[Stream] = []
-    ends: dict[int, int] = {}
-    for descriptor, keeper in keepers.items():
-        source, ends[descriptor] = _pseudo_terminal(descriptor) if os.isatty(descriptor) else os.pipe()
-        streams.append(Stream(source=source, target=descriptor, keeper=keeper))
-    try:
-        child = subprocess.Popen(  # noqa: S603 - running what it was told to is what it is for
-            list(command), env=dict(environment), stdout=ends.get(1), stderr=ends.get(2)
-        )
-    except OSError as error:
-        return _not_started(command[0], error)
-    except ValueError as error:
-        return Ended(code=NOT_EXECUTABLE, signal=None, why=str(error), cpu=0.0, memory=0)
-    finally:
-        for end in ends.values():
-            os.close(end)
-    with _signals_for(child.pid, streams):
+    streams, ends = _between(keepers)
+    with _Signals(streams) as signals:
+        try:
+            child = subprocess.Popen(  # noqa: S603 - running what it was told to is what it is for
+                list(command), env=dict(environment), stdout=ends.get(1), stderr=ends.get(2)
+            )
+        except OSError as error:
+            return _not_started(command[0], error)
+        except ValueError as error:
+            return Ended(code=NOT_EXECUTABLE, signal=None, why=str(error), cpu=0.0, memory=0)
+        finally:
+            for end in ends.values():
+                os.close(end)
+        signals.go_to(child.pid)
         ended = _follow(child, streams, every, tick)
     for keeper in keepers.values():
         keeper.finish()
     return ended
+
+
+def _between(keepers: Mapping[int, Keeper]) -> tuple[list[Stream], dict[int, int]]:
+    """Return the streams that come by here, and their other ends by descriptor; where there are none, all go past."""
+    streams: list[Stream] = []
+    ends: dict[int, int] = {}
+    try:
+        for descriptor, keeper in keepers.items():
+            source, ends[descriptor] = _pseudo_terminal(descriptor) if os.isatty(descriptor) else os.pipe()
+            streams.append(Stream(source=source, target=descriptor, keeper=keeper))
+    except OSError:  # too many files are open
+        for end in [*ends.values(), *(stream.source for stream in streams)]:
+            os.close(end)
+        return [], {}
+    return streams, ends
 
 
 def _not_started(name: str, error: OSError) -> Ended:
@@ -117,7 +130,7 @@ def _follow(child: subprocess.Popen[bytes], streams: list[Stream], every: float,
     try:
         while ended is None or streams:
             if ended is None and time.monotonic() >= due:
-                tick(child.pid)
+                tick = _ticked(tick, child.pid)
                 due = time.monotonic() + every
             wait = LINGER if ended is not None else max(0.0, min(due - time.monotonic(), every))
             waiting = [stream.source for stream in streams] + ([end] if ended is None and end >= 0 else [])
@@ -135,6 +148,19 @@ def _follow(child: subprocess.Popen[bytes], streams: list[Stream], every: float,
         if end >= 0:
             os.close(end)
     return ended
+
+
+def _ticked(tick: Callable[[int], None], pid: int) -> Callable[[int], None]:
+    """Call ``tick`` and return it; one that fails is not called again, because the command is to be followed."""
+    try:
+        tick(pid)
+    except Exception:  # noqa: BLE001 - whatever it is, the command comes first
+        return _nothing
+    return tick
+
+
+def _nothing(_pid: int) -> None:
+    """Look at nothing."""
 
 
 def _watch(pid: int) -> int:
@@ -170,7 +196,14 @@ def _hand_on(stream: Stream) -> bool:
         raise
     if not data:
         return False
-    stream.keeper.feed(data)
+    try:
+        return _written(stream, data)
+    finally:
+        stream.keeper.feed(data)
+
+
+def _written(stream: Stream, data: bytes) -> bool:
+    """Hand data on, and return whether somebody still reads it."""
     view = memoryview(data)
     try:
         while view and stream.target is not None:
@@ -259,32 +292,51 @@ def _copy_size(descriptor: int, terminal: int) -> None:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
 
 
-@contextlib.contextmanager
-def _signals_for(pid: int, streams: list[Stream]) -> Iterator[None]:
-    """Hand signals on to the command while it goes.
+class _Signals:
+    """Hands signals on to the command while it goes, those too that came before it had begun.
 
-    What is typed on a terminal reaches every process in the foreground by itself.
+    What is typed on a terminal reaches every process in the foreground by itself.  What was ignored stays so, for the
+    command too (``nohup``).
     """
-    has_keyboard = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
 
-    def forward(number: int, _frame: FrameType | None) -> None:
+    def __init__(self, streams: list[Stream]) -> None:
+        self._streams = streams
+        self._pid = 0
+        self._early: list[int] = []
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        has_keyboard = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
+        wanted: dict[signal.Signals, Callable[[int, FrameType | None], None]] = dict.fromkeys(_FORWARDED, self._forward)
+        wanted |= dict.fromkeys(_FROM_KEYBOARD, self._wait if has_keyboard else self._forward)
+        wanted[signal.SIGWINCH] = self._resize
+        if threading.current_thread() is threading.main_thread():  # nobody else may say what is done about signals
+            for number, handler in wanted.items():
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, handler)
+        return self
+
+    def go_to(self, pid: int) -> None:
+        """Hand on to this process, from now on and what came before."""
+        self._pid = pid
+        while self._early:
+            self._forward(self._early.pop(0), None)
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        if not self._pid:
+            self._early.append(number)
+            return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(self._pid, number)
 
-    def resize(_number: int, _frame: FrameType | None) -> None:
-        for stream in streams:
+    def _resize(self, _number: int, _frame: FrameType | None) -> None:
+        for stream in self._streams:
             if stream.target is not None:
                 _copy_size(stream.target, stream.source)
 
-    def ignore(_number: int, _frame: FrameType | None) -> None:
+    def _wait(self, _number: int, _frame: FrameType | None) -> None:
         """Wait for the command, which got the same signal."""
-
-    wanted: dict[signal.Signals, Callable[[int, FrameType | None], None]] = dict.fromkeys(_FORWARDED, forward)
-    wanted |= dict.fromkeys(_FROM_KEYBOARD, ignore if has_keyboard else forward)
-    wanted[signal.SIGWINCH] = resize
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -20,6 +20,8 @@ TAIL: Final = 256 * 1024
 """Bytes that are kept of its end."""
 LINE: Final = 64 * 1024
 """A longer line is looked at in pieces."""
+OVERLAP: Final = 8 * 1024
+"""Bytes at the end of such a piece that wait for what follows, because a secret may begin there."""
 PAUSE: Final = 1.0
 """Seconds between two times that the end so far is looked at for secrets, and written: a command may print faster."""
 END: Final = ".end"
@@ -75,8 +77,11 @@ class Keeper:
     def _take_head(self, *, last: bool) -> None:
         """Write whole lines to the head, until it is full."""
         end = max(self._raw.rfind(b"\n"), self._raw.rfind(b"\r")) + 1
-        if last or (not end and len(self._raw) > LINE):
+        if last:
             end = len(self._raw)
+        elif not end and len(self._raw) > LINE:
+            # Between two words, so that no secret is cut, and not at the end, where one may go on.
+            end = self._raw.rfind(b" ", 0, len(self._raw) - OVERLAP) + 1 or len(self._raw) - OVERLAP
         room = HEAD - self._head
         if end > room:
             end = self._raw.rfind(b"\n", 0, room) + 1 or room

@@ -17,12 +17,14 @@ from dvtool.capture import inject, machine, recorder, relay
 from dvtool.capture.redaction import Redactor
 from dvtool.capture.sampler import Sampler
 from dvtool.capture.streams import Keeper
-from dvtool.errors import DvError, IntegrityError, KeyAccessError, StorageError
+from dvtool.errors import ConflictError, DvError
 from dvtool.formats import journal
 from dvtool.formats.run import Run
-from dvtool.runs import beginning, sealing
+from dvtool.runs import beginning, catalogue, sealing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dvtool.capture.relay import Ended
     from dvtool.runs.beginning import Begun, Request
     from dvtool.workspace import Workspace
@@ -52,17 +54,33 @@ def run(workspace: Workspace, request: Request, *, capture: bool = True) -> RunR
     variables = dict(os.environ)
     redactor = Redactor(variables)
     tell = workspace.session.context.tell
-    sealing.seal_waiting(workspace, redactor)
     try:
+        sealing.seal_waiting(workspace, redactor)
         begun = beginning.begin(workspace, request, variables, redactor)
-    except (StorageError, IntegrityError, KeyAccessError) as error:
-        tell(f"warning: this run is not recorded: {error.finding()}; the command goes on")
-        ended = relay.run(request.command, variables, {}, every=60.0, tick=_nothing)
-        return RunResult(exit=ended.exit, id=None, run=None)
-    ended = _Watching(begun, request, redactor, variables).run(capture=capture)
+    except beginning.NO_RECORD as error:
+        return unrecorded(request, error, tell)
+    except ConflictError as error:
+        if request.require_clean:
+            raise
+        return unrecorded(request, error, tell)
+    try:
+        ended = _Watching(begun, request, redactor, variables).run(capture=capture)
+    finally:
+        os.close(begun.held)
     if ended.why:
         tell(f"dv: {ended.why}")
     return RunResult(exit=ended.exit, id=begun.id, run=_store(workspace, begun, redactor))
+
+
+def unrecorded(request: Request, error: DvError, tell: Callable[[str], None]) -> RunResult:
+    """Run a command of which nothing can be recorded, and say why."""
+    if not request.command:
+        raise error
+    tell(f"warning: this run is not recorded: {error.finding()}; the command goes on")
+    ended = relay.run(request.command, dict(os.environ), {}, every=60.0, tick=_nothing)
+    if ended.why:
+        tell(f"dv: {ended.why}")
+    return RunResult(exit=ended.exit, id=None, run=None)
 
 
 def _nothing(_pid: int) -> None:
@@ -78,6 +96,10 @@ def _store(workspace: Workspace, begun: Begun, redactor: Redactor) -> Run | None
         why = error.finding() if isinstance(error, DvError) else str(error)
         tell(f"warning: run {begun.id} is not stored yet: {why}; the next command tries again")
         return None
+    if value is None and not os.path.exists(begun.directory):
+        with contextlib.suppress(DvError):  # another command was here first
+            workspace.session.store.refresh()
+            return catalogue.read(workspace, begun.id)
     if value is None:
         tell(f"note: a process of run {begun.id} goes on; the run is stored when that has ended")
     return value
@@ -99,7 +121,7 @@ class _Watching:
         directory = self.begun.directory
         try:
             self.recorder = recorder.Recorder(directory, silent=True)
-        except OSError:
+        except (DvError, OSError):
             self.recorder = None  # said by what follows, which cannot be written either
         streams = dict(zip((1, 2), recorder.STREAMS, strict=True)) if capture else {}
         keepers = {number: Keeper(f"{directory}/{name}", self.redactor) for number, name in streams.items()}
@@ -114,7 +136,7 @@ class _Watching:
             root = os.path.dirname(os.path.dirname(os.path.dirname(self.begun.directory)))
             before = [self.variables["PYTHONPATH"]] if self.variables.get("PYTHONPATH") else []
             found["PYTHONPATH"] = os.pathsep.join([INJECTED, *before])
-            found["DV_TRACE_ROOTS"] = root + "/"
+            found["DV_TRACE_ROOT"] = root + "/"
         return found
 
     def _tick(self, pid: int) -> None:
@@ -140,7 +162,7 @@ class _Watching:
         value = journal.End(
             time=recorder.now(), code=ended.code, signal=ended.signal, why=why, cpu=ended.cpu, memory=memory
         )
-        with contextlib.suppress(OSError):  # the run then counts as one that nobody saw end
+        with contextlib.suppress(OSError, DvError):  # the run then counts as one that nobody saw end
             beginning.write(f"{self.begun.directory}/{recorder.END}", journal.encode_end(value))
         if self.recorder is not None:
             self.recorder.close()

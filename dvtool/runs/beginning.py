@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import errno
 import os
-from typing import TYPE_CHECKING, Any, Final
+import shutil
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from dvtool import ids, paths
-from dvtool.capture import machine, recorder
-from dvtool.errors import ConflictError, IntegrityError, NotFoundError, StorageError, UsageError
+from dvtool.capture import machine, plain, recorder
+from dvtool.errors import (
+    ConflictError,
+    FormatError,
+    IntegrityError,
+    KeyAccessError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
 from dvtool.formats import journal, log, run
+from dvtool.formats.run import ITEM_LIMIT, TEXT_LIMIT
 from dvtool.git import code
-from dvtool.runs import catalogue
-from dvtool.runs.journals import DIRECTORY
+from dvtool.runs import catalogue, fitting
+from dvtool.runs.journals import DIRECTORY, NEW
 from dvtool.storage.disk import as_ours
 from dvtool.store.editing import Editor
 from dvtool.worktree import projects, recording, staging
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dvtool.capture.redaction import Redactor
     from dvtool.formats.snapshot import Snapshot
@@ -28,13 +40,17 @@ if TYPE_CHECKING:
     from dvtool.store.transaction import Transaction
     from dvtool.workspace import Workspace
 
+Words = TypeVar("Words", tuple[str, str], tuple[str, str, str])
+
 OPERATION: Final = "run"
 UNTRACKED: Final = "untracked"
 PATCH: Final = "patch.diff"
 RECORD: Final = "record"
 SCRIPTS: Final = 512 * 1024
 """Bytes that a script may have to be kept where Git does not have it."""
-NO_RECORD: Final = (StorageError, IntegrityError)
+COMMAND_LIMIT: Final = 2**18
+"""Characters of a command that are kept."""
+NO_RECORD: Final = (StorageError, IntegrityError, KeyAccessError, FormatError)
 """Failures of recording that are no reason not to run the command."""
 
 
@@ -58,10 +74,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that has begun: its id, and the directory of its journal."""
+    """A run that has begun: its id, the directory of its journal, and the descriptor that holds it.
+
+    Until that is closed nobody takes the run for one that has ended.
+    """
 
     id: str
     directory: str
+    held: int
 
 
 def begin(workspace: Workspace, request: Request, variables: Mapping[str, str], redactor: Redactor) -> Begun:
@@ -87,9 +107,9 @@ def begin(workspace: Workspace, request: Request, variables: Mapping[str, str], 
     bits = part << 40 | int.from_bytes(session.context.entropy.bytes(5), "big")
     identity = run.new_id(moment, bits.to_bytes(7, "big"))
     _check(request)
+    notes: list[str] = []
     inputs = tuple(_input(workspace, word, role) for word, role in request.inputs)
     outputs = tuple(_output(workspace, word, kind) for word, kind in request.outputs)
-    notes: list[str] = []
     state = code.look(session.root)
     found = _code(workspace, state, request.command, redactor, notes)
     document = machine.environment(variables, redactor)
@@ -98,30 +118,30 @@ def begin(workspace: Workspace, request: Request, variables: Mapping[str, str], 
         version=journal.VERSION,
         id=identity,
         started=started,
-        name=request.name,
-        group=request.group,
+        name=redactor.text(request.name),
+        group=redactor.text(request.group),
         stage=request.stage,
         parent=request.parent,
-        author=_author(workspace),
-        command=redactor.arguments(request.command),
-        directory=paths.shown(os.path.relpath(session.context.cwd or os.getcwd(), session.root)),
+        author=plain.text(_author(workspace)),
+        command=_words(redactor.arguments(request.command), notes),
+        directory=plain.text(os.path.relpath(session.context.cwd or os.getcwd(), session.root)),
         snapshot=head or b"",
         dirty=False,
-        inputs=inputs,
-        outputs=outputs,
+        inputs=_sayable(inputs, "input", notes),
+        outputs=_sayable(outputs, "output", notes),
         params=_params(request.params, redactor),
-        code=msgspec.structs.asdict(found),
-        environment=document,
+        code=plain.document(msgspec.structs.asdict(found)),
+        environment=plain.document(document),
         trace=request.trace,
-        notes=tuple(notes),
+        notes=tuple(map(plain.text, notes)),
     )
+    value = fitting.begin(value)
     value = _fix(workspace, value, request)
     try:
-        directory = _open(workspace, value)
-        _keep_code(directory, state, found, session.root, redactor)
+        directory, held = _open(workspace, value, lambda place: _keep_code(place, state, found, session.root, redactor))
     except OSError as error:
         raise as_ours(error, f"{session.layout.control}/{DIRECTORY}") from None
-    return Begun(id=identity, directory=directory)
+    return Begun(id=identity, directory=directory, held=held)
 
 
 def _check(request: Request) -> None:
@@ -142,7 +162,34 @@ def _author(workspace: Workspace) -> str:
 
 
 def _params(params: Mapping[str, Any], redactor: Redactor) -> dict[str, Any]:
-    return {name: redactor.value(name, value) for name, value in params.items()}
+    return {redactor.text(name): redactor.value(name, value) for name, value in plain.document(params).items()}
+
+
+def _words(command: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
+    """Return a command as it can be kept: not all systems have a bound on its length, but journals do."""
+    found: list[str] = []
+    left = COMMAND_LIMIT
+    for word in command[:ITEM_LIMIT]:
+        found.append(plain.text(word, min(TEXT_LIMIT, left)))
+        left -= len(found[-1])
+    if [len(word) for word in found] < [len(word) for word in command]:
+        notes.append("the command is longer than what is kept of it")
+    return tuple(found)
+
+
+def _sayable(found: tuple[Words, ...], what: str, notes: list[str]) -> tuple[Words, ...]:
+    """Leave out what has no name in Unicode, or too long a one, and say so."""
+    kept = []
+    for each in found:
+        if all(word == plain.text(word) for word in each):
+            kept.append(each)
+        else:
+            notes.append(
+                f"the {what} {plain.text(paths.brief(each[0]))!r} has a name that cannot be written, and is left out"
+            )
+    if len(kept) > ITEM_LIMIT:
+        notes.append(f"{len(kept) - ITEM_LIMIT:,} more of {what} are left out")
+    return tuple(kept[:ITEM_LIMIT])
 
 
 def _input(workspace: Workspace, word: str, role: str) -> tuple[str, str, str]:
@@ -284,14 +331,29 @@ def _record(
     )
 
 
-def _open(workspace: Workspace, value: journal.Begin) -> str:
-    """Make the journal and return its directory."""
+def _open(workspace: Workspace, value: journal.Begin, fill: Callable[[str], None]) -> tuple[str, int]:
+    """Make the journal; return its directory, and a descriptor that holds it.
+
+    It comes into its place filled and held: another command, which looks there for runs that have ended, would
+    otherwise take this one for such.
+    """
     top = f"{workspace.session.layout.control}/{DIRECTORY}"
     os.makedirs(top, mode=0o700, exist_ok=True)
-    directory = f"{top}/{value.id}"
-    os.mkdir(directory, 0o700)
-    write(f"{directory}/{recorder.BEGIN}", journal.encode_begin(value))
-    return directory
+    directory, part = f"{top}/{value.id}", f"{top}/{NEW}{value.id}"
+    os.mkdir(part, 0o700)
+    held = -1
+    try:
+        taken = recorder.hold(part)
+        held = -1 if taken is None else taken
+        fill(part)
+        write(f"{part}/{recorder.BEGIN}", journal.encode_begin(value))
+        os.rename(part, directory)
+    except BaseException:
+        if held >= 0:
+            os.close(held)
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return directory, held
 
 
 def write(path: str, data: bytes) -> None:
@@ -313,18 +375,26 @@ def write(path: str, data: bytes) -> None:
 
 
 def _keep_code(directory: str, state: CodeState | None, found: run.Code, root: str, redactor: Redactor) -> None:
-    """Keep what Git does not have of the code, without what looks like a secret."""
+    """Keep what Git does not have of the code, without what looks like a secret.
+
+    What cannot be kept, because it has gone or has too long a name, is no reason not to begin.
+    """
     record = f"{directory}/{RECORD}"
     kept: dict[str, bytes] = {}
     if state is None:
         place = f"{root}/{found.script}"
-        if found.script and os.path.getsize(place) <= SCRIPTS:
-            with open(place, "rb") as file:
-                kept[found.script] = file.read(SCRIPTS)
+        with contextlib.suppress(OSError):
+            if found.script and os.path.getsize(place) <= SCRIPTS:
+                with open(place, "rb") as file:
+                    kept[found.script] = file.read(SCRIPTS)
     else:
         kept = {paths.shown(path): content for path, content in state.untracked.items() if content is not None}
         if state.patch:
             write(f"{record}/{PATCH}", redactor.data(state.patch))
     for path, content in kept.items():
         if not paths.is_own(path) and not any(part in {"", ".", ".."} for part in path.split("/")):
-            write(f"{record}/{UNTRACKED}/{path}", redactor.data(content))
+            try:
+                write(f"{record}/{UNTRACKED}/{path}", redactor.data(content))
+            except OSError as error:
+                if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}:
+                    raise

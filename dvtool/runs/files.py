@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,7 @@ class Files:
         self._whole: dict[str, tree.Columns] = {}
         self.sources: list[run.Source] = []
         self.found: list[run.Input] = []
+        self._seen: set[run.Input] = set()
         self._splits = projects.read(self._session.root).splits
         self._tree: bytes | None = None
 
@@ -61,8 +63,9 @@ class Files:
         for path, role, known in dict.fromkeys([*begin.inputs, *said]):
             try:
                 self._declared(path, role, known)
-            except DvError as error:
-                self._notes.append(f"an input could not be recorded: {error.finding()}")
+            except (DvError, OSError) as error:
+                why = error.finding() if isinstance(error, DvError) else error.strerror or str(error)
+                self._notes.append(f"an input could not be recorded: {why}")
         if begin.trace == "audit":
             self._audited(opened)
 
@@ -119,7 +122,8 @@ class Files:
         place = paths.join(f"{run.INPUTS}/{source}", path) if path else f"{run.INPUTS}/{source}"
         self._entries[place] = entry
         value = run.Input(source=source, path=path, role=role, known=known, files=files, size=size)
-        if value not in self.found:
+        if value not in self._seen:
+            self._seen.add(value)
             self.found.append(value)
 
     def _untracked(self, place: str, role: str, known: str) -> bool:
@@ -183,7 +187,7 @@ class Files:
         if stat.S_ISDIR(status.st_mode):
             files, size = _below(place)
         elif stat.S_ISREG(status.st_mode) and size <= WHOLE_LIMIT:
-            with open(place, "rb") as file:
+            with contextlib.suppress(OSError), open(place, "rb") as file:
                 known_as = digest.keyed_of(self._session.store.secrets.id_key, iter(lambda: file.read(1 << 20), b""))
         self.found.append(
             run.Input(

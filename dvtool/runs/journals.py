@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, Final
 
 from dvtool.capture import recorder
@@ -16,13 +17,27 @@ if TYPE_CHECKING:
 DIRECTORY: Final = "runs"
 """Below ``.dv``: a directory for each run that goes on, or waits to be stored."""
 
+NEW: Final = "new-"
+"""Before the id, in the name of a journal that is being made."""
+OLD: Final = 86_400
+"""Seconds after which a journal that is still being made is one of a command that was stopped meanwhile."""
+
 
 def waiting(control: str) -> list[str]:
     """Return the ids of the runs of a worktree (by its ``.dv``) that are not stored yet."""
     try:
         return sorted(name for name in os.listdir(f"{control}/{DIRECTORY}") if run.is_id(name))
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return []
+
+
+def sweep(control: str) -> None:
+    """Remove what commands left that were stopped while they made a journal."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"{control}/{DIRECTORY}"):
+            place = f"{control}/{DIRECTORY}/{name}"
+            if name.startswith(NEW) and time.time() - os.lstat(place).st_mtime > OLD:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def is_going(directory: str) -> bool:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 METRICS_LIMIT: Final = 10_000
 """Series of which the run itself says what they came to; those of others are in the table of values alone."""
+_STEP_LIMIT: Final = 2**63
+"""Tables hold whole numbers of 64 bits with a sign, journals those without one too."""
 _ESCAPED: Final = re.compile(r"\\([\\nrt])")
 _UNESCAPED: Final = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -62,21 +64,34 @@ def opened(directory: str) -> Opened:
     found = Opened()
     for path in recorder.audits(directory):
         found.processes += 1
-        data = recorder.read(path)
+        data = _read(path)
         whole = data[: data.rfind(b"\n") + 1]
+        own: set[str] = set()
         for line in os.fsdecode(whole).split("\n")[:-1]:
             words = [_ESCAPED.sub(lambda match: _UNESCAPED[match[1]], word) for word in line.split("\t")]
-            _note(found, words)
+            _note(found, own, words)
     return found
 
 
-def _note(found: Opened, words: list[str]) -> None:
+def _read(path: str) -> bytes:
+    try:
+        return recorder.read(path)
+    except OSError:
+        return b""
+
+
+def _note(found: Opened, own: set[str], words: list[str]) -> None:
+    """Take a line of a process, which has read the files in ``own``.
+
+    What one process wrote and another one read is no input.  What a process read and then wrote over is one.
+    """
     match words:
         case ["r", path]:
-            if path not in found.written:
-                found.read[path] = None
+            own.add(path)
+            found.read[path] = None
         case ["w", path]:
-            found.written[path] = None
+            if path not in own:
+                found.written[path] = None
         case ["b", name]:
             found.blind.add(name)
         case ["p", *python] if len(python) == 6:  # noqa: PLR2004 - as many as the hook writes
@@ -92,25 +107,27 @@ def _note(found: Opened, words: list[str]) -> None:
 def told(directory: str, begin: journal.Begin) -> Told:
     """Return what the processes of a run said, in the order of time where they changed what others had said."""
     found = Told(params=dict(begin.params))
-    records: list[tuple[int, journal.Params]] = []
+    records: list[journal.Params] = []
     for number, path in enumerate(recorder.logs(directory)):
         try:
             said, torn = journal.decode(recorder.read(path))
-        except FormatError as error:
-            found.notes.append(f"the journal of a process could not be read: {error.what}")
+        except (FormatError, OSError) as error:
+            what = error.what if isinstance(error, FormatError) else error.strerror
+            found.notes.append(f"the journal of a process could not be read: {what}")
             continue
         if torn:
             found.notes.append("a process was stopped in the middle of a record, which is lost")
         _take(found, said, number, records)
-    for _time, record in sorted(records, key=lambda each: each[0]):
-        _apply(found, record)
+    before = flat(found.params)
+    for record in sorted(records, key=lambda each: each.time):
+        before = _apply(found, before, record)
     ranks = [worker.rank for worker in found.workers if worker.rank is not None]
     for rank in sorted({rank for rank in ranks if ranks.count(rank) > 1}):
         found.notes.append(f"{ranks.count(rank)} processes logged as rank {rank}")
     return found
 
 
-def _take(found: Told, said: Iterable[journal.Record], number: int, records: list[tuple[int, journal.Params]]) -> None:
+def _take(found: Told, said: Iterable[journal.Record], number: int, records: list[journal.Params]) -> None:
     """Take what one process said."""
     hello: journal.Hello | None = None
     bye: journal.Bye | None = None
@@ -118,6 +135,7 @@ def _take(found: Told, said: Iterable[journal.Record], number: int, records: lis
     for record in said:
         match record:
             case journal.Values(time, split, step, values):
+                step = step if step is None or step < _STEP_LIMIT else None
                 for name, value in values.items():
                     series.add(name, split, step, time, value, number)
                 found.last = max(found.last, time)
@@ -126,7 +144,7 @@ def _take(found: Told, said: Iterable[journal.Record], number: int, records: lis
             case journal.Bye():
                 bye = record
             case journal.Params():
-                records.append((record.time, record))
+                records.append(record)
             case journal.System(time, values):
                 found.system.append((time, values))
                 found.last = max(found.last, time)
@@ -171,13 +189,19 @@ def _worker(hello: journal.Hello, bye: journal.Bye | None) -> run.Worker:
     )
 
 
-def _apply(found: Told, record: journal.Params) -> None:
-    """Merge parameters into those that are known; a value that takes the place of another is a change."""
-    before = flat(found.params)
-    for name, value in flat(record.values).items():
+def _apply(found: Told, before: dict[str, Any], record: journal.Params) -> dict[str, Any]:
+    """Merge parameters into those that are known (flat in ``before``), and return these.
+
+    A value that takes the place of another is a change.
+    """
+    values = flat(record.values)
+    for name, value in values.items():
         if name in before and not _same(before[name], value):
             found.changes.append(run.Change(name=name, time=record.time, step=record.step, value=value))
     _merge(found.params, record.values)
+    # Schedules set the same parameter a million times; only where groups and values took each other's place must all
+    # be looked at.
+    return before | values if values.keys() <= before.keys() else flat(found.params)
 
 
 def _same(one: object, other: object) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from dvtool import ids, paths
 from dvtool.capture import machine, recorder, streams
-from dvtool.errors import DvError
+from dvtool.errors import DvError, FormatError
 from dvtool.formats import codec, journal, log, run
-from dvtool.runs import catalogue, journals, reading
+from dvtool.runs import catalogue, fitting, journals, reading
 from dvtool.runs.beginning import OPERATION, RECORD, write
 from dvtool.runs.files import Files
 from dvtool.storage.disk import as_ours
@@ -28,8 +29,6 @@ METRICS: Final = "metrics.parquet"
 SYSTEM: Final = "system.parquet"
 SAMPLES: Final = "samples"
 TEXTS: Final = {"stdout": "stdout.txt", "stderr": "stderr.txt"}
-NOTES: Final = 1000
-"""Notes of a run that are kept."""
 
 
 def seal_waiting(workspace: Workspace, redactor: Redactor) -> list[str]:
@@ -38,14 +37,16 @@ def seal_waiting(workspace: Workspace, redactor: Redactor) -> list[str]:
     What cannot be stored now waits for the next command; a warning says so.
     """
     control = workspace.session.layout.control
+    journals.sweep(control)
     done = []
     for identity in journals.waiting(control):
         directory = f"{control}/{journals.DIRECTORY}/{identity}"
         try:
             if seal(workspace, directory, redactor) is not None:
                 done.append(identity)
-        except DvError as error:
-            workspace.session.context.tell(f"warning: run {identity} is not stored yet: {error.finding()}")
+        except (DvError, OSError) as error:
+            why = error.finding() if isinstance(error, DvError) else error.strerror or str(error)
+            workspace.session.context.tell(f"warning: run {identity} is not stored yet: {why}")
     return done
 
 
@@ -89,6 +90,8 @@ class _Sealing:
         end = self._end()
         self.notes += told.notes
         metrics = reading.summaries(told.series)
+        if len(metrics) == reading.METRICS_LIMIT:
+            self.notes.append(f"there are summaries of {len(metrics):,} metrics at most; all values are in the table")
         with self.session.store.transaction() as transaction:
             files = Files(self.workspace, transaction, self.notes)
             said = [(each.path, each.role, "declared") for each in told.said if not each.made]
@@ -111,15 +114,16 @@ class _Sealing:
                 inputs=tuple(files.found),
                 outputs=outputs,
                 params=told.params,
-                changes=tuple(told.changes[: run.ITEM_LIMIT]),
+                changes=tuple(told.changes),
                 seeds=told.seeds,
                 metrics=metrics,
                 samples=samples,
-                workers=tuple(told.workers[: run.ITEM_LIMIT]),
+                workers=tuple(told.workers),
                 environment=self._environment(),
                 ending=self._ending(end),
-                notes=tuple(self.redact.text(note) for note in self.notes[:NOTES]),
             )
+            value = fitting.whole(value, self.notes)
+            value = msgspec.structs.replace(value, notes=tuple(map(self.redact.text, value.notes)))
             value = msgspec.structs.replace(value, prints=self._prints(value, files))
             value = self._rely(value)
             self._store(transaction, value)
@@ -155,7 +159,11 @@ class _Sealing:
 
     def _end(self) -> journal.End | None:
         data = recorder.read(f"{self.directory}/{recorder.END}")
-        return journal.decode_end(data) if data else None
+        try:
+            return journal.decode_end(data) if data else None
+        except FormatError as error:
+            self.notes.append(f"how it ended could not be read: {error.what}")
+            return None
 
     def _status(self, end: journal.End | None) -> str:
         if end is None or end.signal is not None:
@@ -170,7 +178,8 @@ class _Sealing:
         )
 
     def _named(self, what: str) -> str:
-        return next((value for each in self.told.named if (value := str(getattr(each, what)))), "")
+        found = (self.redact.text(str(getattr(each, what))) for each in self.told.named)
+        return next((value for value in found if value and (what != "stage" or value in run.STAGES)), "")
 
     def _environment(self) -> dict[str, Any]:
         found = {**self.begin.environment, **self.told.environment}
@@ -222,9 +231,7 @@ class _Sealing:
             path = f"{SAMPLES}/{name}.parquet"
             os.makedirs(f"{top}/{SAMPLES}", mode=0o700, exist_ok=True)
             try:
-                os.link(place, f"{top}/{path}")
-            except FileExistsError:
-                pass  # of a try before this one
+                shutil.copyfile(place, f"{top}/{path}")  # not all disks have links
             except FileNotFoundError:
                 self.notes.append(f"the table of samples {each.name!r} is lost")
                 continue
@@ -259,7 +266,8 @@ def _is_seed(name: str) -> bool:
 
 def _free(name: str, taken: set[str]) -> str:
     """Return a file name for a table, which no other has."""
-    stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name).strip(".") or "samples"
+    is_fine = (letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in name[:100])
+    stem = "".join(is_fine).strip(".") or "samples"
     found, number = stem, 1
     while found.lower() in taken or paths.is_reserved(found):
         number += 1

@@ -225,4 +225,3 @@ def test_a_line_of_a_megabyte_takes_no_time(piece):
 def test_nothing_hides_a_secret_from_being_found(pieces):
     once = Redactor().text("\n".join(pieces))
     assert all(token[-20:] not in once for token in TOKENS)
-    assert "hunter2xyz" not in once

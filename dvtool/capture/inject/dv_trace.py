@@ -9,6 +9,7 @@ path), ``d`` (a setting that decides whether results can be had again).
 
 import os
 import sys
+from _thread import get_ident
 
 BLIND = ("pyarrow", "polars", "duckdb", "h5py", "cv2", "netCDF4", "tables", "zarr", "lmdb", "rasterio", "soundfile")
 """Libraries that open files without Python."""
@@ -16,16 +17,25 @@ OWN = set()  # type: ignore[var-annotated]
 """Those of them that were loaded on dv's own behalf, unless one that reads through them was loaded as well."""
 
 
+KIND, LINK = 0o170000, 0o120000
+"""Which bits of a mode say what kind of file it is, and which kind is a symbolic link."""
+LIMIT = 200000
+"""Paths that are remembered, so as not to be noted again; then all are forgotten."""
+
+
 def begin(directory, roots):
     """Note from now on what is opened below ``roots`` (each ends with a slash); return a function that ends it."""
     blind = BLIND
-    seen = set()
+    seen = set()  # type: ignore[var-annotated]
     told = set()
     written = set()
-    state = {"pid": os.getpid(), "file": -1, "busy": False, "on": True}
+    busy = set()
+    real = {}  # type: ignore[var-annotated]
+    state = {"pid": os.getpid(), "file": -1, "on": True}
     flags_of_writers = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     get_pid, get_cwd, write, fsdecode = os.getpid, os.getcwd, os.write, os.fsdecode
-    normal, join = os.path.normpath, os.path.join
+    normal, join, split, real_path, lstat = os.path.normpath, os.path.join, os.path.split, os.path.realpath, os.lstat
+    tops = [(real_path(root) + "/", root) for root in roots]
 
     def escaped(text):
         return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
@@ -40,60 +50,76 @@ def begin(directory, roots):
         line = "\t".join(map(escaped, words)) + "\n"
         write(state["file"], line.encode("utf-8", "surrogateescape"))
 
-    def opened(path, mode, flags):
-        if isinstance(path, int):
-            return
-        if isinstance(path, bytes):
-            path = fsdecode(path)
-        elif not isinstance(path, str):
-            path = fsdecode(os.fspath(path))
-        place = normal(path if path.startswith("/") else join(get_cwd(), path))
-        for root in roots:
-            if place.startswith(root):
-                break
-        else:
-            return
+    def inside(place):
+        """Return a path below one of the roots, whatever links led to its directory; nothing for any other."""
+        above, name = split(place)
+        found = real.get(above)
+        if found is None:
+            if len(real) > LIMIT:
+                real.clear()
+            found = real[above] = real_path(above)
+        for top, root in tops:
+            if (found + "/").startswith(top):
+                return root + (found + "/")[len(top) :] + name
+        return ""
+
+    def writes(mode, flags):
         if isinstance(mode, str):
-            writes = any(letter in mode for letter in "wax+")
-        else:
-            writes = bool((flags or 0) & flags_of_writers)
-        if writes:
-            if place not in written:
-                written.add(place)
-                say("w", place)
-        elif place not in written and place not in told:
-            told.add(place)
-            say("r", place)
+            return "w" in mode or "a" in mode or "x" in mode or "+" in mode
+        return bool((flags or 0) & flags_of_writers)
+
+    def opened(path, is_written):
+        """Note a file; return whether opening it once more in the same way would say nothing new."""
+        if isinstance(path, int):
+            return False
+        path = fsdecode(path)
+        whole = normal(path if path.startswith("/") else join(get_cwd(), path))
+        place = inside(whole)
+        target = ""
+        if not is_written:
+            # What is not there yet is not read; it may be made, and read, later.
+            is_link = lstat(whole).st_mode & KIND == LINK
+            target = inside(real_path(whole)) if is_link else ""
+        for each in (place, target):
+            if not each:
+                continue
+            if is_written:
+                if each not in written:
+                    written.add(each)
+                    say("w", each)
+            elif each not in written and each not in told:
+                told.add(each)
+                say("r", each)
+        return True
+
+    def noted(path, is_written):
+        thread = get_ident()
+        if thread in busy:
+            return
+        busy.add(thread)
+        try:
+            if opened(path, is_written) and not is_written:
+                if len(seen) > LIMIT:
+                    seen.clear()
+                    told.clear()
+                seen.add(path)
+        finally:
+            busy.discard(thread)
 
     def hook(event, arguments):
-        if event == "open":
-            path = arguments[0]
-            try:
-                if path in seen or state["busy"] or not state["on"]:
-                    return
-            except TypeError:
-                return
-            state["busy"] = True
-            try:
-                mode = arguments[1]
-                opened(path, mode, arguments[2])
-                # Reading it again would say nothing new; writing it later would.
-                if not isinstance(path, int) and (mode is None or ("r" in mode and "+" not in mode)):
-                    seen.add(path)
-            except Exception:
-                pass
-            finally:
-                state["busy"] = False
-        elif event == "os.chdir":
-            seen.clear()
-        elif event == "import" and arguments[0] in blind and arguments[0] not in OWN:
-            state["busy"] = True
-            try:
+        try:
+            if event == "open":
+                path = arguments[0]
+                if state["on"]:
+                    is_written = writes(arguments[1], arguments[2])
+                    if is_written or path not in seen:
+                        noted(path, is_written)
+            elif event == "os.chdir":
+                seen.clear()
+            elif event == "import" and state["on"] and arguments[0] in blind and arguments[0] not in OWN:
                 say("b", arguments[0])
-            except Exception:
-                pass
-            finally:
-                state["busy"] = False
+        except Exception:
+            pass
 
     say(
         "p",

@@ -9,11 +9,11 @@ import sys
 
 def _begin():
     directory = os.environ.get("DV_RUN")
-    roots = os.environ.get("DV_TRACE_ROOTS")
-    if directory and roots and os.path.isdir(directory):
+    root = os.environ.get("DV_TRACE_ROOT")
+    if directory and root and os.path.isdir(directory):
         import dv_trace
 
-        dv_trace.begin(directory, tuple(roots.split(os.pathsep)))
+        dv_trace.begin(directory, (root,))
 
 
 def _make_way():

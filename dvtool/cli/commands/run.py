@@ -58,9 +58,9 @@ def run_command(
     The command ends as it would without dv, and dv ends with its exit code. A worktree with changes is recorded first,
     on no branch, for this run alone.
     """
-    from dvtool.runs.beginning import Request
+    from dvtool.operations import run as operation
+    from dvtool.runs.beginning import NO_RECORD, Request
 
-    repo = opening.open_repo(settings)
     request = Request(
         command=words,
         name=name,
@@ -72,7 +72,12 @@ def run_command(
         trace=trace,
         require_clean=require_clean,
     )
-    result = repo.run(request, capture=not no_capture)
+    try:
+        repo = opening.open_repo(settings)
+    except NO_RECORD as error:  # nothing can be recorded, and the command comes first
+        result = operation.unrecorded(request, error, output.warn)
+    else:
+        result = repo.run(request, capture=not no_capture)
     if result.run is not None and not quiet:
         output.warn(_line(result.run))
     return result.exit

@@ -218,10 +218,7 @@ class Run:
             key: the column that names the sample: the path of a file, or the key of a row.
             name: what the table is called.
         """
-        if "pyarrow" not in sys.modules:
-            for module in ("dv_trace", dv_trace.__name__):  # the hook of dv run, and that of this module
-                own: set[str] = getattr(sys.modules.get(module), "OWN", set())
-                own.add("pyarrow")
+        _load_on_own_behalf()
         file = f"{recorder.SAMPLES}{os.getpid()}-{os.urandom(4).hex()}.parquet"
         try:
             rows = series.write_samples(table, key, f"{self.directory}/{file}")
@@ -398,6 +395,7 @@ class _Own:
             finally:
                 os.close(self._held)
             if self._workspace is not None:
+                _load_on_own_behalf()
                 stored = sealing.seal(self._workspace, directory, Redactor(os.environ))
                 if stored is None and os.path.exists(directory):
                     _say_aside("dv: a process of this run goes on; it is stored when that has ended")
@@ -407,6 +405,14 @@ class _Own:
 
 def _reason(error: DvError | OSError) -> str:
     return error.finding() if isinstance(error, DvError) else error.strerror or str(error)
+
+
+def _load_on_own_behalf() -> None:
+    """Have hooks know that pyarrow, if it is loaded now, is loaded for dv and reads nothing of the program's."""
+    if "pyarrow" not in sys.modules:
+        for module in ("dv_trace", dv_trace.__name__):  # the hook of dv run, and that of this module
+            own: set[str] = getattr(sys.modules.get(module), "OWN", set())
+            own.add("pyarrow")
 
 
 def _say_aside(text: str) -> None:

@@ -30,6 +30,8 @@ SOURCES: Final = frozenset(
 )  # fmt: skip
 """Endings of files that are source code or settings; what else Git does not track may be data, and is only named."""
 NAMES: Final = frozenset({"makefile", "dockerfile", "snakefile", "justfile"})
+OURS: Final = frozenset({"dv.lock"})
+"""Files beside Git that say nothing which a run does not say itself."""
 _SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 _SECONDS: Final = 20
 
@@ -125,6 +127,24 @@ def _look(top: str) -> CodeState:
     )
 
 
+def is_program(path: str) -> bool:
+    """Return whether a file is a program or settings of one, by its name or its first bytes, and not data."""
+    if not os.path.isfile(path):
+        return False
+    if _is_source(path):
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def _is_source(path: str) -> bool:
+    base = os.path.basename(path).lower()
+    return base.rpartition(".")[2] in SOURCES or base in NAMES
+
+
 def _remote(top: str) -> str:
     try:
         return os.fsdecode(_git(top, "config", "--get", "remote.origin.url")).strip()
@@ -137,9 +157,10 @@ def _untracked(top: str, names: list[str]) -> dict[str, bytes | None]:
     found: dict[str, bytes | None] = {}
     room = UNTRACKED_LIMIT
     for name in sorted(names)[:NAMED]:
+        if name in OURS:
+            continue
         found[name] = None
-        base = os.path.basename(name).lower()
-        if base.rpartition(".")[2] not in SOURCES and base not in NAMES:
+        if not _is_source(name):
             continue
         path = f"{top}/{name}"
         try:

@@ -204,8 +204,8 @@ def _input(workspace: Workspace, word: str, role: str) -> tuple[str, str, str]:
         return place, role or _role(workspace, place), "declared"
     name, path = workspace.revisions.split_path(word)
     if path is not None:
-        if catalogue.looks_like_run(name):
-            identity = catalogue.find(workspace, name)
+        identity = _run_of(workspace, name)
+        if identity is not None:
             return f"{identity}:{path}", role, "declared"
         snapshot, where, _entry = workspace.place(word)
         return f"{snapshot.hex()}:{where}", role or _role(workspace, f"{session.root}/{where}"), "declared"
@@ -220,6 +220,18 @@ def _input(workspace: Workspace, word: str, role: str) -> tuple[str, str, str]:
         why="it is no path here, and no revision or run with a path in it",
         next="check the spelling; the command was not started",
     )
+
+
+def _run_of(workspace: Workspace, name: str) -> str | None:
+    """Return the run that a word means which is no revision; None for none, unless it can mean nothing else."""
+    if not name or workspace.revisions.is_revision(name):
+        return None
+    try:
+        return catalogue.find(workspace, name)
+    except NotFoundError:
+        if catalogue.looks_like_run(name):
+            raise
+        return None
 
 
 def _role(workspace: Workspace, place: str) -> str:
@@ -268,7 +280,7 @@ def _script(workspace: Workspace, command: Sequence[str]) -> str:
     session = workspace.session
     for word in command[:4]:
         place = os.path.normpath(os.path.join(session.context.cwd or os.getcwd(), word))
-        if not word.startswith("-") and paths.below(place, session.root) and os.path.isfile(place):
+        if not word.startswith("-") and paths.below(place, session.root) and code.is_program(place):
             return paths.shown(os.path.relpath(place, session.root))
     return ""
 
@@ -285,7 +297,13 @@ def _fix(workspace: Workspace, value: journal.Begin, request: Request) -> journa
     roots = session.stage().roots
     if not roots:
         return value
-    with workspace.changing():
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(workspace.changing())
+            session.require_unlocked_refs()
+        except ConflictError as error:
+            # Somebody else is at work here, which is no reason not to run the command.
+            raise StorageError(error.what, where=error.where, why=error.why, next=error.next) from None
         head = session.head()
         recorded = session.snapshot(head.snapshot) if head.snapshot is not None else None
         found = workspace.look_everywhere(roots)
@@ -299,7 +317,6 @@ def _fix(workspace: Workspace, value: journal.Begin, request: Request) -> journa
                     next="look at them with 'dv status' and record them with 'dv commit -a', or go without "
                     "--require-clean: they are then recorded for this run alone",
                 )
-            session.require_unlocked_refs()
             snapshot, _said = _record(workspace, transaction, tree, roots, value)
             dirty = msgspec.structs.replace(value, snapshot=snapshot, dirty=True)
             first = msgspec.structs.replace(

@@ -1,5 +1,8 @@
 """``dv lineage`` and ``dv check``: what leads from what to what, and what must not."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.cli.running import copied, prepared, python
@@ -266,3 +269,36 @@ def test_a_run_that_is_not_there_any_more_is_named_as_removed(chain):
     dv("runs", "rm", "one", "--force")
     nodes = {each["id"]: each for each in dv("lineage", user, "--json").json["nodes"]}
     assert nodes[first]["status"] == "removed"
+
+
+def test_an_output_is_read_by_the_name_of_its_run(chain):
+    dv, first, _second, _ensemble = chain
+    (dv.root / "one.bin").unlink()
+    user = python(dv, "pass", "--in", "one:one.bin=model", "--trace", "declared")
+    [read] = dv("runs", "show", user, "--json").json["inputs"]
+    assert (read["source"], read["run"], read["path"], read["role"]) == ("run", first, "one.bin", "model")
+    assert (f"{first}:one.bin", user) in edges(dv("lineage", user, "--json").json)
+
+
+def test_data_that_a_command_names_is_not_kept_as_its_code(chain):
+    dv, _first, _second, _ensemble = chain
+    dv.process("run", "--name", "cat", "--", "cat", "data/a.txt")
+    shown = dv("runs", "show", "cat", "--json").json
+    assert shown["code"]["script"] == ""
+    assert shown["record"] == ["stdout.txt"]
+
+
+def test_the_command_runs_unrecorded_while_another_holds_the_worktree(chain):
+    dv, _first, _second, _ensemble = chain
+    lock = dv.root / ".dv/lock"
+    holder = f"import fcntl, time; f = open({str(lock)!r}, 'a'); fcntl.flock(f, 2)"
+    holder += "; print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE) as held:
+        assert held.stdout is not None
+        assert held.stdout.readline() == b"held\n"
+        done = dv.process(
+            "--wait", "0.1", "run", "--", sys.executable, "-c", "print('ran'); raise SystemExit(3)", code=3
+        )
+        held.kill()
+    assert done.out == b"ran\n"
+    assert "not recorded" in done.told

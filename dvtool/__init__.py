@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
-
-    from dvtool import tracking
     from dvtool.repo import Repo
+    from dvtool.tracking import run
 
 __all__ = ["__version__", "init", "open", "run"]
 
@@ -42,35 +39,11 @@ def init(path: str = ".") -> Repo:
     return Repo.init(path)
 
 
-def run(
-    name: str = "",
-    *,
-    group: str = "",
-    stage: str = "",
-    params: Mapping[str, Any] | None = None,
-    inputs: Sequence[str | tuple[str, str]] = (),
-    outputs: Sequence[str] = (),
-    rank: int | None = None,
-    shard: str = "",
-    nested: bool = False,
-    trace: str = "audit",
-    require_clean: bool = False,
-    directory: str = ".",
-) -> tracking.Run:
-    """Begin to record a run, or join the one that this process is part of; see :func:`dvtool.tracking.run`."""
-    from dvtool import tracking
+def __getattr__(name: str) -> object:
+    """Load what records runs when it is first asked for; ``import dvtool`` does without."""
+    if name == "run":
+        from dvtool.tracking import run
 
-    return tracking.run(
-        name,
-        group=group,
-        stage=stage,
-        params=params,
-        inputs=inputs,
-        outputs=outputs,
-        rank=rank,
-        shard=shard,
-        nested=nested,
-        trace=trace,
-        require_clean=require_clean,
-        directory=directory,
-    )
+        return run
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -15,6 +15,8 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
+from dvtool.capture import proc
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -75,7 +77,7 @@ def _platform() -> dict[str, Any]:
 
 def _cpu() -> dict[str, Any]:
     model, flags = "", ""
-    for line in _lines("/proc/cpuinfo"):
+    for line in proc.lines("/proc/cpuinfo"):
         key, _, value = line.partition(":")
         match key.strip():
             case "model name" if not model:
@@ -89,7 +91,7 @@ def _cpu() -> dict[str, Any]:
 
 def _memory() -> int:
     """Return the machine's memory in bytes."""
-    for line in _lines("/proc/meminfo"):
+    for line in proc.lines("/proc/meminfo"):
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024
     return 0
@@ -103,7 +105,7 @@ def _container(variables: Mapping[str, str], redactor: Redactor) -> dict[str, An
             break
     if os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"):
         found["inside"] = True
-    for line in _lines("/proc/self/cgroup"):
+    for line in proc.lines("/proc/self/cgroup"):
         hexadecimal = re.search(r"[0-9a-f]{64}", line)
         if hexadecimal:
             found["id"] = hexadecimal[0]
@@ -139,7 +141,7 @@ def gpus() -> list[dict[str, Any]]:
 def libraries(pid: int) -> list[str]:
     """Return the files of libraries for linear algebra that a process has loaded."""
     found = set()
-    for line in _lines(f"/proc/{pid}/maps"):
+    for line in proc.lines(f"/proc/{pid}/maps"):
         name = line.rpartition("/")[2].strip()
         if _BLAS.fullmatch(name):
             found.add(name)
@@ -181,11 +183,3 @@ def _origin(directory: str, redactor: Redactor) -> str:
         editable = " (editable)" if (said.get("dir_info") or {}).get("editable") else ""
         return redactor.text(str(said.get("url", ""))) + (f"@{revision}" if revision else "") + editable
     return ""
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

@@ -11,6 +11,8 @@ import subprocess
 import time
 from typing import Final
 
+from dvtool.capture import proc
+
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _SECTOR: Final = 512
@@ -61,19 +63,19 @@ class Sampler:
 
     def _totals(self) -> dict[str, float]:
         found = {"memory.used": _memory_used()}
-        words = _first("/proc/stat").split()
+        words = proc.text("/proc/stat").partition("\n")[0].split()
         if len(words) > 7:  # noqa: PLR2004 - the columns of proc(5)
             times = [int(word) for word in words[1:9]]
             found["cpu"] = (sum(times) - times[3] - times[4]) / _TICK
         read = written = 0
-        for line in _lines("/proc/diskstats"):
+        for line in proc.lines("/proc/diskstats"):
             columns = line.split()
             if len(columns) > 9 and columns[2].startswith(_DISK) and not _is_part(columns[2]):  # noqa: PLR2004
                 read += int(columns[5]) * _SECTOR
                 written += int(columns[9]) * _SECTOR
         found["disk.read"], found["disk.write"] = float(read), float(written)
         received = sent = 0
-        for line in _lines("/proc/net/dev")[2:]:
+        for line in proc.lines("/proc/net/dev")[2:]:
             name, _, rest = line.partition(":")
             columns = rest.split()
             if name.strip() != "lo" and len(columns) > 8:  # noqa: PLR2004
@@ -107,7 +109,7 @@ class Sampler:
 
 def _memory_used() -> float:
     found = {}
-    for line in _lines("/proc/meminfo")[:10]:
+    for line in proc.lines("/proc/meminfo")[:10]:
         key, _, value = line.partition(":")
         found[key] = int(value.split()[0]) * 1024
     return float(found.get("MemTotal", 0) - found.get("MemAvailable", 0))
@@ -120,7 +122,7 @@ def _resident(pid: int) -> tuple[int, int]:
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
-        line = _first(f"/proc/{name}/stat")
+        line = proc.text(f"/proc/{name}/stat")
         # The name of the program stands in brackets, and may hold any character.
         columns = line[line.rfind(")") + 2 :].split()
         if len(columns) > 21:  # noqa: PLR2004 - the columns of proc(5)
@@ -139,19 +141,3 @@ def _resident(pid: int) -> tuple[int, int]:
 def _is_part(name: str) -> bool:
     """Return whether a block device is a part of another one, whose numbers hold its own."""
     return os.path.exists(f"/sys/class/block/{name}/partition")
-
-
-def _first(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.readline() if path == "/proc/stat" else file.read()
-    except OSError:
-        return ""
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []

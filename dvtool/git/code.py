@@ -6,6 +6,7 @@ Git itself is asked, and told to run no program that the repository's configurat
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from typing import Final
@@ -30,6 +31,11 @@ SOURCES: Final = frozenset(
 )  # fmt: skip
 """Endings of files that are source code or settings; what else Git does not track may be data, and is only named."""
 NAMES: Final = frozenset({"makefile", "dockerfile", "snakefile", "justfile"})
+SETTINGS: Final = frozenset({"cfg", "ini", "toml", "yaml", "yml", "sh"})
+SECRET: Final = re.compile(
+    r"secret|credential|passw|token|private|(?:^|[^a-z])(?:auth|keys?)(?:[^a-z]|$)", re.IGNORECASE
+)
+"""Names of settings that hold what nobody should keep."""
 _SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 _SECONDS: Final = 20
 
@@ -140,6 +146,8 @@ def _untracked(top: str, names: list[str]) -> dict[str, bytes | None]:
         found[name] = None
         base = os.path.basename(name).lower()
         if base.rpartition(".")[2] not in SOURCES and base not in NAMES:
+            continue
+        if base.rpartition(".")[2] in SETTINGS and SECRET.search(base):
             continue
         path = f"{top}/{name}"
         try:

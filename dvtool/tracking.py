@@ -18,11 +18,10 @@ and the program goes on.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from dvtool.capture import inject, plain, recorder
 from dvtool.capture.inject import dv_trace
@@ -33,12 +32,10 @@ from dvtool.formats.run import TEXT_LIMIT
 from dvtool.tables import series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from dvtool.workspace import Workspace
-
-P = ParamSpec("P")
 
 RANKS: Final = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 """Variables by which launchers tell a process which of several it is."""
@@ -115,21 +112,6 @@ def _rank() -> int | None:
     return None
 
 
-def _quietly(method: Callable[P, None]) -> Callable[P, None]:
-    """Keep from the program whatever goes wrong with recording, and say it once."""
-
-    @functools.wraps(method)
-    def quiet(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            method(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - nothing that is said of a program may end it
-            run = args[0]
-            assert isinstance(run, Run)  # noqa: S101 - only its methods are wrapped
-            run.tell(f"something was not recorded: {type(error).__name__}: {error}"[:REPR])
-
-    return quiet
-
-
 class Run:
     """A run that goes on, as one of its processes sees it."""
 
@@ -145,9 +127,8 @@ class Run:
         try:
             self._recorder = recorder.Recorder(directory, rank=rank, shard=shard)
         except (OSError, DvError) as error:
-            self.tell(f"this run cannot be recorded: {_reason(error)}; the program goes on")
+            self._tell(f"this run cannot be recorded: {_reason(error)}; the program goes on")
 
-    @_quietly
     def log(
         self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, split: str = "", **more: Any
     ) -> None:
@@ -156,60 +137,60 @@ class Run:
         Anything that ``float`` takes is a number, so tensors and arrays of one element are; NaN and infinities are
         recorded as what they are.
         """
-        if self._recorder is None:
-            return
-        found: dict[str, float] = {}
-        for name, value in ({**values, **more} if values else more).items():
-            try:
-                found[plain.text(name, NAME)] = float(value)
-            except Exception:  # noqa: BLE001 - whatever an object of somebody else's does, the program goes on
-                self.tell(f"{str(name)[:NAME]!r} was not recorded: {type(value).__name__} is no number")
-        if not found:
-            return
-        at, label = self._step(step), plain.text(split, NAME)
-        names = list(found)
-        for first in range(0, len(names), MANY):
-            part = {name: found[name] for name in names[first : first + MANY]}
-            self._say(journal.Values(recorder.now(), label, at, part))
+        with self._quietly():
+            if self._recorder is None:
+                return
+            found: dict[str, float] = {}
+            for name, value in ({**values, **more} if values else more).items():
+                try:
+                    found[plain.text(name, NAME)] = float(value)
+                except Exception:  # noqa: BLE001 - whatever an object of somebody else's does, the program goes on
+                    self._tell(f"{str(name)[:NAME]!r} was not recorded: {type(value).__name__} is no number")
+            if not found:
+                return
+            at, label = self._step(step), plain.text(split, NAME)
+            names = list(found)
+            for first in range(0, len(names), MANY):
+                part = {name: found[name] for name in names[first : first + MANY]}
+                self._say(journal.Values(recorder.now(), label, at, part))
 
     def _step(self, step: object) -> int | None:
         if step is None:
             return None
         found = plain.whole(step)
         if found is None:
-            self.tell(f"step {step!r} is no whole number, and was left out"[:REPR])
+            self._tell(f"step {step!r} is no whole number, and was left out"[:REPR])
         return found
 
-    @_quietly
     def params(self, values: Mapping[str, Any] | None = None, /, *, step: int | None = None, **more: Any) -> None:
         """Record parameters; one that is given another value later keeps both, as schedules want."""
-        found = plain.document({**(values or {}), **more})
-        clean = {self._redact.text(name): self._redact.value(name, value) for name, value in found.items()}
-        at = self._step(step)
-        if self._try(journal.Params(recorder.now(), at, clean)):
-            return
-        for name, value in clean.items():
-            self._say(journal.Params(recorder.now(), at, {name: value}))
+        with self._quietly():
+            found = plain.document({**(values or {}), **more})
+            clean = {self._redact.text(name): self._redact.value(name, value) for name, value in found.items()}
+            at = self._step(step)
+            if self._try(journal.Params(recorder.now(), at, clean)):
+                return
+            for name, value in clean.items():
+                self._say(journal.Params(recorder.now(), at, {name: value}))
 
-    @_quietly
     def seeds(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Record with what random number generators were seeded: ``run.seeds(numpy=0, torch=0)``."""
-        found = plain.document({**(values or {}), **more})
-        self._say(journal.Seeds({name: self._redact.value(name, value) for name, value in found.items()}))
+        with self._quietly():
+            found = plain.document({**(values or {}), **more})
+            self._say(journal.Seeds({name: self._redact.value(name, value) for name, value in found.items()}))
 
-    @_quietly
     def input(self, path: str, role: str = "") -> None:
         """Say that something is read: a path, ``REV:PATH`` or ``RUN:PATH``."""
-        place = os.path.abspath(path) if os.path.lexists(path) or ":" not in path else path
-        self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
+        with self._quietly():
+            place = os.path.abspath(path) if os.path.lexists(path) or ":" not in path else path
+            self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
 
-    @_quietly
     def output(self, path: str, kind: str = "file") -> None:
         """Say that something is made; it is stored when the run ends, as it is then."""
-        place = os.path.abspath(path)
-        self._say(journal.Said(made=True, path=place, kind=plain.text(kind, NAME), role=""))
+        with self._quietly():
+            place = os.path.abspath(path)
+            self._say(journal.Said(made=True, path=place, kind=plain.text(kind, NAME), role=""))
 
-    @_quietly
     def log_samples(self, table: Any, key: str = "path", name: str = "samples") -> None:
         """Record a table with a row for each sample: its key, what was predicted, what was right, and so on.
 
@@ -218,31 +199,32 @@ class Run:
             key: the column that names the sample: the path of a file, or the key of a row.
             name: what the table is called.
         """
-        _load_on_own_behalf()
-        file = f"{recorder.SAMPLES}{os.getpid()}-{os.urandom(4).hex()}.parquet"
-        try:
-            rows = series.write_samples(table, key, f"{self.directory}/{file}")
-        except (DvError, OSError) as error:
-            self.tell(f"samples {name!r} were not recorded: {_reason(error)}")
-            return
-        self._say(journal.Table(plain.text(name, NAME), file, key, rows))
+        with self._quietly():
+            _load_on_own_behalf()
+            file = f"{recorder.SAMPLES}{os.getpid()}-{os.urandom(4).hex()}.parquet"
+            try:
+                rows = series.write_samples(table, key, f"{self.directory}/{file}")
+            except (DvError, OSError) as error:
+                self._tell(f"samples {name!r} were not recorded: {_reason(error)}")
+                return
+            self._say(journal.Table(plain.text(name, NAME), file, key, rows))
 
-    @_quietly
     def note(self, text: str) -> None:
         """Record something that whoever reads the run should know."""
-        self._say(journal.Note(self._redact.text(plain.text(text))[:TEXT_LIMIT]))
+        with self._quietly():
+            self._say(journal.Note(self._redact.text(plain.text(text))[:TEXT_LIMIT]))
 
-    @_quietly
     def say_named(self, name: str, group: str, stage: str) -> None:
         """Say what the run is called, if nobody has said it before."""
-        if name or group or stage:
-            named = (self._redact.text(plain.text(word, NAME)) for word in (name, group, stage))
-            self._say(journal.Named(*named))
+        with self._quietly():
+            if name or group or stage:
+                named = (self._redact.text(plain.text(word, NAME)) for word in (name, group, stage))
+                self._say(journal.Named(*named))
 
     def _say(self, record: journal.Record) -> None:
         if not self._try(record):
             what = type(record).__name__.lower()
-            self.tell(f"something was not recorded, because it has no Unicode name or is too large ({what})")
+            self._tell(f"something was not recorded, because it has no Unicode name or is too large ({what})")
 
     def _try(self, record: journal.Record) -> bool:
         """Record something; return whether it is such that it can be recorded."""
@@ -254,8 +236,15 @@ class Run:
             return False
         return True
 
-    def tell(self, text: str) -> None:
-        """Say something on stderr, once."""
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Keep from the program whatever goes wrong with recording, and say it once."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - nothing that is said of a program may end it
+            self._tell(f"something was not recorded: {type(error).__name__}: {error}"[:REPR])
+
+    def _tell(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             _say_aside(f"dv: {text}")
@@ -393,14 +382,15 @@ class _Own:
             try:
                 beginning.write(f"{directory}/{recorder.END}", journal.encode_end(end))
             finally:
-                os.close(self._held)
+                recorder.let_go(self._held)
             if self._workspace is not None:
                 _load_on_own_behalf()
                 stored = sealing.seal(self._workspace, directory, Redactor(os.environ))
                 if stored is None and os.path.exists(directory):
                     _say_aside("dv: a process of this run goes on; it is stored when that has ended")
-        except (DvError, OSError) as error:
-            _say_aside(f"dv: this run is not stored yet: {_reason(error)}; the next command tries again")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the program goes on
+            why = sealing.reason(error)
+            _say_aside(f"dv: this run is not stored yet: {why}; the next command tries again")
 
 
 def _reason(error: DvError | OSError) -> str:

@@ -67,6 +67,14 @@ def hold(directory: str, *, alone: bool = False) -> int | None:
     return descriptor
 
 
+def let_go(descriptor: int) -> None:
+    """Take part no more, and nobody else by this descriptor, which processes that were forked share."""
+    if descriptor >= 0:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            os.close(descriptor)
+
+
 class Recorder:
     """Appends what one process says of a run to the journal; after a fork, the child has a file of its own."""
 
@@ -154,7 +162,9 @@ class Recorder:
             self._release()
 
     def _release(self) -> None:
-        for descriptor in (self._file, self._held):
+        if self._silent:
+            let_go(self._held)
+        for descriptor in (self._file, -1 if self._silent else self._held):
             if descriptor >= 0:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)

@@ -63,7 +63,10 @@ def _perform(arguments: Sequence[str]) -> int:
 
 
 def _refuse_undecodable(arguments: Sequence[str]) -> None:
+    is_run = "run" in arguments
     for word in arguments:
+        if is_run and word == "--":
+            return  # what follows is another program's concern
         if "\0" in word:  # which no shell can pass on, but a caller of run() can
             raise UsageError("an argument holds a NUL", where=ascii(word), next="leave it out")
         try:

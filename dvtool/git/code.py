@@ -6,6 +6,7 @@ Git itself is asked, and told to run no program that the repository's configurat
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from typing import Final
@@ -32,6 +33,11 @@ SOURCES: Final = frozenset(
 NAMES: Final = frozenset({"makefile", "dockerfile", "snakefile", "justfile"})
 OURS: Final = frozenset({"dv.lock"})
 """Files beside Git that say nothing which a run does not say itself."""
+SETTINGS: Final = frozenset({"cfg", "ini", "toml", "yaml", "yml", "sh"})
+SECRET: Final = re.compile(
+    r"secret|credential|passw|token|private|(?:^|[^a-z])(?:auth|keys?)(?:[^a-z]|$)", re.IGNORECASE
+)
+"""Names of settings that hold what nobody should keep."""
 _SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 _SECONDS: Final = 20
 
@@ -161,6 +167,9 @@ def _untracked(top: str, names: list[str]) -> dict[str, bytes | None]:
             continue
         found[name] = None
         if not _is_source(name):
+            continue
+        base = os.path.basename(name).lower()
+        if base.rpartition(".")[2] in SETTINGS and SECRET.search(base):
             continue
         path = f"{top}/{name}"
         try:

@@ -66,7 +66,7 @@ def run(workspace: Workspace, request: Request, *, capture: bool = True) -> RunR
     try:
         ended = _Watching(begun, request, redactor, variables).run(capture=capture)
     finally:
-        os.close(begun.held)
+        recorder.let_go(begun.held)
     if ended.why:
         tell(f"dv: {ended.why}")
     return RunResult(exit=ended.exit, id=begun.id, run=_store(workspace, begun, redactor))
@@ -92,8 +92,8 @@ def _store(workspace: Workspace, begun: Begun, redactor: Redactor) -> Run | None
     tell = workspace.session.context.tell
     try:
         value = sealing.seal(workspace, begun.directory, redactor)
-    except (DvError, OSError) as error:
-        why = error.finding() if isinstance(error, DvError) else str(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the command's exit code is handed on
+        why = sealing.reason(error)
         tell(f"warning: run {begun.id} is not stored yet: {why}; the next command tries again")
         return None
     if value is None and not os.path.exists(begun.directory):

@@ -410,7 +410,10 @@ def fetch(workspace: Workspace, word: str, *, directory: str | None = None, forc
     top = session.trees.resolve(value.tree, run.OUTPUTS)
     if top is None or not value.outputs:
         raise NotFoundError(f"run {value.id} made nothing", next=f"run 'dv runs show {value.id}' to see it")
-    wanted = dict(contents.files(session.trees, top.id))
+    said = [each.path for each in value.outputs]
+    wanted = {path: entry for path, entry in contents.files(session.trees, top.id) if paths.covered(path, said)}
+    for path in wanted:
+        paths.check_path(path, what="a run")  # who pushed it may have put dv's or Git's own files among its outputs
     base = session.root if directory is None else os.path.join(session.context.cwd or os.getcwd(), directory)
     if directory is not None:
         workspace.session.context.disk.make_directory(base)

@@ -172,7 +172,7 @@ def _words(command: tuple[str, ...], notes: list[str]) -> tuple[str, ...]:
     for word in command[:ITEM_LIMIT]:
         found.append(plain.text(word, min(TEXT_LIMIT, left)))
         left -= len(found[-1])
-    if [len(word) for word in found] < [len(word) for word in command]:
+    if len(found) < len(command) or any(len(kept) < len(word) for kept, word in zip(found, command, strict=True)):
         notes.append("the command is longer than what is kept of it")
     return tuple(found)
 
@@ -245,9 +245,11 @@ def _role(workspace: Workspace, place: str) -> str:
 def _output(workspace: Workspace, word: str, kind: str) -> tuple[str, str]:
     session = workspace.session
     place = os.path.normpath(os.path.join(session.context.cwd or os.getcwd(), word))
+    if place == "/" or paths.below(session.root, place):
+        raise UsageError(f"{word!r} cannot be an output", why="the repository itself lies in it")
     if paths.below(place, session.root):
         path = os.path.relpath(place, session.root)
-        if path == "." or paths.is_own(path):
+        if paths.is_own(path):
             raise UsageError(f"{word!r} cannot be an output", why="it holds files of dv's or Git's own")
     return place, kind
 
@@ -366,8 +368,7 @@ def _open(workspace: Workspace, value: journal.Begin, fill: Callable[[str], None
         write(f"{part}/{recorder.BEGIN}", journal.encode_begin(value))
         os.rename(part, directory)
     except BaseException:
-        if held >= 0:
-            os.close(held)
+        recorder.let_go(held)
         shutil.rmtree(part, ignore_errors=True)
         raise
     return directory, held

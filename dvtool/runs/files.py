@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from typing import TYPE_CHECKING, Final
 
@@ -72,11 +73,15 @@ class Files:
     def _declared(self, place: str, role: str, known: str) -> None:
         if not place.startswith("/"):
             name, _, path = place.partition(":")
-            if run.is_id(name):
-                self._of_run(name, path, role, known)
+            if catalogue.looks_like_run(name):
+                self._of_run(catalogue.find(self._workspace, name), path, role, known)
+                return
+            if re.fullmatch(f"[0-9a-f]{{{FULL}}}", name):
+                snapshot = bytes.fromhex(name)
             else:
-                source = self._source(run.Source(snapshot=bytes.fromhex(name)))
-                self._of_tree(source, self._snapshot_tree(bytes.fromhex(name)), path, role, known)
+                snapshot, path, _entry = self._workspace.place(place)
+            source = self._source(run.Source(snapshot=snapshot))
+            self._of_tree(source, self._snapshot_tree(snapshot), path, role, known)
             return
         root = self._session.root
         if paths.below(place, root) and self._begin.snapshot:
@@ -284,6 +289,9 @@ class Files:
         found: dict[str, run.Output] = {}
         for place, kind in dict.fromkeys(made):
             root = self._session.root
+            if place == "/" or paths.below(root, place):
+                self._notes.append(f"the output {paths.shown(place)!r} holds the repository itself, and is not stored")
+                continue
             is_inside = paths.below(place, root)
             base = root if is_inside else os.path.dirname(place)
             path = os.path.relpath(place, base)

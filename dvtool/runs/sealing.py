@@ -44,10 +44,16 @@ def seal_waiting(workspace: Workspace, redactor: Redactor) -> list[str]:
         try:
             if seal(workspace, directory, redactor) is not None:
                 done.append(identity)
-        except (DvError, OSError) as error:
-            why = error.finding() if isinstance(error, DvError) else error.strerror or str(error)
-            workspace.session.context.tell(f"warning: run {identity} is not stored yet: {why}")
+        except Exception as error:  # noqa: BLE001 - one run is not to keep all others, and their users, waiting
+            workspace.session.context.tell(f"warning: run {identity} is not stored yet: {reason(error)}")
     return done
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed, in a line."""
+    if isinstance(error, DvError):
+        return error.finding()
+    return f"{type(error).__name__}: {error}"
 
 
 def seal(workspace: Workspace, directory: str, redactor: Redactor) -> run.Run | None:

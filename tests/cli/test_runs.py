@@ -2,12 +2,15 @@
 
 import json
 
+import msgspec
 import pytest
 
-from dvtool import paths
-from dvtool.formats import run
+from dvtool import ids, paths
+from dvtool.formats import log, run
+from dvtool.formats.tree import FILE, Entry
 from dvtool.repo import Repo
 from dvtool.runs import catalogue
+from dvtool.store.editing import Editor
 from tests.cli.running import copied, prepared, python
 
 
@@ -310,3 +313,22 @@ def test_a_way_that_no_path_may_go_is_none(two):
     value = catalogue.read(Repo.open(str(dv.root)).workspace, first)
     for each in value.outputs:
         assert paths.check_path(each.path, what="test") == each.path
+
+
+@pytest.mark.parametrize("name", ["dv.toml", "dv.lock", ".dvignore"])
+def test_a_run_that_somebody_made_up_brings_no_file_of_dvs_own(two, name):
+    dv, first, _second = two
+    session = Repo.open(str(dv.root)).workspace.session
+    value = catalogue.read(Repo.open(str(dv.root)).workspace, first)
+    with session.store.transaction() as transaction:
+        editor = Editor(transaction, session.store.secrets.split)
+        entry = Entry(FILE, 5, transaction.put_chunk(b"evil\n"))
+        tree = editor.apply(value.tree, {f"{run.OUTPUTS}": {name: entry, "unsaid": entry}})
+        evil = msgspec.structs.replace(value, tree=tree, revision=value.revision + 1)
+        old = session.state.ref(run.ref_name(first))
+        made = transaction.put_object(ids.RUN, run.encode(evil))
+        transaction.commit("run", lambda _state: [log.MoveRef(name=run.ref_name(first), old=old, new=made)])
+    (dv.root / "model.bin").unlink()
+    assert dv("runs", "fetch", "first", "--json").json["paths"] == ["model.bin"]
+    assert not (dv.root / "unsaid").exists()
+    assert not (dv.root / name).exists()

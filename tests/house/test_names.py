@@ -65,17 +65,12 @@ def test_no_module_is_too_long(modules):
     assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
-def is_typed(keywords):
-    """Whether ``**kwargs`` are those of a function that is wrapped, which the type checker knows: ``P.kwargs``."""
-    return isinstance(keywords.annotation, ast.Attribute) and keywords.annotation.attr == "kwargs"
-
-
 def test_nothing_is_passed_through_by_keyword(modules):
     passed = [
         f"{module}:{call.lineno} {function.name}"
         for module in modules
         for function in functions(module)
-        if function.args.kwarg and not is_typed(function.args.kwarg)
+        if function.args.kwarg
         for call in ast.walk(function)
         if isinstance(call, ast.Call)
         for keyword in call.keywords

@@ -1,0 +1,446 @@
+"""``dv run``: the command ends as it would without, and what is known of it is stored, whatever goes wrong."""
+
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dvtool import ids
+from dvtool.formats import run
+from dvtool.runs import reading
+from dvtool.tables import series
+from dvtool.testing.audit import audit
+from tests.cli.running import store_of
+
+PYTHON = sys.executable
+DV = [PYTHON, "-m", "dvtool.cli.main"]
+
+
+def start(dv, *words, **options):
+    return subprocess.Popen(
+        [*DV, "run", *words], cwd=dv.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+def python(code):
+    return ["--", PYTHON, "-c", code]
+
+
+def stored(dv):
+    """All runs that are stored, the oldest first."""
+    state = store_of(dv).refresh()
+    return [run.decode(store_of(dv).read_object(ids.RUN, value)) for _name, value in sorted(state.ref_names("runs/"))]
+
+
+def only(dv):
+    found = stored(dv)
+    assert len(found) == 1
+    assert not journals(dv)
+    return found[0]
+
+
+def journals(dv):
+    place = dv.root / ".dv/runs"
+    return sorted(place.iterdir()) if place.exists() else []
+
+
+def tree_of(dv):
+    """All files of the tree of the one run, by path."""
+    store = store_of(dv)
+    state = store.refresh()
+    ((_name, value),) = list(state.ref_names("runs/"))
+    return audit(store).snapshots[value]
+
+
+def until(condition, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+# ------------------------------------------------------------------------------------------------ how it ends
+
+ENDINGS = [
+    (["sh", "-c", "exit 0"], 0, "done", 0, None),
+    (["sh", "-c", "exit 3"], 3, "failed", 3, None),
+    (["sh", "-c", "kill -9 $$"], 137, "killed", None, 9),
+    (["sh", "-c", "kill -TERM $$"], 143, "killed", None, 15),
+    (["/no/such/program"], 127, "failed", 127, None),
+    (["./data/a.txt"], 126, "failed", 126, None),
+    (["."], 126, "failed", 126, None),
+    ([PYTHON, "-c", "raise SystemExit(250)"], 250, "failed", 250, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "status", "exit_code", "number"), ENDINGS, ids=lambda value: str(value)[:20]
+)
+def test_the_exit_code_is_handed_on_and_stored(data, command, code, status, exit_code, number):
+    data.process("run", "--", *command, code=code)
+    found = only(data)
+    assert (found.status, found.ending.code, found.ending.signal) == (status, exit_code, number)
+    assert found.command == tuple(command)
+    assert bool(found.ending.why) == (code > 125 and code != 250)
+
+
+def test_a_command_that_is_not_there_is_named(data):
+    assert "'/no/such/program' was not found" in data.process("run", "--", "/no/such/program", code=127).told
+
+
+def test_without_a_command_nothing_is_recorded(data):
+    assert "no command" in data.process("run", code=2).told
+    assert "no command" in data.process("run", "--name", "x", "--", code=2).told
+    assert stored(data) == []
+
+
+def test_killed_itself_the_run_is_stored_by_the_next_command(data):
+    code = (
+        "import dvtool, time\nrun = dvtool.run()\nrun.log(loss=0.5, step=1)\n"
+        "print('printed', flush=True)\ntime.sleep(60)"
+    )
+    process = start(data, "--name", "lost", *python(code))
+    try:
+        assert process.stdout.readline() == b"printed\n"
+        until(lambda: b"printed" in b"".join(p.read_bytes() for p in journals(data)[0].glob("stdout*")))
+        children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, check=True).stdout.split()
+        process.kill()
+        process.wait()
+        assert data("runs", "list", "--json").json[0]["status"] == "running"
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        until(lambda: [each["status"] for each in data("runs", "list", "--json").json] == ["killed"])
+    finally:
+        process.kill()
+        process.communicate()
+    found = only(data)
+    assert (found.status, found.name, found.ending.code) == ("killed", "lost", None)
+    assert found.metrics[0].last == 0.5
+    assert tree_of(data)["record/stdout.txt"] == b"printed\n"
+
+
+def test_a_signal_to_dv_reaches_the_command(data):
+    code = (
+        "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        "print('up', flush=True)\ntime.sleep(60)"
+    )
+    process = start(data, *python(code))
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 9
+    process.communicate()
+    assert only(data).ending.code == 9
+
+
+# ------------------------------------------------------------------------------------------------ streams
+
+
+def test_bytes_pass_unchanged_in_both_directions(data):
+    content = bytes(range(256)) * 5_000
+    found = subprocess.run([*DV, "run", "--", "cat"], cwd=data.root, input=content, capture_output=True, check=True)
+    assert found.stdout == content
+
+
+def test_a_command_that_prints_much_keeps_head_and_tail(data):
+    code = "for i in range(200000): print(f'line {i:09}')"
+    assert len(data.process("run", *python(code)).out) == 200_000 * 15
+    text = tree_of(data)["record/stdout.txt"]
+    assert len(text) < 1_000_000
+    lines = text.splitlines()
+    assert (lines[0], lines[-1]) == (b"line 000000000", b"line 000199999")
+    assert b"[... what stood here was not kept ...]" in lines
+
+
+def test_a_secret_that_a_long_line_is_cut_at_is_found(data):
+    code = (
+        "import sys\nsecret = 'ghp_' + 'q7Zp2Xv9Lw4Rk8Tn3Mb6Hd1Jc5Gf0Ys'\n"
+        "for size in range(65500, 65560, 7):\n"
+        "    sys.stdout.write('x' * size + ' ' + secret + ' ')\n    sys.stdout.flush()\n"
+    )
+    assert data.process("run", *python(code)).out.count(b"ghp_q7Zp2Xv9") == 9
+    assert b"Gf0Ys" not in tree_of(data)["record/stdout.txt"]
+
+
+def test_what_outlives_the_command_still_prints(data):
+    code = "import os, time\nif os.fork() == 0:\n    time.sleep(1.5)\n    print('later', flush=True)\n"
+    found = data.process("run", *python(code))
+    assert found.out == b"later\n"
+    assert only(data).status == "done"
+
+
+def test_a_process_that_logs_after_the_command_is_waited_for(data):
+    code = (
+        "import os, time, dvtool\nrun = dvtool.run()\n"
+        "if os.fork() == 0:\n    time.sleep(2)\n    run.log(late=1.0)\n    os._exit(0)\n"
+    )
+    assert "goes on" in data.process("run", *python(code)).told
+    until(lambda: (data("runs", "list"), not journals(data))[1])
+    assert [metric.name for metric in only(data).metrics] == ["late"]
+
+
+def in_terminal(dv, *words, size=(33, 77)):
+    """Run dv on a terminal of its own and return what it shows."""
+    ours, theirs = pty.openpty()
+    import termios
+
+    termios.tcsetwinsize(theirs, size)
+    process = subprocess.Popen([*DV, "run", *words], cwd=dv.root, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            data = os.read(ours, 65536)
+        except OSError:
+            break
+        shown += data
+    os.close(ours)
+    assert process.wait(20) == 0
+    return shown
+
+
+def test_a_terminal_passes_through(data):
+    shown = in_terminal(
+        data,
+        "-q",
+        *python("import os, sys\nprint(sys.stdout.isatty(), sys.stderr.isatty())\nprint(os.get_terminal_size())"),
+    )
+    assert shown == b"True True\r\nos.terminal_size(columns=77, lines=33)\r\n"
+    assert tree_of(data)["record/stdout.txt"].startswith(b"True True\n")
+
+
+# ------------------------------------------------------------------------------------------------ faults
+
+
+def limited():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_full_disk_costs_values_and_not_the_program(data):
+    code = (
+        "import dvtool, resource\n"
+        "with dvtool.run() as run:\n"
+        "    run.log(first=1.0)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "    for i in range(5000):\n        run.log(step=i, loss=1.0)\n"
+        "    print('went on')\n"
+    )
+    found = data.process("run", *python(code))
+    assert found.text == "went on\n"
+    assert found.told.count("values of this run are being lost") == 1
+    stored_run = only(data)
+    counts = {metric.name: metric.count for metric in stored_run.metrics}
+    assert counts["first"] == 1
+    assert 100 < counts["loss"] < 5000
+    assert any("could not be written" in note for note in stored_run.notes) or stored_run.workers[0].ended == 0
+
+
+def test_where_no_journal_can_be_written_the_command_runs(data):
+    data.write(".dv/runs", "a file in the way")
+    found = data.process("run", "--", "sh", "-c", "echo hello; exit 5", code=5)
+    assert found.out == b"hello\n"
+    assert "this run is not recorded" in found.told
+
+
+@pytest.mark.parametrize("place", ["keys/repo", "log", "format"])
+def test_where_the_store_does_not_open_the_command_runs(data, place):
+    (data.root / ".dv/store" / place).rename(data.root / "aside")
+    found = data.process("run", "--", "sh", "-c", "echo hello; exit 5", code=5)
+    assert found.out == b"hello\n"
+    assert "this run is not recorded" in found.told
+
+
+def test_a_journal_that_goes_missing_is_no_harm(data):
+    code = (
+        "import shutil, os, dvtool\nrun = dvtool.run()\nshutil.rmtree(os.environ['DV_RUN'])\n"
+        "run.log(a=1)\nrun.finish()\nprint('went on')"
+    )
+    assert data.process("run", *python(code)).text == "went on\n"
+
+
+def test_two_at_once_do_not_store_each_other(data):
+    data.write("data/a.txt", "changed\n")
+    processes = [start(data, "--name", f"n{number}", "--", "sleep", "0.3") for number in range(6)]
+    assert [process.wait(60) for process in processes] == [0] * 6
+    for process in processes:
+        process.communicate()
+    data("runs", "list")
+    assert sorted((each.name, each.status) for each in stored(data)) == [(f"n{number}", "done") for number in range(6)]
+
+
+# ------------------------------------------------------------------------------------------------ values
+
+ODD = """
+import math, os, dvtool, datetime
+class Odd:
+    def __getattr__(self, name): return lambda *_: self
+    def __repr__(self): raise ValueError
+loop = {}
+loop["loop"] = [loop, loop]
+with dvtool.run("first", stage="eval") as run:
+    run.log(nan=math.nan, up=math.inf, down=-math.inf)
+    run.log(loss=3.0, step=3); run.log(loss=9.0, step=1); run.log(loss=1.0, step=2)
+    run.log(step=2**63, far=1.0); run.log(step="x", near=1.0); run.log(step=10**40, out=1.0)
+    run.log(huge=10**400, none=None, odd=Odd(), text="0.5")
+    run.log({"n" * 70_000: 1.0, "\\udcff": 2.0, "": 3.0}, split="s" * 70_000)
+    run.params(odd=Odd(), loop=loop, big=2**70, when=datetime.date(2026, 1, 2), s={3, 1, 2}, n=None, bad="\\udcff")
+    run.params({"p" * 70_000: 1, 5: 6}, step="x"); run.params(text="t" * 3_000_000); run.params(4)
+    run.params(many={str(i): "v" * 100 for i in range(20_000)})
+    run.seeds(numpy=1, s={"a": [1]})
+    run.note("n" * 100_000); run.note(Odd()); run.note(None)
+    for i in range(1100): run.note(str(i))
+    run.output("\\udcff"); run.output("x" * 300); run.output("o", kind="k" * 100_000)
+    run.output(".git/x")
+    run.output(".."); run.output(os.sep); run.output(4); run.input(4); run.input("\\udcff"); run.input("no/such")
+    run.input("v1:x"); run.input("/dev/null"); run.input("x" * 70_000)
+    run.log_samples([{"a": 1}]); run.log_samples([{"path": 1}], name="t/" * 300); run.log_samples(4)
+    run.log_samples([{"path": 1}], name="../../x"); run.log_samples([{"path": 1}], name=".git")
+    run.say_named("", "g" * 70_000, "no such stage")
+with dvtool.run(stage="no such stage", rank="x", shard="s" * 70_000) as run: run.log(b=1.0)
+with dvtool.run(rank=2**80) as run: run.log(b=2.0)
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("words", [["run", "--", PYTHON, "odd.py"], None], ids=["joined", "own"])
+def test_whatever_a_program_says_its_run_is_stored(data, words):
+    data.write("odd.py", ODD if words else ODD.replace("with dvtool.run(", "with dvtool.run(nested=True, name=", 0))
+    if words:
+        assert data.process(*words).text == "went on\n"
+    else:
+        code = ODD.partition("with dvtool.run(stage=")[0] + "print('went on')\n"
+        found = subprocess.run([PYTHON, "-c", code], cwd=data.root, capture_output=True, check=True)
+        assert found.stdout == b"went on\n"
+    found = only(data)
+    assert (found.name, found.stage, found.status) == ("first", "eval", "done")
+    metrics = {metric.name: metric for metric in found.metrics}
+    assert str(metrics["nan"].last) == "nan"
+    assert (metrics["up"].last, metrics["down"].last) == (float("inf"), float("-inf"))
+    assert (metrics["loss"].last, metrics["loss"].step, metrics["loss"].count) == (3.0, 3, 3)
+    assert metrics["text"].last == 0.5
+    assert metrics["far"].step is None
+    assert found.params["s"] == [1, 2, 3]
+    assert found.params["when"] == "2026-01-02"
+    assert found.params["bad"] == "\\udcff"
+    assert found.seeds == {"numpy": 1, "s": {"a": [1]}}
+    assert len(found.notes) <= 1001
+    assert data("fsck").code == 0
+    data("runs", "show", found.id)
+
+
+def test_summaries_are_capped_and_values_are_not(data):
+    code = "import dvtool\nwith dvtool.run() as run:\n    run.log({f'm{i}': float(i) for i in range(20_000)})\n"
+    data.process("run", *python(code))
+    found = only(data)
+    assert len(found.metrics) == reading.METRICS_LIMIT
+    assert any("all values are in the table" in note for note in found.notes)
+    values = series.decode_metrics(tree_of(data)["record/metrics.parquet"])
+    assert dict(zip(values.names, values.values, strict=True)) == {f"m{i}": float(i) for i in range(20_000)}
+
+
+MANY_WORKERS = """
+import multiprocessing, os, subprocess, sys, dvtool
+def work(number):
+    with dvtool.run(rank=number % 2, shard=str(number)) as run:
+        run.log({f"w{number}": float(number)}, step=1)
+if __name__ == "__main__":
+    with dvtool.run() as run:
+        run.log(main=1.0)
+        for way in ("fork", "spawn"):
+            context = multiprocessing.get_context(way)
+            workers = [context.Process(target=work, args=(n + (way == "spawn") * 2,)) for n in range(2)]
+            for worker in workers: worker.start()
+            for worker in workers: worker.join()
+        subprocess.run([sys.executable, "-c", "import dvtool; dvtool.run().log(sub=5.0)"], check=True)
+        if os.fork() == 0:
+            run.log(forked=6.0); os._exit(0)
+        os.wait()
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+"""
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_many_processes_log_to_one_run(data, own):
+    data.write("work.py", MANY_WORKERS)
+    subprocess.run([*([] if own else [*DV, "run", "--"]), PYTHON, "work.py"], cwd=data.root, check=True, timeout=60)
+    found = only(data)
+    assert {metric.name: metric.last for metric in found.metrics} == {
+        "main": 1.0, "w0": 0.0, "w1": 1.0, "w2": 2.0, "w3": 3.0, "sub": 5.0, "forked": 6.0,
+    }  # fmt: skip
+    assert len(found.workers) == 7
+    assert {note for note in found.notes if "as rank" in note} == {
+        "2 processes logged as rank 0",
+        "2 processes logged as rank 1",
+    }
+
+
+def test_a_run_inside_a_run_names_it(data):
+    code = (
+        "import dvtool\n"
+        "with dvtool.run('outer') as o, dvtool.run('inner', nested=True) as i:\n    o.log(a=1); i.log(b=2)\n"
+    )
+    data.process("run", *python(code))
+    found = {each.name: each for each in stored(data)}
+    assert found["inner"].parent == found["outer"].id
+    assert [metric.name for metric in found["inner"].metrics] == ["b"]
+    assert [metric.name for metric in found["outer"].metrics] == ["a"]
+
+
+# ------------------------------------------------------------------------------------------------ inputs and outputs
+
+
+def test_arguments_that_are_no_text_and_overlong_ones_are_recorded_as_far_as_they_can_be(data):
+    data.process("run", "-p", "n=" + "9" * 30, "--", "true", b"\xff\xfe", "x" * 100_000)
+    found = only(data)
+    assert found.command[:2] == ("true", "\\udcff\\udcfe")
+    assert len(found.command[2]) == run.TEXT_LIMIT
+    assert found.params["n"] in {1e30, hex(10**30 - 1)}
+    assert [note for note in found.notes if "longer than" in note]
+    assert "not UTF-8" in data.process("run", "--out", b"\xff", "--", "true", code=2).told
+
+
+def test_missing_outputs_and_inputs_outside_are_said(data, tmp_path):
+    outside = tmp_path / "outside.csv"
+    outside.write_text("1\n")
+    data.process("run", "--in", f"{outside}=train", "--out", "made", "--out", "missing", "--", "touch", "made")
+    found = only(data)
+    assert [(each.source, each.path, each.role) for each in found.inputs] == [(run.OUTSIDE, str(outside), "train")]
+    assert [(each.path, each.missing) for each in found.outputs] == [("made", False), ("missing", True)]
+    assert not any(path.startswith("inputs/") and path != "inputs/" for path in tree_of(data))
+
+
+def test_an_input_that_is_not_there_starts_nothing(data):
+    data.process("run", "--in", "no/such", "--", "touch", "started", code=10)
+    assert not (data.root / "started").exists()
+
+
+def test_outputs_that_are_no_files_do_not_block(data):
+    os.mkfifo(data.root / "pipe")
+    data.write("out/a", "a")
+    os.mkfifo(data.root / "out/pipe")
+    data.process("run", "--out", "pipe", "--out", "out", "--", "true")
+    assert tree_of(data)["outputs/out/a"] == b"a"
+
+
+def test_a_dirty_worktree_is_recorded_on_no_branch(data):
+    before = data.status()
+    refs = {name: value for name, value in store_of(data).refresh().ref_names("") if not name.startswith("runs/")}
+    data.write("data/a.txt", "changed\n")
+    data.process("run", "--require-clean", "--", "touch", "started", code=12)
+    assert not (data.root / "started").exists()
+    assert stored(data) == []
+    data.process("run", "--in", "data/a.txt", "--", "true")
+    found = only(data)
+    assert found.sources[0].dirty
+    assert found.sources[0].snapshot.hex() != before["snapshot"]
+    assert tree_of(data)["inputs/0/data/a.txt"] == b"changed\n"
+    after = {name: value for name, value in store_of(data).refresh().ref_names("") if not name.startswith("runs/")}
+    assert after == refs
+    assert data.status()["snapshot"] == before["snapshot"]
+    assert data.unstaged() == {"modified": ["data/a.txt"]}

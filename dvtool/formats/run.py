@@ -19,7 +19,7 @@ from dvtool.errors import FormatError
 from dvtool.formats import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 NONCE_SIZE: Final = 32
 TEXT_LIMIT: Final = 2**16
@@ -48,6 +48,7 @@ ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-hjkmnp-tv-z]{10}")
 DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_BITS: Final = 50
 
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _MANY: Final = msgspec.Meta(max_length=ITEM_LIMIT)
 """More than any list of a run may have; checked before it is read."""
 
@@ -398,16 +399,18 @@ def check_value(value: object, depth: int = 0) -> None:
     """
     if depth > DEPTH_LIMIT:
         raise FormatError("a run holds a value that is nested too deep")
+    inside: Iterable[object] = ()
     if isinstance(value, dict):
-        for key, each in value.items():
-            if not isinstance(key, str):
-                raise FormatError("a run holds a map whose keys are no texts")
-            check_value(each, depth + 1)
+        if not all(isinstance(key, str) for key in value):
+            raise FormatError("a run holds a map whose keys are no texts")
+        inside = value.values()
     elif isinstance(value, list | tuple):
-        for each in value:
-            check_value(each, depth + 1)
+        inside = value
     elif value is not None and not isinstance(value, bool | int | float | str):
         raise FormatError("a run holds a value that is neither text nor number")
+    for each in inside:
+        if depth == DEPTH_LIMIT or type(each) not in _SCALARS:  # most are, and a call for each would take longest
+            check_value(each, depth + 1)
 
 
 def shown(value: object) -> object:

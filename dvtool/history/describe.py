@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dvtool.formats.snapshot import Snapshot
     from dvtool.store.state import State
 
+_EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, which is said by the letter behind it
 KIND_WORDS: Final = {
     tree.FILE: "file",
     tree.LONG_FILE: "file",
@@ -115,5 +116,5 @@ def ref_names(state: State, head: bytes | None, branch: str | None) -> dict[byte
 
 def rfc3339(microseconds: int) -> str:
     """Return a time (microseconds since 1970) as RFC 3339 in UTC with microseconds."""
-    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=microseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = _EPOCH + dt.timedelta(microseconds=microseconds)
+    return moment.isoformat(timespec="microseconds") + "Z"

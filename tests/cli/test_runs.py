@@ -315,15 +315,15 @@ def test_a_way_that_no_path_may_go_is_none(two):
         assert paths.check_path(each.path, what="test") == each.path
 
 
-@pytest.mark.parametrize("name", ["dv.toml", "dv.lock", ".dvignore"])
-def test_a_run_that_somebody_made_up_brings_no_file_of_dvs_own(two, name):
+def test_a_run_that_somebody_made_up_brings_no_file_but_those_that_it_says(two):
     dv, first, _second = two
     session = Repo.open(str(dv.root)).workspace.session
     value = catalogue.read(Repo.open(str(dv.root)).workspace, first)
     with session.store.transaction() as transaction:
         editor = Editor(transaction, session.store.secrets.split)
         entry = Entry(FILE, 5, transaction.put_chunk(b"evil\n"))
-        tree = editor.apply(value.tree, {f"{run.OUTPUTS}": {name: entry, "unsaid": entry}})
+        # Trees hold no dv.toml or dv.lock at all; this would change what dv takes for data.
+        tree = editor.apply(value.tree, {run.OUTPUTS: {".dvignore": entry, "unsaid": entry}})
         evil = msgspec.structs.replace(value, tree=tree, revision=value.revision + 1)
         old = session.state.ref(run.ref_name(first))
         made = transaction.put_object(ids.RUN, run.encode(evil))
@@ -331,4 +331,4 @@ def test_a_run_that_somebody_made_up_brings_no_file_of_dvs_own(two, name):
     (dv.root / "model.bin").unlink()
     assert dv("runs", "fetch", "first", "--json").json["paths"] == ["model.bin"]
     assert not (dv.root / "unsaid").exists()
-    assert not (dv.root / name).exists()
+    assert not (dv.root / ".dvignore").exists()

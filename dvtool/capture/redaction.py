@@ -172,7 +172,7 @@ class Redactor:
             hide = is_option and not equals and is_secret_name(name.lstrip("-"))
             hide_password = word in _SIGNING_IN
             if equals and is_secret_name(name.lstrip("-")) and not _SWITCH.fullmatch(value):
-                found.append(f"{name}={HIDDEN}")
+                found.append(f"{self.text(name)}={HIDDEN}")
             else:
                 found.append(self.text(word))
         return tuple(found)

@@ -79,9 +79,10 @@ def document(values: dict[str, Any], what: str, notes: list[str]) -> dict[str, A
     for name in sorted(sizes, key=lambda each: -sizes[each]):
         if total <= PARAM_LIMIT - 16:
             break
-        found[name] = LEFT_OUT
         left = len(codec.encode([name, LEFT_OUT]))
-        if left > NAME or left >= sizes[name]:
+        if sizes[name] > NAME and left <= NAME:
+            found[name] = LEFT_OUT
+        else:  # many small ones, where words in their place would not help
             del found[name]
             left = 0
         total -= sizes[name] - left

@@ -22,7 +22,7 @@ HOOKS = Path(inject.__file__).parent
 
 @pytest.fixture
 def traced(data):
-    """Return what runs code in a process of a run, and returns what data was seen to be read, and the run."""
+    """Return what runs code as a run, and returns what of the data set was seen to be read, and the run."""
 
     def traced(code, *options, environment=None, at="", interpreter=()):
         data.process("run", *options, "--", PYTHON, *interpreter, "-c", code, environment=environment, at=at)

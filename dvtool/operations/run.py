@@ -74,11 +74,11 @@ def run(workspace: Workspace, request: Request, *, capture: bool = True) -> RunR
     return RunResult(exit=ended.exit, id=begun.id, run=_store(workspace, begun, redactor))
 
 
-def unrecorded(request: Request, error: DvError, tell: Callable[[str], None]) -> RunResult:
+def unrecorded(request: Request, error: DvError | OSError, tell: Callable[[str], None]) -> RunResult:
     """Run a command of which nothing can be recorded, and say why."""
     if not request.command:
         raise error
-    tell(f"warning: this run is not recorded: {error.finding()}; the command goes on")
+    tell(f"warning: this run is not recorded: {sealing.reason(error)}; the command goes on")
     ended = relay.run(request.command, dict(os.environ), {}, every=60.0, tick=_nothing)
     if ended.why:
         tell(f"dv: {ended.why}")

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -232,6 +233,25 @@ def test_a_full_disk_costs_values_and_not_the_program(data):
     assert counts["first"] == 1
     assert 100 < counts["loss"] < 5000
     assert any("could not be written" in note for note in stored_run.notes) or stored_run.workers[0].ended == 0
+
+
+@pytest.mark.parametrize("size", [0, 100, 2_000, 10_000, 100_000])
+@pytest.mark.parametrize("text", ["bb\n", "changed\n"])
+def test_on_a_full_disk_the_command_runs(data, size, text):
+    data.write("data/b.txt", text)
+    found = subprocess.run(
+        [*DV, "run", "--out", "data", *python("print('y' * 50_000); raise SystemExit(5)")],
+        cwd=data.root,
+        check=False,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+    assert found.returncode == 5
+    assert found.stdout == b"y" * 50_000 + b"\n"
+    data("runs", "list")
+    data("fsck")
+    data.process("run", "--", "true")
+    assert not journals(data)
 
 
 def test_where_no_journal_can_be_written_the_command_runs(data):

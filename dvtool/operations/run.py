@@ -19,8 +19,9 @@ from dvtool.capture.sampler import Sampler
 from dvtool.capture.streams import Keeper
 from dvtool.errors import ConflictError, DvError
 from dvtool.formats import journal
+from dvtool.formats import run as formats
 from dvtool.formats.run import Run
-from dvtool.runs import beginning, catalogue, sealing
+from dvtool.runs import beginning, catalogue, journals, sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,8 @@ def run(workspace: Workspace, request: Request, *, capture: bool = True) -> RunR
     tell = workspace.session.context.tell
     try:
         sealing.seal_waiting(workspace, redactor)
-        begun = beginning.begin(workspace, request, variables, redactor)
+        inside = msgspec.structs.replace(request, parent=request.parent or _around(workspace, variables))
+        begun = beginning.begin(workspace, inside, variables, redactor)
     except beginning.NO_RECORD as error:
         return unrecorded(request, error, tell)
     except ConflictError as error:
@@ -72,15 +74,22 @@ def run(workspace: Workspace, request: Request, *, capture: bool = True) -> RunR
     return RunResult(exit=ended.exit, id=begun.id, run=_store(workspace, begun, redactor))
 
 
-def unrecorded(request: Request, error: DvError, tell: Callable[[str], None]) -> RunResult:
+def unrecorded(request: Request, error: DvError | OSError, tell: Callable[[str], None]) -> RunResult:
     """Run a command of which nothing can be recorded, and say why."""
     if not request.command:
         raise error
-    tell(f"warning: this run is not recorded: {error.finding()}; the command goes on")
+    tell(f"warning: this run is not recorded: {sealing.reason(error)}; the command goes on")
     ended = relay.run(request.command, dict(os.environ), {}, every=60.0, tick=_nothing)
     if ended.why:
         tell(f"dv: {ended.why}")
     return RunResult(exit=ended.exit, id=None, run=None)
+
+
+def _around(workspace: Workspace, variables: dict[str, str]) -> str:
+    """Return the run of this repository that this process is part of, or nothing."""
+    top, name = os.path.split(variables.get(recorder.RUN_VARIABLE, ""))
+    is_here = os.path.realpath(top) == os.path.realpath(f"{workspace.session.layout.control}/{journals.DIRECTORY}")
+    return name if is_here and formats.is_id(name) else ""
 
 
 def _nothing(_pid: int) -> None:

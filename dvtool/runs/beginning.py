@@ -50,7 +50,7 @@ SCRIPTS: Final = 512 * 1024
 """Bytes that a script may have to be kept where Git does not have it."""
 COMMAND_LIMIT: Final = 2**18
 """Characters of a command that are kept."""
-NO_RECORD: Final = (StorageError, IntegrityError, KeyAccessError, FormatError)
+NO_RECORD: Final = (StorageError, IntegrityError, KeyAccessError, FormatError, OSError)
 """Failures of recording that are no reason not to run the command."""
 
 

@@ -216,10 +216,6 @@ def test_a_terminal_passes_through(data):
 # ------------------------------------------------------------------------------------------------ faults
 
 
-def limited():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-
 def test_a_full_disk_costs_values_and_not_the_program(data):
     code = (
         "import dvtool, resource\n"
@@ -237,6 +233,25 @@ def test_a_full_disk_costs_values_and_not_the_program(data):
     assert counts["first"] == 1
     assert 100 < counts["loss"] < 5000
     assert any("could not be written" in note for note in stored_run.notes) or stored_run.workers[0].ended == 0
+
+
+@pytest.mark.parametrize("size", [0, 100, 2_000, 10_000, 100_000])
+@pytest.mark.parametrize("text", ["bb\n", "changed\n"])
+def test_on_a_full_disk_the_command_runs(data, size, text):
+    data.write("data/b.txt", text)
+    found = subprocess.run(
+        [*DV, "run", "--out", "data", *python("print('y' * 50_000); raise SystemExit(5)")],
+        cwd=data.root,
+        check=False,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+    assert found.returncode == 5
+    assert found.stdout == b"y" * 50_000 + b"\n"
+    data("runs", "list")
+    data("fsck")
+    data.process("run", "--", "true")
+    assert not journals(data)
 
 
 def test_where_no_journal_can_be_written_the_command_runs(data):
@@ -260,6 +275,50 @@ def test_a_journal_that_goes_missing_is_no_harm(data):
         "run.log(a=1)\nrun.finish()\nprint('went on')"
     )
     assert data.process("run", *python(code)).text == "went on\n"
+
+
+def test_a_journal_that_nobody_can_read_keeps_nobody_waiting(data):
+    for name, content in (("begin", b"no journal"), ("end", b"no end")):
+        data.write(f".dv/runs/{run.new_id('20260101-000000', name.encode().ljust(7))}/{name}", content)
+    data.write(f".dv/runs/{run.new_id('20260101-000001', bytes(7))}", "a file")
+    assert "is not stored yet" in data("runs", "list").told
+    data.process("run", "--", "sh", "-c", "exit 6", code=6)
+    assert [each.ending.code for each in stored(data)] == [6]
+
+
+def test_journals_that_were_never_finished_are_swept(data):
+    fresh, old = (data.write(f".dv/runs/new-{name}/x").parent for name in ("fresh", "old"))
+    os.utime(old, (1, 1))
+    data("runs", "list")
+    assert fresh.exists()
+    assert not old.exists()
+
+
+def test_a_descriptor_that_is_closed_is_no_harm(data):
+    code = "import os, sys; os.close(0); os.execv(sys.executable, sys.argv[1:])"
+    words = [PYTHON, "-c", code, *DV, "run", "--", "sh", "-c", "exit 8"]
+    assert subprocess.run(words, cwd=data.root, check=False, capture_output=True).returncode == 8
+    assert only(data).ending.code == 8
+
+
+def test_nobody_who_reads_is_no_harm(data):
+    process = start(data, *python("import time\nfor i in range(3000): print(i, flush=True)"))
+    process.stdout.close()
+    process.communicate()
+    assert process.returncode in {1, 120}
+    assert only(data).status == "failed"
+
+
+def test_signals_that_are_ignored_stay_so(data):
+    code = "import signal; raise SystemExit(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
+    ignored = subprocess.run(
+        [*DV, "run", *python(code)],
+        cwd=data.root,
+        check=False,
+        capture_output=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    assert ignored.returncode == 1
 
 
 def test_two_at_once_do_not_store_each_other(data):
@@ -390,6 +449,14 @@ def test_a_run_inside_a_run_names_it(data):
     assert found["inner"].parent == found["outer"].id
     assert [metric.name for metric in found["inner"].metrics] == ["b"]
     assert [metric.name for metric in found["outer"].metrics] == ["a"]
+
+
+def test_a_command_inside_a_run_names_it_too(data):
+    inner = [*DV, "run", "--name", "inner", "--", "sh", "-c", "exit 4"]
+    data.process("run", "--name", "outer", "--", *inner, code=4)
+    found = {each.name: each for each in stored(data)}
+    assert found["inner"].parent == found["outer"].id
+    assert found["outer"].parent == ""
 
 
 # ------------------------------------------------------------------------------------------------ inputs and outputs

@@ -17,6 +17,7 @@ and the program goes on.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -257,6 +258,19 @@ class Run:
         if self._own is not None and os.getpid() == self._pid:
             self._own.end(self.directory, self._redact.text(plain.text(why)), code)
             self._own = None
+            atexit.unregister(self.at_exit)
+
+    def at_exit(self) -> None:
+        """Finish a run that the program forgot, when the interpreter ends."""
+        if self._own is None or os.getpid() != self._pid:
+            return
+        # What ended the program; in a session with a prompt it only ended what was typed.
+        error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+        if error is not None:
+            self.finish(f"{type(error).__name__}: {error}"[:REPR], 1)
+            return
+        self.note("the program ended without finishing its run, so with which exit code is not known")
+        self.finish(code=None)
 
     def __enter__(self) -> Self:
         return self
@@ -313,6 +327,7 @@ class _Own:
         begun = beginning.begin(self._workspace, request, os.environ, redactor)
         self._held = begun.held
         found = Run(begun.directory, rank=rank, shard=shard, own=self)
+        atexit.register(found.at_exit)
         self._reach_children(begun.directory, trace)
         self._sampler = threading.Thread(target=self._sample, args=(begun.directory,), daemon=True, name="dv-sampler")
         self._sampler.start()

@@ -174,7 +174,8 @@ class _Sealing:
     def _status(self, end: journal.End | None) -> str:
         if end is None or end.signal is not None:
             return "killed"
-        return "done" if end.code == 0 and not end.why else "failed"
+        # No exit code is known of a program that ended by itself without finishing the run that it had begun.
+        return "done" if end.code in {0, None} and not end.why else "failed"
 
     def _ending(self, end: journal.End | None) -> run.Ending:
         if end is None:

@@ -511,3 +511,21 @@ def test_a_dirty_worktree_is_recorded_on_no_branch(data):
     assert after == refs
     assert data.status()["snapshot"] == before["snapshot"]
     assert data.unstaged() == {"modified": ["data/a.txt"]}
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "status", "why"),
+    [
+        ("", 0, "done", None),
+        ("raise ValueError('too bad')", 1, "failed", "ValueError: too bad"),
+        ("run.finish()", 0, "done", None),
+        ("import os; os._exit(0)", 0, "killed", "nobody saw it end"),
+    ],
+)
+def test_a_run_that_a_program_does_not_finish_is_finished_when_it_ends(data, ending, code, status, why):
+    script = data.write("script.py", f"import dvtool\nrun = dvtool.run('own')\nrun.log(loss=1)\n{ending}\n")
+    done = subprocess.run([sys.executable, script], cwd=data.root, check=False, capture_output=True, timeout=60)
+    assert done.returncode == code
+    found = data("runs", "show", "own", "--json").json
+    assert (found["status"], found["process"]["why"]) == (status, why)
+    assert [each["last"] for each in found["metrics"]] == [1.0]

@@ -38,6 +38,7 @@ class Opened(msgspec.Struct, kw_only=True):
     places: dict[str, None] = {}
     settings: dict[str, str] = {}
     processes: int = 0
+    """How many of them could see what is opened; Pythons before 3.8 cannot."""
 
 
 class Told(msgspec.Struct, kw_only=True):
@@ -100,6 +101,8 @@ def _note(found: Opened, own: set[str], words: list[str]) -> None:
             found.places[place] = None
         case ["d", name, value]:
             found.settings[name] = value
+        case ["o"]:
+            found.processes -= 1
         case _:
             return  # of another version of the hook
 

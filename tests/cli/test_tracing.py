@@ -210,3 +210,15 @@ def test_outputs_of_other_runs_are_known_by_their_content(data):
     data.process("run", "--name", "user", "--", PYTHON, "-c", "open('model').read()")
     user = next(each for each in stored(data) if each.name == "user")
     assert [user.sources[each.source].run for each in user.inputs] == [maker.id]
+
+
+def test_a_python_without_audit_hooks_says_so(tmp_path):
+    script = (
+        f"import sys; del sys.addaudithook; sys.path.insert(0, {str(HOOKS)!r}); import dv_trace\n"
+        f"dv_trace.begin({str(tmp_path)!r}, ('/',)); open('/etc/hostname').read()"
+    )
+    subprocess.run([PYTHON, "-c", script], check=True, timeout=60)
+    found = reading.opened(str(tmp_path))
+    assert len(found.pythons) == 1
+    assert list(found.read) == []
+    assert found.processes == 0

@@ -4,7 +4,7 @@ This file runs in other programs, on any Python from 3.8, where dvtool need not 
 what every Python has loaded already, and whatever goes wrong in it is no concern of the program.  It writes lines of
 words with a tab between them, whose first one says what the others are: ``r`` (a file was opened to be read), ``w`` (to
 be written), ``b`` (a library was loaded that reads files past this hook), ``p`` (the Python), ``s`` (a place on its
-path), ``d`` (a setting that decides whether results can be had again).
+path), ``d`` (a setting that decides whether results can be had again), ``o`` (a Python too old for this).
 """
 
 import os
@@ -156,7 +156,10 @@ def begin(directory, roots):
         atexit.register(leave)
     except Exception:
         pass
-    sys.addaudithook(hook)
+    if hasattr(sys, "addaudithook"):
+        sys.addaudithook(hook)
+    else:
+        say("o")
 
     def end():
         state["on"] = False

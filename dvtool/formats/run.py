@@ -41,7 +41,7 @@ LEVELS: Final = ("declared", "audit", "preload", "dv")
 """How it is known that something was read: somebody said so; a hook in Python saw it opened; a library under all
 programs did; dv handed it out itself."""
 OUTSIDE: Final = -1
-"""The source of an input that is not stored: it lies outside the repository."""
+"""The source of an input that is not stored: it lies outside the repository, or was read and is in no snapshot."""
 
 ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-hjkmnp-tv-z]{10}")
 """UTC date and time of its start, then 1024ths of the second and 40 random bits, in digits of Crockford's base 32."""
@@ -68,7 +68,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Something that was read.
 
     ``source`` is a position in the sources, ``path`` is where it lies in them; both are as they were when the run
-    began, and so are ``files`` and ``size`` (bytes).  What lies outside of the repository has its absolute path, and
+    began, and so are ``files`` and ``size`` (bytes).  What is not stored has its absolute path, and
     ``known_as`` is a keyed hash of its content, empty where it is a directory or could not be read.
     """
 

@@ -137,7 +137,7 @@ def is_program(path: str) -> bool:
     """Return whether a file is a program or settings of one, by its name or its first bytes, and not data."""
     if not os.path.isfile(path):
         return False
-    if _is_source(path):
+    if is_source(path):
         return True
     try:
         with open(path, "rb") as file:
@@ -146,7 +146,8 @@ def is_program(path: str) -> bool:
         return False
 
 
-def _is_source(path: str) -> bool:
+def is_source(path: str) -> bool:
+    """Return whether a file is source code or settings, by its name."""
     base = os.path.basename(path).lower()
     return base.rpartition(".")[2] in SOURCES or base in NAMES
 
@@ -166,7 +167,7 @@ def _untracked(top: str, names: list[str]) -> dict[str, bytes | None]:
         if name in OURS:
             continue
         found[name] = None
-        if not _is_source(name):
+        if not is_source(name):
             continue
         base = os.path.basename(name).lower()
         if base.rpartition(".")[2] in SETTINGS and SECRET.search(base):

@@ -184,7 +184,10 @@ def show(workspace: Workspace, word: str) -> RunShown:
     """
     sealing.seal_waiting(workspace, Redactor(os.environ))
     identity = catalogue.find(workspace, word)
-    row = next(each for each in catalogue.everything(workspace) if each.id == identity)
+    rows = catalogue.everything(workspace)
+    row = next((each for each in rows if each.id == identity), None)
+    if row is None:
+        row = catalogue.listed(workspace, identity)  # which says what is wrong with it
     value = row.run if row.going else catalogue.read(workspace, identity)
     item = describing.item(row)
     record = [] if row.going else _listed(workspace, value.tree, run.RECORD)
@@ -195,7 +198,7 @@ def show(workspace: Workspace, word: str) -> RunShown:
         group=item.group,
         stage=item.stage,
         parent=item.parent,
-        children=tuple(each.id for each in catalogue.everything(workspace) if each.run.parent == identity),
+        children=tuple(each.id for each in rows if each.run.parent == identity),
         status=item.status,
         author=value.author,
         started=item.started,
@@ -313,8 +316,9 @@ def _metrics(value: run.Run) -> dict[str, Any]:
 def _environment(value: run.Run) -> dict[str, Any]:
     """Return the environment with its packages by name, and dots between the names of nested values."""
     document = dict(value.environment)
-    found = document.pop("packages", None) or []
-    document["package"] = {each["name"]: each["version"] for each in found if "name" in each and "version" in each}
+    found = document.pop("packages", None)
+    listed = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    document["package"] = {str(each.get("name")): each.get("version") for each in listed}
     return describing.shown(document)
 
 
@@ -378,7 +382,9 @@ def remove(workspace: Workspace, words: Sequence[str], *, force: bool = False) -
 def _dependents(workspace: Workspace, rows: Sequence[Listed], identity: str, going: Sequence[str]) -> tuple[str, ...]:
     """Return the runs that read what a run made, by name or by content."""
     trees = workspace.session.trees
-    row = next(each for each in rows if each.id == identity)
+    row = next((each for each in rows if each.id == identity), None)
+    if row is None:
+        return ()  # it is damaged, and what it made cannot be told
     made = {entry.id for _path, entry in contents.files(trees, row.outputs) if entry.size} if row.outputs else set()
     finder = contents.Finder(contents.Directories(trees), made)
     found = set()

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import paths
+from dvtool.capture.redaction import Redactor
 from dvtool.errors import ConflictError, DvError, ExistsError, NotFoundError, UsageError
 from dvtool.formats import log
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.revisions import check_name
+from dvtool.runs import journals, sealing
 from dvtool.storage.disk import sweep_directory, temporary_name
 from dvtool.workspace import MISSING, Workspace, free_target
 from dvtool.worktree import apply, layout, places, recording, room
@@ -198,7 +200,10 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     if found.gone and not force and not _is_half_removed(target, found.id):
         raise _missing(session, target, found)
     if not found.gone:
-        _empty(Workspace.open(target, context), target, force=force)
+        there_now = Workspace.open(target, context)
+        if not force:
+            _require_stored_runs(there_now)
+        _empty(there_now, target, force=force)
         # Out of sight in one step: killed from here on, the next call finds it half removed and drops its refs.
         going = f"{target}/{paths.PARTIAL}{temporary_name()}"
         context.disk.rename(f"{target}/{layout.DIRECTORY}", going)
@@ -216,6 +221,22 @@ def remove_worktree(workspace: Workspace, directory: str, *, force: bool, contex
     _sweep(target)
     workspace.after_change()
     return found
+
+
+def _require_stored_runs(workspace: Workspace) -> None:
+    """Store the runs of a worktree that is about to be removed, of which nothing is left else.
+
+    Raises:
+        ConflictError: when one goes on, or cannot be stored.
+    """
+    sealing.seal_waiting(workspace, Redactor(os.environ))
+    left = journals.waiting(workspace.session.layout.control)
+    if left:
+        raise ConflictError(
+            "runs in this worktree go on, or could not be stored",
+            items=tuple(left),
+            next="wait for their end, or remove the worktree and what is known of them with --force",
+        )
 
 
 def _missing(session: Session, place: str, item: WorktreeItem) -> ConflictError:

@@ -310,7 +310,11 @@ def _fix(workspace: Workspace, value: journal.Begin, request: Request) -> journa
         recorded = session.snapshot(head.snapshot) if head.snapshot is not None else None
         found = workspace.look_everywhere(roots)
         with session.store.transaction() as transaction:
-            tree = staging.bring_in(session, transaction, found, roots).tree
+            try:
+                tree = staging.bring_in(session, transaction, found, roots).tree
+            except UsageError as error:
+                # A pipe among the data, or a name that is not UTF-8, is no reason not to run the command.
+                raise StorageError("the worktree cannot be recorded", where=error.where, why=error.what) from None
             if recorded is not None and (recorded.root, recorded.roots) == (tree, roots):
                 return value
             if request.require_clean:

@@ -16,7 +16,7 @@ import msgspec
 
 from dvtool import ids
 from dvtool.capture import recorder
-from dvtool.errors import DvError, NotFoundError, StorageError, UsageError
+from dvtool.errors import DvError, FormatError, IntegrityError, NotFoundError, StorageError, UsageError
 from dvtool.formats import codec, journal, run, sealed
 from dvtool.formats.run import Run
 from dvtool.runs.journals import DIRECTORY, is_going
@@ -66,8 +66,7 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 def everything(workspace: Workspace) -> list[Listed]:
     """Return all runs, the newest first; those that go on in this worktree are among them.
 
-    Raises:
-        IntegrityError: when one is missing or damaged.
+    One that is missing or damaged is left out, and a warning says so: it is not to hide all others.
     """
     refs = named(workspace)
     known = _recall(workspace) if refs else {}
@@ -76,7 +75,11 @@ def everything(workspace: Workspace) -> list[Listed]:
     for name, identity in refs.items():
         row = known.get(identity)
         if row is None:
-            row, fresh = _read(workspace, identity), True
+            try:
+                row, fresh = _read(workspace, identity), True
+            except (IntegrityError, FormatError) as error:
+                workspace.session.context.tell(f"warning: run {name} cannot be read: {error.finding()}")
+                continue
         found[name] = row
     if fresh or len(known) > len(refs):
         _remember(workspace, found.values())
@@ -98,11 +101,7 @@ def many() -> Iterator[None]:
 
 
 def users(workspace: Workspace) -> dict[bytes, tuple[str, ...]]:
-    """Return the runs that read from each snapshot, the newest first; one that was erased since counts for what stands.
-
-    Raises:
-        IntegrityError: when a run is missing or damaged.
-    """
+    """Return the runs that read from each snapshot, the newest first; of one that was erased, what stands for it."""
     state = workspace.session.state
     found: dict[bytes, list[str]] = {}
     for row in everything(workspace):
@@ -129,6 +128,14 @@ def read(workspace: Workspace, identity: str) -> Run:
     if value is None:
         raise unknown(identity)
     return run.decode(workspace.session.store.read_object(ids.RUN, value))
+
+
+def listed(workspace: Workspace, identity: str) -> Listed:
+    """Return a stored run as lists know it; raises as :func:`read`, and when its tree is damaged."""
+    value = workspace.session.state.ref(run.ref_name(identity))
+    if value is None:
+        raise unknown(identity)
+    return _read(workspace, value)
 
 
 def unknown(word: str) -> NotFoundError:

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from dvtool.workspace import Workspace
 
 FULL: Final = 2 * ids.ID_SIZE
+SLACK: Final = 20_000
+"""Microseconds by which the clock of a file system may be behind that of the machine."""
 WHOLE_LIMIT: Final = 1 << 30
 """Bytes of a file outside of the repository of which a keyed hash is made."""
-NAMED: Final = 20
-"""Paths that a note lists."""
+NAMED: Final = 1000
+"""Files that are in no snapshot, and of which it is recorded that they were read."""
 CODE: Final = (".py", ".pyc", ".pyi", ".pyx", ".so", ".ipynb")
 
 
@@ -53,6 +55,8 @@ class Files:
         self._seen: set[run.Input] = set()
         self._splits = projects.read(self._session.root).splits
         self._tree: bytes | None = None
+        self.is_known = True
+        """Whether all that is known to have been read is known by its content as well."""
 
     # ------------------------------------------------------------------------------------------ what was read
 
@@ -64,9 +68,10 @@ class Files:
         for path, role, known in dict.fromkeys([*begin.inputs, *said]):
             try:
                 self._declared(path, role, known)
-            except (DvError, OSError) as error:
-                why = error.finding() if isinstance(error, DvError) else error.strerror or str(error)
+            except (DvError, OSError, ValueError) as error:
+                why = error.finding() if isinstance(error, DvError) else str(error)
                 self._notes.append(f"an input could not be recorded: {why}")
+                self.is_known = False
         if begin.trace == "audit":
             self._audited(opened)
 
@@ -194,6 +199,7 @@ class Files:
         elif stat.S_ISREG(status.st_mode) and size <= WHOLE_LIMIT:
             with contextlib.suppress(OSError), open(place, "rb") as file:
                 known_as = digest.keyed_of(self._session.store.secrets.id_key, iter(lambda: file.read(1 << 20), b""))
+        self.is_known &= bool(known_as)
         self.found.append(
             run.Input(
                 source=run.OUTSIDE, path=paths.shown(place), role=role, known=known, files=files, size=size,
@@ -206,12 +212,12 @@ class Files:
     def _audited(self, opened: Opened) -> None:
         """Take what hooks saw opened: files of the snapshot, and outputs of other runs."""
         root = self._session.root + "/"
-        read = [path[len(root) :] for path in opened.read if path.startswith(root) and path not in opened.written]
+        read = [path[len(root) :] for path in opened.read if path.startswith(root)]
         read = [path for path in read if not paths.is_own(path) and "__pycache__/" not in path]
         known: dict[str, Entry] = {}
         others: list[str] = []
-        if self._begin.snapshot:
-            top = self._snapshot_tree(self._begin.snapshot)
+        top = self._top()
+        if top is not None:
             for directory, names in ingest.by_directory(read).items():
                 entries = self._listed(top, directory)
                 for name in names:
@@ -223,7 +229,7 @@ class Files:
         else:
             others = read
         self._groups(known)
-        self._strangers(others)
+        self._strangers([path for path in others if root + path not in opened.written])
         if opened.blind:
             self._notes.append(
                 f"{', '.join(sorted(opened.blind))} was loaded, which opens files past the hook: "
@@ -231,6 +237,17 @@ class Files:
             )
         if not opened.processes and not self.found:
             self._notes.append("no Python process told what it opened: what was read is known only where declared")
+
+    def _top(self) -> bytes | None:
+        """Return the tree that the run read from, None where there is none, or it was dropped while the run went on."""
+        if not self._begin.snapshot:
+            return None
+        try:
+            return self._snapshot_tree(self._begin.snapshot)
+        except DvError as error:
+            self._notes.append(f"the snapshot that it read from was dropped while it went on: {error.what}")
+            self.is_known = False
+            return None
 
     def _listed(self, top: bytes, directory: str) -> dict[str, Entry]:
         entry = self._trees.resolve(top, directory) if directory else self._trees.directory_entry(top)
@@ -258,9 +275,10 @@ class Files:
             )  # fmt: skip
 
     def _strangers(self, read: list[str]) -> None:
-        """Take what is in no snapshot: outputs of other runs are known by their content, all else is only named."""
+        """Take what is in no snapshot: outputs of other runs are known by their content, of all else that is noted."""
         root = self._session.root
         left = [path for path in read if not path.endswith(CODE) and os.path.isfile(f"{root}/{path}")]
+        left = [path for path in left if not os.path.islink(f"{root}/{path}")]  # what they lead to was seen itself
         if not left:
             return
         if self._workspace.in_git():
@@ -277,17 +295,27 @@ class Files:
                 unknown.append(path)
                 continue
             self._put(self._source(run.Source(run=maker)), path, found, "", "audit")
-        if unknown:
-            listed = ", ".join(paths.shown(path) for path in unknown[:NAMED])
-            more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
-            self._notes.append(f"read, and neither in dv nor in Git: {listed}{more}")
+        for path in unknown[:NAMED]:
+            self._outside(f"{root}/{path}", "", "audit")
+        if len(unknown) > NAMED:
+            self.is_known = False
+            self._notes.append(f"{len(unknown) - NAMED:,} more files were read that are neither in dv nor in Git")
 
     # ------------------------------------------------------------------------------------------ what was made
 
-    def outputs(self, made: Iterable[tuple[str, str]]) -> tuple[run.Output, ...]:
-        """Take what was made, as it is now."""
+    def outputs(
+        self, promised: Iterable[tuple[str, str]], said: Iterable[tuple[str, str]], since: int
+    ) -> tuple[run.Output, ...]:
+        """Take what was made, as it is now.
+
+        Args:
+            promised: places and kinds that were named before the run; what was not written since then was not made.
+            said: places and kinds that the program named itself, whose word is taken.
+            since: when the run began, in microseconds.
+        """
         found: dict[str, run.Output] = {}
-        for place, kind in dict.fromkeys(made):
+        before = dict.fromkeys(promised)
+        for place, kind in before | dict.fromkeys(said):
             root = self._session.root
             if place == "/" or paths.below(root, place):
                 self._notes.append(f"the output {paths.shown(place)!r} holds the repository itself, and is not stored")
@@ -303,7 +331,12 @@ class Files:
             if paths.is_own(path):
                 self._notes.append(f"the output {path!r} has a name of dv's or Git's own, and is not stored")
                 continue
-            found[path] = self._output(base, os.path.relpath(place, base), path, origin, kind)
+            name = os.path.relpath(place, base)
+            if (place, kind) in before and os.path.lexists(place) and not _is_written(place, since):
+                self._notes.append(f"the output {path!r} was there before, and was not written")
+                found[path] = run.Output(path=path, origin=origin, kind=kind, files=0, size=0, missing=True)
+                continue
+            found[path] = self._output(base, name, path, origin, kind)
         return tuple(found[path] for path in sorted(found))
 
     def _output(self, base: str, name: str, path: str, origin: str, kind: str) -> run.Output:
@@ -314,13 +347,11 @@ class Files:
         files = size = 0
         for directory, found in columns.items():
             is_file = not paths.below(directory, name)
-            target = run.OUTPUTS if origin or not directory else paths.join(run.OUTPUTS, directory)
             if is_file:
-                for each, entry in found.entries().items():
-                    self._entries[paths.join(target, path if origin else each)] = entry
+                for entry in found.entries().values():
+                    self._entries[paths.join(run.OUTPUTS, path)] = entry
             else:
-                moved = directory.replace(name, path, 1) if origin else directory
-                self._whole[paths.join(run.OUTPUTS, moved)] = found
+                self._whole[paths.join(run.OUTPUTS, path + directory[len(name) :])] = found
             files += len(found.names)
             size += sum(found.sizes)
         return run.Output(path=path, origin=origin, kind=kind, files=files, size=size, missing=False)
@@ -405,6 +436,25 @@ def _walk(base: str, name: str, files: list[str], empty: list[str]) -> None:
         if not kept:
             empty.append(path)
         pending += kept
+
+
+def _is_written(place: str, since: int) -> bool:
+    """Return whether a file, or any below a directory, was made or changed since a time in microseconds.
+
+    The time of the last change of its inode is looked at, which no program can set.
+    """
+    pending = [place]
+    while pending:
+        path = pending.pop()
+        try:
+            status = os.lstat(path)
+            if status.st_ctime_ns // 1000 >= since - SLACK:
+                return True
+            if stat.S_ISDIR(status.st_mode):
+                pending += [f"{path}/{name}" for name in os.listdir(path)]
+        except OSError:
+            continue
+    return False
 
 
 def _nothing() -> tree.Columns:

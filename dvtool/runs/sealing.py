@@ -12,6 +12,7 @@ from dvtool import ids, paths
 from dvtool.capture import machine, recorder, streams
 from dvtool.errors import DvError, FormatError
 from dvtool.formats import codec, journal, log, run
+from dvtool.git.code import is_source
 from dvtool.runs import catalogue, fitting, journals, reading
 from dvtool.runs.beginning import OPERATION, RECORD, write
 from dvtool.runs.files import Files
@@ -29,6 +30,10 @@ METRICS: Final = "metrics.parquet"
 SYSTEM: Final = "system.parquet"
 SAMPLES: Final = "samples"
 TEXTS: Final = {"stdout": "stdout.txt", "stderr": "stderr.txt"}
+
+
+BROKEN: Final = "broken-"
+"""What the names of journals begin with that nobody can read."""
 
 
 def seal_waiting(workspace: Workspace, redactor: Redactor) -> list[str]:
@@ -68,11 +73,18 @@ def seal(workspace: Workspace, directory: str, redactor: Redactor) -> run.Run | 
     with journals.alone(directory) as is_alone:
         if not is_alone:
             return None
-        data = recorder.read(f"{directory}/{recorder.BEGIN}")
-        if not data:
+        path = f"{directory}/{recorder.BEGIN}"
+        if not os.path.lexists(path):
             journals.remove(directory)
             return None
-        value = _Sealing(workspace, directory, journal.decode_begin(data), redactor).finish()
+        try:
+            begin = journal.decode_begin(recorder.read(path) if os.path.isfile(path) else b"")
+        except FormatError as error:
+            aside = f"{os.path.dirname(directory)}/{BROKEN}{os.path.basename(directory)}"
+            os.rename(directory, aside)  # else each command would stumble over it
+            error.next = f"what is left of its journal lies at {aside}"
+            raise
+        value = _Sealing(workspace, directory, begin, redactor).finish()
         journals.remove(directory)
     workspace.session.store.maintain()
     return value
@@ -98,12 +110,13 @@ class _Sealing:
         metrics = reading.summaries(told.series)
         if len(metrics) == reading.METRICS_LIMIT:
             self.notes.append(f"there are summaries of {len(metrics):,} metrics at most; all values are in the table")
+        self.session.store.refresh()  # runs that were stored meanwhile may have made what this one read
         with self.session.store.transaction() as transaction:
             files = Files(self.workspace, transaction, self.notes)
             said = [(each.path, each.role, "declared") for each in told.said if not each.made]
             files.inputs(begin, said, self.opened)
-            made = [*begin.outputs, *((each.path, each.kind) for each in told.said if each.made)]
-            outputs = files.outputs(made)
+            made = [(each.path, each.kind) for each in told.said if each.made]
+            outputs = files.outputs(begin.outputs, made, begin.started)
             samples = self._record()
             files.record(f"{self.directory}/{RECORD}")
             base = catalogue.begun(begin)
@@ -255,10 +268,15 @@ class _Sealing:
         seeds = {name: each for name, each in reading.flat(value.params).items() if _is_seed(name)} | value.seeds
         environment = {key: value.environment.get(key) for key in ("python", "packages", "variables", "cpu", "gpus")}
         code = [value.code.commit, value.code.script, files.code_id()]
+        has_code = value.code.patch in {"none", "kept"} and not any(
+            word != "kept" and is_source(path) for path, word in value.code.untracked
+        )
+        outside = [(each.path, each.known_as) for each in value.inputs if each.source == run.OUTSIDE]
+        read = [(each.path, each.role) for each in value.inputs]
         results = [[(each.name, each.split, each.last) for each in value.metrics], files.output_id()]
         return run.Prints(
-            data=over("data", files.input_id(), [(each.path, each.role) for each in value.inputs]),
-            code=over("code", value.command, code),
+            data=over("data", files.input_id(), read, outside) if value.inputs and files.is_known else b"",
+            code=over("code", value.command, code) if has_code else b"",
             params=over("params", {k: v for k, v in reading.flat(value.params).items() if not _is_seed(k)}),
             seed=over("seed", seeds) if seeds else b"",
             environment=over("environment", environment),

@@ -107,16 +107,20 @@ def _circumstances(value: Run) -> list[str]:
     outside = [each for each in value.inputs if each.source == run.OUTSIDE]
     if outside:
         names = ", ".join(paths.shown(each.path) for each in outside[:3])
-        reasons.append(f"what it read outside of the repository is not stored: {names}")
+        more = f" and {len(outside) - 3:,} more" if len(outside) > 3 else ""  # noqa: PLR2004 - fits a line
+        reasons.append(f"what it read in no snapshot is not stored: {names}{more}")
     if not value.inputs:
         reasons.append("it is not known what it read")
-    if value.environment.get("loaded"):
-        names = ", ".join(map(str, value.environment["loaded"]))
+    loaded = value.environment.get("loaded")
+    if isinstance(loaded, list) and loaded:
+        names = ", ".join(map(str, loaded))
         reasons.append(f"{names} may have read more than is known")
     if not value.environment.get("packages") and value.environment.get("python") is None:
         reasons.append("the packages that it used are not known")
     if not value.prints.seed:
         reasons.append(UNSEEDED)
+    if value.inputs and not value.prints.data:
+        reasons.append("not all that it read is known by its content")
     if value.status == "killed":
         reasons.append("it did not come to its end")
     return reasons

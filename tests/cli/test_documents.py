@@ -65,8 +65,8 @@ def busy(data):
     data("key", "protect", "--recipient", "me.txt", "--recipient", "ada.txt")
     data("key", "export", "kept", "--recipient", "me.txt")
     data.write("dv.toml", '[splits]\ntrain = ["data/sub"]\ntest = ["data"]\n')
-    script = "import dvtool; run = dvtool.run(); run.log(step=1, loss=0.5); run.finish()"
-    out = ["--in", "data/sub=train", "--out", "ada.txt", "-p", "lr=0.1"]
+    script = "import dvtool; run = dvtool.run(); run.log(step=1, loss=0.5); run.finish(); open('made', 'w').write('x')"
+    out = ["--in", "data/sub=train", "--out", "made", "-p", "lr=0.1"]
     data.process("run", "--name", "first", *out, "--", sys.executable, "-c", script)
     data.process("run", "--name", "second", "--in", "data/sub=test", "--stage", "tune", "--", "true")
     return data

@@ -491,7 +491,7 @@ def test_outputs_that_are_no_files_do_not_block(data):
     os.mkfifo(data.root / "pipe")
     data.write("out/a", "a")
     os.mkfifo(data.root / "out/pipe")
-    data.process("run", "--out", "pipe", "--out", "out", "--", "true")
+    data.process("run", "--out", "pipe", "--out", "out", "--", "touch", "pipe", "out/a")
     assert tree_of(data)["outputs/out/a"] == b"a"
 
 

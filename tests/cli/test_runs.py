@@ -1,21 +1,27 @@
 """``dv runs``: lists, comparisons, what comes back, and what goes."""
 
 import json
+import os
 
 import msgspec
 import pytest
 
 from dvtool import ids, paths
-from dvtool.formats import log, run
+from dvtool.capture import recorder
+from dvtool.formats import journal, log, run
 from dvtool.formats.tree import FILE, Entry
 from dvtool.repo import Repo
 from dvtool.runs import catalogue
 from dvtool.store.editing import Editor
+from tests.cli.calling import Dv
 from tests.cli.running import copied, prepared, python
 
 
 def listed(dv, *options):
     return [item["id"] for item in dv("runs", "list", "--json", *options).json]
+
+
+MAKING = "open('model.bin', 'w').write('weights of the first')\n"
 
 
 def logging(**values):
@@ -28,9 +34,8 @@ def logging(**values):
 def template(tmp_path_factory):
     """A repository with two runs of one group; the first reads one file and makes another.  Copied for each test."""
     dv = prepared(tmp_path_factory.mktemp("runs"))
-    dv.write("model.bin", "weights of the first")
     first = python(
-        dv, logging(loss=0.5), "--name", "first", "--group", "sweep", "-p", "lr=0.1", "-p", "opt.name=adam",
+        dv, logging(loss=0.5) + MAKING, "--name", "first", "--group", "sweep", "-p", "lr=0.1", "-p", "opt.name=adam",
         "--stage", "train", "--in", "data/a.txt=train", "--out", "model.bin",
     )  # fmt: skip
     second = python(
@@ -153,6 +158,7 @@ def test_a_difference_says_what_is_the_same_and_what_is_not(two):
     assert (found["a"], found["b"]) == (first, second)
     assert found["same"]["data"] is False
     assert found["same"]["params"] is False
+    assert found["same"]["code"] is None  # there is no Git that could tell
     assert found["same"]["environment"] is True
     assert found["same"]["seed"] is None
     assert {"name": "lr", "a": 0.1, "b": 0.01} in found["params"]
@@ -170,7 +176,7 @@ def test_a_difference_in_data_is_told_file_by_file(data):
     found = data("runs", "diff", "before", "after", "--json").json
     assert found["data"] == {"added": ["data/new.txt"], "removed": [], "modified": ["data/a.txt"]}
     assert found["same"] == {
-        "data": False, "code": True, "params": True, "seed": None, "environment": True, "results": None,
+        "data": False, "code": None, "params": True, "seed": None, "environment": True, "results": None,
     }  # fmt: skip
 
 
@@ -222,8 +228,8 @@ def test_what_a_run_made_is_written_elsewhere(two):
 
 def test_a_link_on_the_way_leads_nowhere(two, tmp_path):
     dv, _first, _second = two
-    dv.write("made/model.bin", "in a directory")
-    python(dv, "pass", "--name", "deep", "--out", "made", "--trace", "declared")
+    script = "import os; os.mkdir('made'); open('made/model.bin', 'w').write('in a directory')"
+    python(dv, script, "--name", "deep", "--out", "made", "--trace", "declared")
     (dv.root / "made/model.bin").unlink()
     (dv.root / "made").rmdir()
     (tmp_path / "outside").mkdir()
@@ -332,3 +338,107 @@ def test_a_run_that_somebody_made_up_brings_no_file_but_those_that_it_says(two):
     assert dv("runs", "fetch", "first", "--json").json["paths"] == ["model.bin"]
     assert not (dv.root / "unsaid").exists()
     assert not (dv.root / ".dvignore").exists()
+
+
+def test_what_was_there_before_and_was_not_written_was_not_made(two):
+    dv, _first, _second = two
+    python(dv, "pass", "--name", "idle", "--out", "model.bin", "--trace", "declared")
+    shown = dv("runs", "show", "idle", "--json").json
+    assert [(each["path"], each["missing"]) for each in shown["outputs"]] == [("model.bin", True)]
+    assert any("was not written" in note for note in shown["notes"])
+    assert "made nothing" in dv("runs", "fetch", "idle", code=10).told
+
+
+def test_two_outputs_of_one_name_are_both_kept(two, tmp_path):
+    dv, _first, _second = two
+    other = tmp_path / "scratch"
+    other.mkdir()
+    script = f"open('new.bin', 'w').write('here'); open({str(other / 'new.bin')!r}, 'w').write('there')"
+    python(dv, script, "--name", "both", "--out", str(other / "new.bin"), "--out", "new.bin", "--trace", "declared")
+    dv("runs", "fetch", "both", "-o", "back")
+    found = {path.name: path.read_text() for path in (dv.root / "back").iterdir()}
+    assert sorted(found.values()) == ["here", "there"]
+
+
+def test_what_lies_in_no_snapshot_is_known_by_its_content(two):
+    dv, _first, _second = two
+    for content in ("one", "two"):
+        dv.write("loose.txt", content)
+        python(dv, "open('loose.txt').read(); open('data/a.txt').read()", "--name", content, "-p", "seed=1")
+    assert dv("runs", "diff", "one", "two", "--json").json["same"]["data"] is False
+    shown = dv("runs", "show", "one", "--json").json
+    assert ("outside", True) in {(each["source"], each["path"].endswith("/loose.txt")) for each in shown["inputs"]}
+    assert shown["reproducible"]["state"] == "degraded"
+
+
+def test_where_it_is_not_known_what_was_read_nothing_is_called_the_same(two):
+    dv, _first, _second = two
+    for name in ("one", "two"):
+        dv.process("run", "--name", name, "--", "true")
+    assert dv("runs", "diff", "one", "two", "--json").json["same"]["data"] is None
+    assert dv("runs", "list", "--unstable", "--json").json == []
+
+
+def test_a_run_that_is_damaged_hides_no_other(two):
+    dv, first, second = two
+    session = Repo.open(str(dv.root)).workspace.session
+    value = catalogue.read(Repo.open(str(dv.root)).workspace, first)
+    with session.store.transaction() as transaction:
+        lost = msgspec.structs.replace(value, tree=bytes(32), revision=value.revision + 1)
+        made = transaction.put_object(ids.RUN, run.encode(lost))
+        old = session.state.ref(run.ref_name(first))
+        transaction.commit("run", lambda _state: [log.MoveRef(name=run.ref_name(first), old=old, new=made)])
+    done = dv("runs", "list", "--json")
+    assert [item["id"] for item in done.json] == [second]
+    assert f"run {first} cannot be read" in done.told
+    dv("runs", "show", first, code=20)
+    dv("runs", "rm", first)
+    assert "cannot be read" not in dv("runs", "list").told
+
+
+def test_a_journal_that_nobody_can_read_is_set_aside_once(two):
+    dv, _first, second = two
+    journal = dv.root / ".dv/runs" / ("0" + second[1:])
+    journal.mkdir(parents=True)
+    (journal / "begin").write_bytes(b"no journal")
+    assert "not stored" in dv("runs", "list").told
+    assert dv("runs", "list").told == ""
+    assert [each.name for each in (dv.root / ".dv/runs").iterdir()] == [f"broken-{journal.name}"]
+
+
+def test_a_run_is_stored_though_its_snapshot_was_dropped_meanwhile(two):
+    dv, _first, _second = two
+    script = (
+        "import subprocess, sys; open('data/a.txt').read(); open('data/a.txt', 'w').write('next')\n"
+        "dv = [sys.executable, '-m', 'dvtool.cli.main']\n"
+        "for words in (['commit', '-a', '-m', 'next'], ['runs', 'rm', 'first', 'second'],\n"
+        "              ['expire', '--keep-last', '1', '--yes'], ['gc', '--grace', '0', '--retention', '0']):\n"
+        "    subprocess.run([*dv, *words], check=True, stdout=subprocess.DEVNULL)\n"
+        "print('worked')"
+    )
+    identity = python(dv, script, "--name", "long")
+    shown = dv("runs", "show", identity, "--json").json
+    assert any("dropped while it went on" in note for note in shown["notes"])
+    assert dv("runs", "logs", "long").text == "worked\n"
+    assert dv("fsck", "--json").json["clean"]
+
+
+def test_a_worktree_is_not_removed_with_runs_that_are_stored_nowhere_else(two):
+    dv, _first, _second = two
+    dv("worktree", "add", "../other")
+    other = Dv(dv.root.parent / "other", dv._capture)
+    python(other, "pass", "--name", "there", "--trace", "declared")
+    (other.root / ".dv/runs/20200101-000000-0000000000").mkdir(parents=True)
+    held = recorder.hold(str(other.root / ".dv/runs/20200101-000000-0000000000"))
+    begin = journal.Begin(
+        version=journal.VERSION, id="20200101-000000-0000000000", started=1, name="going", group="", stage="",
+        parent="", author="", command=("x",), directory=".", snapshot=b"", dirty=False, inputs=(), outputs=(),
+        params={}, code={},
+        environment={}, trace="declared", notes=(),
+    )  # fmt: skip
+    (other.root / ".dv/runs/20200101-000000-0000000000/begin").write_bytes(journal.encode_begin(begin))
+    assert dv("worktree", "remove", "../other", "--json", code=12).error["items"] == ["20200101-000000-0000000000"]
+    assert held is not None
+    os.close(held)
+    dv("worktree", "remove", "../other")
+    assert {"there", "going"} <= {item["name"] for item in dv("runs", "list", "--json").json}

@@ -56,13 +56,14 @@ SEEN = {
     "a link from outside": "import os; os.symlink(os.getcwd(), '../outside'); open('../outside/data/a.txt')",
     "many times": "for _ in range(100): open('data/a.txt').close()",
     "cleared environment": "import os; os.environ.clear(); open('data/a.txt')",
+    # Which of two processes was first nobody knows; an edge too many is looked at, one too few is not.
+    "written by a child": "import subprocess, sys\n"
+    "subprocess.run([sys.executable, '-c', 'open(\"data/a.txt\", \"a\")']); open('data/a.txt')",
 }  # fmt: skip
 UNSEEN = {
     "written": "open('data/a.txt', 'w')",
     "written first": "open('data/a.txt', 'w').write('x'); open('data/a.txt').read()",
     "os.open to write": "import os; os.open('data/a.txt', os.O_RDWR)",
-    "written by a child": "import subprocess, sys\n"
-    "subprocess.run([sys.executable, '-c', 'open(\"data/a.txt\", \"w\")']); open('data/a.txt')",
     "a descriptor": "open(0)",
     "not there": "import os\ntry: open('data/none.txt')\nexcept OSError: pass\nopen('data/none.txt', 'w')",
     "outside": "open('/etc/hostname', 'rb') if __import__('os').path.exists('/etc/hostname') else 0",
@@ -81,7 +82,7 @@ def test_what_is_opened_to_be_read_is_an_input(traced, code):
 def test_what_a_link_leads_to_is_an_input(traced):
     found, value = traced("import os; os.symlink('data/a.txt', 'link'); open('link')")
     assert found == ["data/a.txt"]
-    assert value.notes == ("read, and neither in dv nor in Git: link",)
+    assert [each.path for each in value.inputs] == ["data"]
 
 
 @pytest.mark.parametrize("code", UNSEEN.values(), ids=UNSEEN)
@@ -105,7 +106,7 @@ def test_names_that_are_not_utf8_do_no_harm(data, traced):
     place = os.fsencode(data.root) + b"/new-\xff"
     Path(os.fsdecode(place)).write_bytes(b"x")
     _found, value = traced("import os; open(b'new-\\xff')")
-    assert any("new-" in note for note in value.notes)
+    assert any("new-" in each.path for each in value.inputs)
 
 
 def test_without_the_hook_a_note_says_so(traced):

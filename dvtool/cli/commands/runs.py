@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -122,13 +123,14 @@ def _shown(found: RunShown) -> list[str]:
     why = f": {output.harmless(str(found.process['why']))}" if found.process["why"] else ""
     lines.append(f"status   {found.status}{ended}{why}")
     lines.append(f"started  {found.started}" + (f" by {output.harmless(found.author)}" if found.author else ""))
-    lines += [f"{label:8} {value}" for label, value in (("group", found.group), ("stage", found.stage)) if value]
+    lines += [f"group    {output.harmless(found.group)}"] if found.group else []
+    lines += [f"stage    {found.stage}"] if found.stage else []
     lines += [f"parent   {found.parent}"] if found.parent else []
     lines += _few("children", list(found.children))
     code = found.code
     if code["commit"]:
-        changed = "" if code["patch"] == "none" else f", with changes ({code['patch']})"
-        lines.append(f"code     {code['commit'][:12]} {output.harmless(code['branch'])}{changed}")
+        changed = "" if code["patch"] == "none" else f", with changes ({output.harmless(code['patch'])})"
+        lines.append(f"code     {output.harmless(code['commit'][:12])} {output.harmless(code['branch'])}{changed}")
     lines += _few("read", [_input(each) for each in found.inputs])
     lines += _few(
         "made",
@@ -137,8 +139,8 @@ def _shown(found: RunShown) -> list[str]:
             for each in found.outputs
         ],
     )
-    lines += _few("params", [f"{output.harmless(name)} = {value}" for name, value in found.params.items()])
-    lines += _few("seeds", [f"{output.harmless(name)} = {value}" for name, value in found.seeds.items()])
+    lines += _few("params", [f"{name} = {value}" for name, value in found.params.items()])
+    lines += _few("seeds", [f"{name} = {value}" for name, value in found.seeds.items()])
     lines += _few("metrics", [f"{_metric(each)} ({output.quantity(each.count, 'value')})" for each in found.metrics])
     lines += _few("samples", [f"{each['name']}: {each['rows']:,} rows, by {each['key']}" for each in found.samples])
     lines += _few("kept", list(found.record))
@@ -149,7 +151,7 @@ def _shown(found: RunShown) -> list[str]:
 
 
 def _input(each: InputItem) -> str:
-    where = {"run": f"run {each.run}", "outside": "outside of the repository", "worktree": "in no snapshot"}
+    where = {"run": f"run {each.run}", "outside": "not stored", "worktree": "in no snapshot"}
     snapshot = f"snapshot {(each.snapshot or '')[:12]}{' (not on a branch)' if each.dirty else ''}"
     source = where.get(each.source, snapshot)
     role = f" as {each.role}" if each.role else ""
@@ -158,7 +160,7 @@ def _input(each: InputItem) -> str:
 
 def _few(label: str, rows: list[str]) -> list[str]:
     """Return rows under a label, as many as fit."""
-    lines = [f"{label if not at else '':8} {row}" for at, row in enumerate(rows[:SHOWN])]
+    lines = [f"{label if not at else '':8} {output.harmless(row)}" for at, row in enumerate(rows[:SHOWN])]
     if len(rows) > SHOWN:
         lines.append(f"{'':8} … and {len(rows) - SHOWN:,} more (all of them with --json)")
     return lines
@@ -213,9 +215,20 @@ def _changes(label: str, change: DataChange) -> list[str]:
 def logs_subcommand(settings: Settings, *, run: str, stderr: bool) -> None:
     """Print what a run printed, as far as it was kept, without what looked like a secret."""
     pieces = opening.open_repo(settings).run_file(run, LOGS["stderr" if stderr else "stdout"])
-    for piece in pieces:
-        sys.stdout.buffer.write(piece)
+    if sys.stdout.isatty():
+        # What somebody's program printed may be somebody else's: colours pass, what moves or renames windows does not.
+        for piece in pieces:
+            sys.stdout.write(_calm(piece.decode("utf-8", "replace")))
+    else:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
     sys.stdout.flush()
+
+
+def _calm(text: str) -> str:
+    """Return text for a terminal: control characters are shown, but for colours, ends of lines and tabs."""
+    parts = re.split(r"(\x1b\[[0-9;]*m|[\n\r\t])", text)
+    return "".join(part if at % 2 else output.harmless(part) for at, part in enumerate(parts))
 
 
 @runs_command.command("fetch", epilog=shared.example("dv runs fetch first", "dv runs fetch first -o models/first"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from dvtool import paths
+from dvtool import ids, paths
 from dvtool.capture.redaction import Redactor
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import log, run
@@ -142,13 +142,25 @@ def list_runs(
         UsageError: when a condition makes no sense.
     """
     sealing.seal_waiting(workspace, Redactor(os.environ))
-    rows = filters.choose(catalogue.everything(workspace), wanted)
+    inputs = tuple(_meant(workspace, each) for each in wanted.inputs)
+    rows = filters.choose(catalogue.everything(workspace), msgspec.structs.replace(wanted, inputs=inputs))
     if unstable:
         rows = _unstable(rows)
     if by:
         rows = _sorted(rows, by)
     with catalogue.many():
         return [describing.item(row) for row in rows[:limit]]
+
+
+def _meant(workspace: Workspace, word: str) -> str:
+    """Return what runs are to have read: a path from the root, unless it can only be a run or a snapshot."""
+    is_hex = len(word) >= ids.SHORTEST_PREFIX and not set(word) - set("0123456789abcdef")
+    if run.is_id(word) or (is_hex and not os.path.lexists(word)):
+        return word
+    try:
+        return workspace.session.relative(word)
+    except UsageError:
+        return word  # it lies outside, and such inputs have absolute paths
 
 
 def _unstable(rows: list[Listed]) -> list[Listed]:

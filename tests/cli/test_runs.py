@@ -78,6 +78,8 @@ def test_runs_are_listed_newest_first(two):
         (["--input", "data/a.txt"], ["first"]),
         (["--input", "data"], ["second", "first"]),
         (["--input", "data/sub/c.txt"], ["second"]),
+        (["--input", "data/sub/"], ["second"]),
+        (["--input", "./data/../data/a.txt"], ["first"]),
         (["--sort", "loss"], ["second", "first"]),
         (["--sort", "-loss"], ["first", "second"]),
         (["--sort", "-lr"], ["first", "second"]),

@@ -137,6 +137,27 @@ def test_a_signal_to_dv_reaches_the_command(data):
     assert only(data).ending.code == 9
 
 
+def test_an_interrupt_that_comes_again_reaches_the_command_where_it_may_not_have_been_typed(data):
+    code = (
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(9))\n"
+        "print('up', flush=True)\ntime.sleep(60)"
+    )
+    ours, theirs = pty.openpty()
+    process = start(data, *python(code), stdin=theirs)
+    try:
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 9
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(ours)
+        os.close(theirs)
+
+
 # ------------------------------------------------------------------------------------------------ streams
 
 
@@ -309,14 +330,15 @@ def test_nobody_who_reads_is_no_harm(data):
     assert only(data).status == "failed"
 
 
-def test_signals_that_are_ignored_stay_so(data):
-    code = "import signal; raise SystemExit(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_signals_that_are_ignored_stay_so(data, number):
+    code = f"import signal; raise SystemExit(signal.getsignal({int(number)}) == signal.SIG_IGN)"
     ignored = subprocess.run(
         [*DV, "run", *python(code)],
         cwd=data.root,
         check=False,
         capture_output=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
     )
     assert ignored.returncode == 1
 

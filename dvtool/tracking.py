@@ -186,13 +186,22 @@ class Run:
         """Say that something is read: a path, ``REV:PATH`` or ``RUN:PATH``."""
         with self._quietly():
             place = os.path.abspath(path) if os.path.lexists(path) or ":" not in path else path
-            self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
+            if self._is_name(place):
+                self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
 
     def output(self, path: str, kind: str = "file") -> None:
         """Say that something is made; it is stored when the run ends, as it is then."""
         with self._quietly():
             place = os.path.abspath(path)
-            self._say(journal.Said(made=True, path=place, kind=plain.text(kind, NAME), role=""))
+            if self._is_name(place):
+                self._say(journal.Said(made=True, path=place, kind=plain.text(kind, NAME), role=""))
+
+    def _is_name(self, place: str) -> bool:
+        """Return whether a file can have this name at all."""
+        if "\0" not in place:
+            return True
+        self._tell(f"{place[:NAME]!r} was not recorded: no file can have this name")
+        return False
 
     def log_samples(self, table: Any, key: str = "path", name: str = "samples") -> None:
         """Record a table with a row for each sample: its key, what was predicted, what was right, and so on.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 METRICS_LIMIT: Final = 10_000
 """Series of which the run itself says what they came to; those of others are in the table of values alone."""
+NOTE_LIMIT: Final = 1000
+"""Characters of a note that quotes a program."""
 _STEP_LIMIT: Final = 2**63
 """Tables hold whole numbers of 64 bits with a sign, journals those without one too."""
 _ESCAPED: Final = re.compile(r"\\([\\nrt])")
@@ -172,6 +174,8 @@ def _take_rest(found: Told, record: journal.Record) -> None:
     match record:
         case journal.Seeds(values):
             found.seeds |= values
+        case journal.Said(path=path) if "\0" in path:
+            found.notes.append(f"no file can have this name, which was said to be read or made: {path!r}"[:NOTE_LIMIT])
         case journal.Said():
             found.said.append(record)
         case journal.Table():

@@ -620,3 +620,21 @@ def test_many_runs_of_one_process_need_no_more_descriptors_than_one(data):
     done = subprocess.run([PYTHON, "-c", code], cwd=data.root, check=False, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(stored(data)) == 60
+
+
+ODD_PLACES = ["HEAD:data", "HEAD:no/such", "HEAD:data\0", "HEAD:/x", "s3://bucket/x", "\0", "data\0x", ":", "v1:x\0"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_whatever_is_said_to_be_read_or_made_the_run_is_stored(data, own):
+    code = (
+        f"import dvtool\nwith dvtool.run('odd') as run:\n    for place in {ODD_PLACES!r}:\n"
+        "        run.input(place, 'train'); run.output(place)\n"
+    )
+    script = data.write("script.py", code)
+    words = [*([] if own else [*DV, "run", "--"]), PYTHON, script]
+    done = subprocess.run(words, cwd=data.root, check=True, capture_output=True, timeout=60)
+    assert b"Traceback" not in done.stderr
+    assert b"no file can have this name" in done.stderr
+    assert only(data).status == "done"
+    assert data("runs", "list").told == ""

@@ -219,7 +219,6 @@ def begin(directory, roots):
 
     def end():
         nonlocal is_on
-        leave()
         is_on = False
         remove_hook(hook)
         try:

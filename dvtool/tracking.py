@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from dvtool.runs.beginning import Begun, Request
     from dvtool.workspace import Workspace
 
 RANKS: Final = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
@@ -184,13 +186,22 @@ class Run:
         """Say that something is read: a path, ``REV:PATH`` or ``RUN:PATH``."""
         with self._quietly():
             place = os.path.abspath(path) if os.path.lexists(path) or ":" not in path else path
-            self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
+            if self._is_name(place):
+                self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
 
     def output(self, path: str, kind: str = "file") -> None:
         """Say that something is made; it is stored when the run ends, as it is then."""
         with self._quietly():
             place = os.path.abspath(path)
-            self._say(journal.Said(made=True, path=place, kind=plain.text(kind, NAME), role=""))
+            if self._is_name(place):
+                self._say(journal.Said(made=True, path=place, kind=plain.text(kind, NAME), role=""))
+
+    def _is_name(self, place: str) -> bool:
+        """Return whether a file can have this name at all."""
+        if "\0" not in place:
+            return True
+        self._tell(f"{place[:NAME]!r} was not recorded: no file can have this name")
+        return False
 
     def log_samples(self, table: Any, key: str = "path", name: str = "samples") -> None:
         """Record a table with a row for each sample: its key, what was predicted, what was right, and so on.
@@ -293,25 +304,22 @@ class _Own:
     def __init__(self, parent: str, directory: str) -> None:
         self._parent = parent
         self._directory = directory
-        self._workspace: Workspace | None = None
+        self._root = ""
+        self._cwd = os.path.realpath(".")
         self._before: dict[str, str | None] = {}
         self._stop = threading.Event()
         self._sampler: threading.Thread | None = None
         self._untrace: Any = None
         self._held = -1
+        self._held_is: tuple[int, int] | None = None
 
     def begin(
         self, *, name: str, group: str, stage: str, params: dict[str, Any], inputs: Sequence[str | tuple[str, str]],
         outputs: Sequence[str], trace: str, require_clean: bool, rank: int | None, shard: str,
     ) -> Run:  # fmt: skip
-        from dvtool.runs import beginning, sealing
-        from dvtool.workspace import Workspace
-        from dvtool.worktree.session import Context
+        from dvtool.runs import beginning
 
-        context = Context(cwd=os.path.realpath("."), tell=_say_aside)
-        self._workspace = Workspace.open(self._directory, context)
         redactor = Redactor(os.environ)
-        sealing.seal_waiting(self._workspace, redactor)
         request = beginning.Request(
             command=tuple(map(os.fsdecode, map(os.fsencode, [sys.executable, *sys.argv]))),
             name=name,
@@ -324,8 +332,9 @@ class _Own:
             trace=trace,
             require_clean=require_clean,
         )
-        begun = beginning.begin(self._workspace, request, os.environ, redactor)
-        self._held = begun.held
+        begun = self._begun(request, redactor)
+        _close_stores()
+        self._held, self._held_is = begun.held, recorder.identity(begun.held)
         found = Run(begun.directory, rank=rank, shard=shard, own=self)
         atexit.register(found.at_exit)
         self._reach_children(begun.directory, trace)
@@ -333,9 +342,24 @@ class _Own:
         self._sampler.start()
         return found
 
+    def _begun(self, request: Request, redactor: Redactor) -> Begun:
+        from dvtool.runs import beginning, sealing
+
+        workspace = self._open(self._directory)
+        self._root = workspace.session.root
+        sealing.seal_waiting(workspace, redactor)
+        return beginning.begin(workspace, request, os.environ, redactor)
+
+    def _open(self, directory: str) -> Workspace:
+        """Open the repository; whoever does drops it, and has :func:`_close_stores` called then."""
+        from dvtool.workspace import Workspace
+        from dvtool.worktree.session import Context
+
+        return Workspace.open(directory, Context(cwd=self._cwd, tell=_say_aside))
+
     def _reach_children(self, directory: str, trace: str) -> None:
         """Have processes that begin from now on find the run, and note what this one opens."""
-        root = self._workspace.session.root + "/" if self._workspace is not None else ""
+        root = self._root + "/"
         wanted = {recorder.RUN_VARIABLE: directory}
         if trace == "audit":
             before = os.environ.get("PYTHONPATH")
@@ -372,8 +396,6 @@ class _Own:
         """End the run and store it; what keeps it from that is said."""
         import resource
 
-        from dvtool.runs import beginning, sealing
-
         self._stop.set()
         if self._sampler is not None:
             self._sampler.join(timeout=2)
@@ -393,19 +415,32 @@ class _Own:
             cpu=usage.ru_utime + usage.ru_stime,
             memory=usage.ru_maxrss * 1024,
         )
+        self._store(directory, end)
+        _close_stores()
+
+    def _store(self, directory: str, end: journal.End) -> None:
+        from dvtool.runs import beginning, sealing
+
         try:
             try:
                 beginning.write(f"{directory}/{recorder.END}", journal.encode_end(end))
             finally:
-                recorder.let_go(self._held)
-            if self._workspace is not None:
-                _load_on_own_behalf()
-                stored = sealing.seal(self._workspace, directory, Redactor(os.environ))
-                if stored is None and os.path.exists(directory):
-                    _say_aside("dv: a process of this run goes on; it is stored when that has ended")
+                recorder.let_go(self._held, self._held_is)
+            _load_on_own_behalf()
+            stored = sealing.seal(self._open(self._root), directory, Redactor(os.environ))
+            if stored is None and os.path.exists(directory):
+                _say_aside("dv: a process of this run goes on; it is stored when that has ended")
         except Exception as error:  # noqa: BLE001 - whatever it is, the program goes on
             why = sealing.reason(error)
             _say_aside(f"dv: this run is not stored yet: {why}; the next command tries again")
+
+
+def _close_stores() -> None:
+    """Close what a store that nobody uses any more keeps open: a descriptor for each of its files that were read.
+
+    While the program goes on it may close them and use their numbers, or need as many as there are.
+    """
+    gc.collect()  # the parts of a store know each other
 
 
 def _reason(error: DvError | OSError) -> str:

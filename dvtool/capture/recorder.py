@@ -29,6 +29,8 @@ END: Final = "end"
 LOG: Final = "log-"
 AUDIT: Final = "audit-"
 SAMPLES: Final = "samples-"
+MORE: Final = "."
+"""In the name of a file that goes on where another one of the same process ended: before its number, after the name."""
 STREAMS: Final = ("stdout", "stderr")
 RUN_VARIABLE: Final = "DV_RUN"
 """In the environment of a run's processes: the directory of its journal."""
@@ -67,9 +69,27 @@ def hold(directory: str, *, alone: bool = False) -> int | None:
     return descriptor
 
 
-def let_go(descriptor: int) -> None:
-    """Take part no more, and nobody else by this descriptor, which processes that were forked share."""
-    if descriptor >= 0:
+def identity(descriptor: int) -> tuple[int, int] | None:
+    """Return which file is behind a descriptor, None when none is.
+
+    Programs close descriptors by number, ours among them, and then open files of their own, which get these numbers;
+    whoever keeps a descriptor while a program goes on looks at it before each use.
+    """
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def let_go(descriptor: int, known: tuple[int, int] | None = None) -> None:
+    """Take part no more, and nobody else by this descriptor, which processes that were forked share.
+
+    Args:
+        descriptor: what :func:`hold` returned; nothing is done with a negative one.
+        known: its :func:`identity`; if it is that of another file by now, it is left alone.
+    """
+    if descriptor >= 0 and (known is None or identity(descriptor) == known):
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
@@ -98,11 +118,15 @@ class Recorder:
         """How many records could not be written."""
         self._guard = threading.Lock()
         self._file = -1
+        self._file_is: tuple[int, int] | None = None
         self._held = -1
+        self._held_is: tuple[int, int] | None = None
+        self._is_in = True
+        self._name = ""
+        self._files = 0
         self._size = 0
         self._told = False
-        held = hold(directory)
-        self._held = -1 if held is None else held
+        self._take_part()
         try:
             self._open()
         except OSError:
@@ -110,14 +134,31 @@ class Recorder:
             raise
         _alive.add(self)
 
+    def _take_part(self) -> None:
+        held = hold(self.directory)
+        self._held = -1 if held is None else held
+        self._held_is = identity(self._held)
+
     def _open(self) -> None:
-        name = f"{self.directory}/{LOG}{os.getpid()}-{os.urandom(4).hex()}"
+        """Open the process's file or, where its descriptor was lost, one that goes on where that ended."""
+        if not self._files:
+            self._name = f"{self.directory}/{LOG}{os.getpid()}-{os.urandom(4).hex()}"
+        name = self._name + (f"{MORE}{self._files:06}" if self._files else "")
         self._file = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        self._file_is = identity(self._file)
         self._size = 0
-        self._write(journal.header())
-        if not self._silent:
-            host = plain.text(socket.gethostname())
-            self._write(journal.encode(journal.Hello(now(), self.rank, self.shard, os.getpid(), host)))
+        try:
+            self._write(journal.header())
+            if not self._silent and not self._files:
+                host = plain.text(socket.gethostname())
+                self._write(journal.encode(journal.Hello(now(), self.rank, self.shard, os.getpid(), host)))
+        except OSError:  # what came after half of this could not be read
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            os.close(self._file)
+            self._file = -1
+            raise
+        self._files += 1
 
     def append(self, record: journal.Record) -> bool:
         """Append a record and return whether it could be written; a disk that refuses is said once, on stderr.
@@ -127,10 +168,15 @@ class Recorder:
         """
         data = journal.encode(record)
         with self._guard:
-            if self._held < 0:
+            if not self._is_in:
                 return False
             try:
-                if self._file < 0:
+                # A number that is another file's by now is forgotten, and not closed.
+                if identity(self._held) != self._held_is or self._held < 0:
+                    self._held = -1
+                    self._take_part()
+                if self._file < 0 or identity(self._file) != self._file_is:
+                    self._file = -1
                     self._open()
                 self._write(data)
             except OSError as error:
@@ -163,12 +209,12 @@ class Recorder:
 
     def _release(self) -> None:
         if self._silent:
-            let_go(self._held)
-        for descriptor in (self._file, -1 if self._silent else self._held):
-            if descriptor >= 0:
-                with contextlib.suppress(OSError):
-                    os.close(descriptor)
+            let_go(self._held, self._held_is)
+        else:
+            _close(self._held, self._held_is)
+        _close(self._file, self._file_is)
         self._file = self._held = -1
+        self._is_in = False
 
     def after_fork(self) -> None:
         """Let the child begin a file of its own when it has something to say; the parent's goes on to be the parent's.
@@ -176,11 +222,17 @@ class Recorder:
         The child takes part from the start, because the lock is one with the parent's, and lasts until both close it.
         """
         self._guard = threading.Lock()
-        if self._file >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._file)
-            self._file = -1
+        _close(self._file, self._file_is)
+        self._file = -1
+        self._files = 0
         self.lost = 0
+
+
+def _close(descriptor: int, known: tuple[int, int] | None) -> None:
+    """Close a descriptor unless it is that of another file by now."""
+    if descriptor >= 0 and identity(descriptor) == known:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
 
 def _after_fork() -> None:
@@ -200,11 +252,19 @@ def read(path: str) -> bytes:
         return b""
 
 
-def logs(directory: str) -> Iterator[str]:
-    """Yield the files of a run's processes, in order of their names."""
-    yield from sorted(f"{directory}/{name}" for name in os.listdir(directory) if name.startswith(LOG))
+def logs(directory: str) -> Iterator[list[str]]:
+    """Yield the files of each process of a run, which go on one after the other, in order of their names."""
+    yield from _by_process(directory, LOG)
 
 
-def audits(directory: str) -> Iterator[str]:
-    """Yield the files in which hooks noted what was opened, in order of their names."""
-    yield from sorted(f"{directory}/{name}" for name in os.listdir(directory) if name.startswith(AUDIT))
+def audits(directory: str) -> Iterator[list[str]]:
+    """Yield the files in which the hook of each process noted what was opened, as :func:`logs` does."""
+    yield from _by_process(directory, AUDIT)
+
+
+def _by_process(directory: str, prefix: str) -> Iterator[list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(directory)):
+        if name.startswith(prefix):
+            found.setdefault(name.partition(MORE)[0], []).append(f"{directory}/{name}")
+    yield from found.values()

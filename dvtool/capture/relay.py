@@ -37,6 +37,8 @@ LINGER: Final = 0.2
 """Seconds without a word, after the command has ended, until what it left behind is served by a process of its own."""
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FROM_KEYBOARD: Final = (signal.SIGINT, signal.SIGQUIT)
+AGAIN: Final = 2.0
+"""Seconds in which a signal that may have been typed must come again, to be handed on where it may not have been."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,8 +297,9 @@ def _copy_size(descriptor: int, terminal: int) -> None:
 class _Signals:
     """Hands signals on to the command while it goes, those too that came before it had begun.
 
-    What is typed on a terminal reaches every process in the foreground by itself.  What was ignored stays so, for the
-    command too (``nohup``).
+    What is typed on a terminal reaches every process in the foreground by itself.  With a terminal behind some of the
+    streams alone, it may have been typed there or not; if it comes again, the command seems not to have got it.  What
+    was ignored stays so, for the command too (``nohup``).
     """
 
     def __init__(self, streams: list[Stream]) -> None:
@@ -304,9 +307,12 @@ class _Signals:
         self._pid = 0
         self._early: list[int] = []
         self._before: dict[signal.Signals, Any] = {}
+        self._is_sure = True
+        self._waited: dict[int, float] = {}
 
     def __enter__(self) -> Self:
-        has_keyboard = any(os.isatty(descriptor) for descriptor in (0, 1, 2))
+        terminals = [os.isatty(descriptor) for descriptor in (0, 1, 2)]
+        has_keyboard, self._is_sure = any(terminals), all(terminals)
         wanted: dict[signal.Signals, Callable[[int, FrameType | None], None]] = dict.fromkeys(_FORWARDED, self._forward)
         wanted |= dict.fromkeys(_FROM_KEYBOARD, self._wait if has_keyboard else self._forward)
         wanted[signal.SIGWINCH] = self._resize
@@ -338,5 +344,9 @@ class _Signals:
             if stream.target is not None:
                 _copy_size(stream.target, stream.source)
 
-    def _wait(self, _number: int, _frame: FrameType | None) -> None:
-        """Wait for the command, which got the same signal."""
+    def _wait(self, number: int, frame: FrameType | None) -> None:
+        """Wait for the command, which got the same signal, if it was typed."""
+        now = time.monotonic()
+        if not self._is_sure and now - self._waited.get(number, -AGAIN) < AGAIN:
+            self._forward(number, frame)
+        self._waited[number] = now

@@ -182,7 +182,8 @@ def _open_streams() -> None:
 
 def entry() -> None:
     """Run the command line of this process."""
-    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:  # what was ignored stays so, for what is started too
+        signal.signal(signal.SIGTERM, _terminate)
     _open_streams()
     arguments = sys.argv[1:]
     try:

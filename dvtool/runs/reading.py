@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 METRICS_LIMIT: Final = 10_000
 """Series of which the run itself says what they came to; those of others are in the table of values alone."""
+NOTE_LIMIT: Final = 1000
+"""Characters of a note that quotes a program."""
 _STEP_LIMIT: Final = 2**63
 """Tables hold whole numbers of 64 bits with a sign, journals those without one too."""
 _ESCAPED: Final = re.compile(r"\\([\\nrt])")
@@ -63,14 +65,15 @@ class Told(msgspec.Struct, kw_only=True):
 def opened(directory: str) -> Opened:
     """Return what the hooks of a run noted."""
     found = Opened()
-    for path in recorder.audits(directory):
+    for files in recorder.audits(directory):
         found.processes += 1
-        data = _read(path)
-        whole = data[: data.rfind(b"\n") + 1]
         own: set[str] = set()
-        for line in os.fsdecode(whole).split("\n")[:-1]:
-            words = [_ESCAPED.sub(lambda match: _UNESCAPED[match[1]], word) for word in line.split("\t")]
-            _note(found, own, words)
+        for path in files:
+            data = _read(path)
+            whole = data[: data.rfind(b"\n") + 1]
+            for line in os.fsdecode(whole).split("\n")[:-1]:
+                words = [_ESCAPED.sub(lambda match: _UNESCAPED[match[1]], word) for word in line.split("\t")]
+                _note(found, own, words)
     return found
 
 
@@ -111,16 +114,8 @@ def told(directory: str, begin: journal.Begin) -> Told:
     """Return what the processes of a run said, in the order of time where they changed what others had said."""
     found = Told(params=dict(begin.params))
     records: list[journal.Params] = []
-    for number, path in enumerate(recorder.logs(directory)):
-        try:
-            said, torn = journal.decode(recorder.read(path))
-        except (FormatError, OSError) as error:
-            what = error.what if isinstance(error, FormatError) else error.strerror
-            found.notes.append(f"the journal of a process could not be read: {what}")
-            continue
-        if torn:
-            found.notes.append("a process was stopped in the middle of a record, which is lost")
-        _take(found, said, number, records)
+    for number, files in enumerate(recorder.logs(directory)):
+        _take(found, [record for path in files for record in _said(found, path)], number, records)
     before = flat(found.params)
     for record in sorted(records, key=lambda each: each.time):
         before = _apply(found, before, record)
@@ -128,6 +123,19 @@ def told(directory: str, begin: journal.Begin) -> Told:
     for rank in sorted({rank for rank in ranks if ranks.count(rank) > 1}):
         found.notes.append(f"{ranks.count(rank)} processes logged as rank {rank}")
     return found
+
+
+def _said(found: Told, path: str) -> Iterable[journal.Record]:
+    """Return what is said in a file of a process; what cannot be read of it is noted."""
+    try:
+        said, torn = journal.decode(recorder.read(path))
+    except (FormatError, OSError) as error:
+        what = error.what if isinstance(error, FormatError) else error.strerror
+        found.notes.append(f"the journal of a process could not be read: {what}")
+        return ()
+    if torn:
+        found.notes.append("a process was stopped in the middle of a record, which is lost")
+    return said
 
 
 def _take(found: Told, said: Iterable[journal.Record], number: int, records: list[journal.Params]) -> None:
@@ -166,6 +174,8 @@ def _take_rest(found: Told, record: journal.Record) -> None:
     match record:
         case journal.Seeds(values):
             found.seeds |= values
+        case journal.Said(path=path) if "\0" in path:
+            found.notes.append(f"no file can have this name, which was said to be read or made: {path!r}"[:NOTE_LIMIT])
         case journal.Said():
             found.said.append(record)
         case journal.Table():

@@ -137,6 +137,27 @@ def test_a_signal_to_dv_reaches_the_command(data):
     assert only(data).ending.code == 9
 
 
+def test_an_interrupt_that_comes_again_reaches_the_command_where_it_may_not_have_been_typed(data):
+    code = (
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(9))\n"
+        "print('up', flush=True)\ntime.sleep(60)"
+    )
+    ours, theirs = pty.openpty()
+    process = start(data, *python(code), stdin=theirs)
+    try:
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 9
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(ours)
+        os.close(theirs)
+
+
 # ------------------------------------------------------------------------------------------------ streams
 
 
@@ -309,14 +330,15 @@ def test_nobody_who_reads_is_no_harm(data):
     assert only(data).status == "failed"
 
 
-def test_signals_that_are_ignored_stay_so(data):
-    code = "import signal; raise SystemExit(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_signals_that_are_ignored_stay_so(data, number):
+    code = f"import signal; raise SystemExit(signal.getsignal({int(number)}) == signal.SIG_IGN)"
     ignored = subprocess.run(
         [*DV, "run", *python(code)],
         cwd=data.root,
         check=False,
         capture_output=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN),
     )
     assert ignored.returncode == 1
 
@@ -529,3 +551,90 @@ def test_a_run_that_a_program_does_not_finish_is_finished_when_it_ends(data, end
     found = data("runs", "show", "own", "--json").json
     assert (found["status"], found["process"]["why"]) == (status, why)
     assert [each["last"] for each in found["metrics"]] == [1.0]
+
+
+CLOSING = """
+import dvtool, os
+run = dvtool.run("closing")
+run.log(step=1, loss=1.0)
+os.closerange(3, 256)
+held = [open(f"mine{number}", "w+") for number in range(40)]
+for file in held: file.write("mine"); file.flush()
+for step in range(2, 5): run.log(step=step, loss=float(step))
+if os.fork() == 0:
+    os.closerange(3, 6)
+    others = [open(f"other{number}", "w") for number in range(3)]
+    run.log(forked=1.0); os._exit(0)
+os.wait()
+run.finish()
+for file in held: file.seek(0); assert file.read() == "mine"
+"""
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_program_that_closes_all_descriptors_keeps_its_files_and_its_run(data, own):
+    data.write("close.py", CLOSING)
+    words = [*([] if own else [*DV, "run", "--"]), PYTHON, "close.py"]
+    done = subprocess.run(words, cwd=data.root, check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr if own else b"") == (0, b"")
+    assert {(data.root / f"mine{number}").read_text() for number in range(40)} == {"mine"}
+    assert {(data.root / f"other{number}").read_text() for number in range(3)} == {""}
+    found = only(data)
+    assert {metric.name: (metric.count, metric.last) for metric in found.metrics} == {
+        "loss": (4, 4.0),
+        "forked": (1, 1.0),
+    }
+    assert (found.status, len(found.workers), len({each.pid for each in found.workers})) == ("done", 2, 2)
+    assert [each.ended > 0 for each in sorted(found.workers, key=lambda each: each.started)] == [True, False]
+    assert not [note for note in found.notes if "journal" in note or "lost" in note]
+
+
+def test_a_lock_that_was_lost_is_taken_again(data):
+    code = (
+        "import dvtool, os, sys\nrun = dvtool.run('long', trace='declared')\nos.closerange(3, 256)\n"
+        "run.log(loss=1.0)\nprint('up', flush=True)\nsys.stdin.readline()\nrun.finish()\n"
+    )
+    process = subprocess.Popen(
+        [PYTHON, "-c", code], cwd=data.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        assert [each["status"] for each in data("runs", "list", "--json").json] == ["running"]
+        _out, told = process.communicate(b"\n", timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, told) == (0, b"")
+    assert only(data).status == "done"
+
+
+def test_many_runs_of_one_process_need_no_more_descriptors_than_one(data):
+    code = (
+        "import os, resource, dvtool\nresource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
+        "def count(): return len(os.listdir('/proc/self/fd'))\n"
+        "before = count(); during = set()\n"
+        "for number in range(60):\n    with dvtool.run(f'n{number}') as run:\n"
+        "        run.log(loss=1.0)\n        during.add(count())\n    assert count() <= before + 1, count()\n"
+        "assert max(during) <= before + 8, during\n"
+    )
+    done = subprocess.run([PYTHON, "-c", code], cwd=data.root, check=False, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(stored(data)) == 60
+
+
+ODD_PLACES = ["HEAD:data", "HEAD:no/such", "HEAD:data\0", "HEAD:/x", "s3://bucket/x", "\0", "data\0x", ":", "v1:x\0"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_whatever_is_said_to_be_read_or_made_the_run_is_stored(data, own):
+    code = (
+        f"import dvtool\nwith dvtool.run('odd') as run:\n    for place in {ODD_PLACES!r}:\n"
+        "        run.input(place, 'train'); run.output(place)\n"
+    )
+    script = data.write("script.py", code)
+    words = [*([] if own else [*DV, "run", "--"]), PYTHON, script]
+    done = subprocess.run(words, cwd=data.root, check=True, capture_output=True, timeout=60)
+    assert b"Traceback" not in done.stderr
+    assert b"no file can have this name" in done.stderr
+    assert only(data).status == "done"
+    assert data("runs", "list").told == ""

@@ -216,10 +216,62 @@ def test_outputs_of_other_runs_are_known_by_their_content(data):
 def test_a_python_without_audit_hooks_says_so(tmp_path):
     script = (
         f"import sys; del sys.addaudithook; sys.path.insert(0, {str(HOOKS)!r}); import dv_trace\n"
-        f"dv_trace.begin({str(tmp_path)!r}, ('/',)); open('/etc/hostname').read()"
+        f"dv_trace.begin({str(tmp_path)!r}, ('/etc/',)); open('/etc/passwd').read()"
     )
     subprocess.run([PYTHON, "-c", script], check=True, timeout=60)
     found = reading.opened(str(tmp_path))
     assert len(found.pythons) == 1
     assert list(found.read) == []
     assert found.processes == 0
+
+
+CLOSING = """
+import os, sys
+open('data/a.txt').close()
+os.closerange(3, 256)
+held = [open(f'mine{number}', 'w+') for number in range(40)]
+for file in held: file.write('mine'); file.flush()
+for _ in range(3): open('data/b.txt').close()
+open('data/a.txt', 'a').close()
+for file in held: file.seek(0); assert file.read() == 'mine'
+"""
+
+
+def test_a_program_that_closes_all_descriptors_keeps_its_files(data, traced):
+    found, value = traced(CLOSING)
+    assert {"data/a.txt", "data/b.txt"} <= set(found)
+    assert {(data.root / f"mine{number}").read_text() for number in range(40)} == {"mine"}
+    # Both files of the process are one process's: what it read first and then wrote over was read.
+    assert [(each.path, each.known, each.files) for each in value.inputs] == [("data", "audit", 2)]
+
+
+def test_ended_the_hook_closes_its_own_file_and_no_other(tmp_path):
+    (tmp_path / "a").write_text("a")
+    before = len(os.listdir("/proc/self/fd"))
+    ends = [dv_trace.begin(str(tmp_path), (f"{tmp_path}/",)) for _ in range(2)]
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    ends[0]()
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    (file,) = [
+        int(name) for name in os.listdir("/proc/self/fd") if "/audit-" in os.path.realpath(f"/proc/self/fd/{name}")
+    ]
+    mine = os.open(tmp_path / "mine", os.O_RDWR | os.O_CREAT)
+    os.dup2(mine, file)
+    ends[1]()
+    assert os.fstat(file).st_ino == os.fstat(mine).st_ino
+    assert os.fstat(file).st_size == 0
+    os.close(file)
+    os.close(mine)
+
+
+def test_a_process_gets_one_hook_however_many_runs_it_has(tmp_path):
+    script = (
+        f"import sys; sys.path.insert(0, {str(HOOKS)!r}); import dv_trace\n"
+        "add = sys.addaudithook; added = []\n"
+        "sys.addaudithook = lambda hook: (added.append(hook), add(hook))\n"
+        f"for _ in range(5): dv_trace.begin({str(tmp_path)!r}, ('/etc/',))()\n"
+        f"dv_trace.begin({str(tmp_path)!r}, ('/etc/',)); open('/etc/passwd').close()\n"
+        "assert len(added) == 1"
+    )
+    subprocess.run([PYTHON, "-c", script], check=True, timeout=60)
+    assert list(reading.opened(str(tmp_path)).read) == ["/etc/passwd"]

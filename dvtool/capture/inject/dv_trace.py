@@ -23,6 +23,36 @@ LIMIT = 200000
 """Paths that are remembered, so as not to be noted again; then all are forgotten."""
 
 
+def _spread():
+    """Return two functions: one that has a hook called from now on, and one that ends that.
+
+    The interpreter never lets go of a hook, so it is handed one alone, and that one when it is first needed.
+    """
+    # Not names of this module, which are taken away from it when the interpreter ends.
+    hooks = []  # type: ignore[var-annotated]
+    is_in = False
+
+    def spread(event, arguments):
+        for hook in hooks:
+            hook(event, arguments)
+
+    def add(hook):
+        nonlocal hooks, is_in
+        hooks = [*hooks, hook]
+        if not is_in:
+            is_in = True
+            sys.addaudithook(spread)
+
+    def remove(hook):
+        nonlocal hooks
+        hooks = [each for each in hooks if each is not hook]
+
+    return add, remove
+
+
+add_hook, remove_hook = _spread()
+
+
 def begin(directory, roots):
     """Note from now on what is opened below ``roots`` (each ends with a slash); return a function that ends it."""
     blind = BLIND
@@ -31,24 +61,50 @@ def begin(directory, roots):
     written = set()
     busy = set()
     real = {}  # type: ignore[var-annotated]
-    state = {"pid": os.getpid(), "file": -1, "on": True}
+    owner, file, known, first, files, is_on = 0, -1, (0, 0), "", 0, True
     flags_of_writers = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    get_pid, get_cwd, write, fsdecode = os.getpid, os.getcwd, os.write, os.fsdecode
+    get_pid, get_cwd, write, fsdecode, fstat, close = os.getpid, os.getcwd, os.write, os.fsdecode, os.fstat, os.close
     normal, join, split, real_path, lstat = os.path.normpath, os.path.join, os.path.split, os.path.realpath, os.lstat
     tops = [(real_path(root) + "/", root) for root in roots]
 
     def escaped(text):
         return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
 
-    def say(*words):
+    def is_own():
+        """Return whether the file is still this one's: programs close descriptors by number, and open their own."""
+        try:
+            found = fstat(file)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == known
+
+    def drop():
+        nonlocal file
+        old, is_still = file, file >= 0 and is_own()
+        file = -1
+        if is_still:
+            close(old)
+
+    def renew():
+        """Open a file, the process's first or, where its descriptor was lost, one that goes on where that ended."""
+        nonlocal owner, file, known, first, files
         pid = get_pid()
-        if state["file"] < 0 or state["pid"] != pid:
-            name = "%s/audit-%d-%s" % (directory, pid, os.urandom(4).hex())
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-            state["file"] = os.open(name, flags, 0o600)
-            state["pid"] = pid
+        drop()
+        if owner != pid:
+            owner, files = pid, 0
+            first = "%s/audit-%d-%s" % (directory, pid, os.urandom(4).hex())
+        name = first + (".%06d" % files if files else "")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        file = os.open(name, flags, 0o600)
+        files += 1
+        found = fstat(file)
+        known = (found.st_dev, found.st_ino)
+
+    def say(*words):
+        if owner != get_pid() or not is_own():
+            renew()
         line = "\t".join(map(escaped, words)) + "\n"
-        write(state["file"], line.encode("utf-8", "surrogateescape"))
+        write(file, line.encode("utf-8", "surrogateescape"))
 
     def inside(place):
         """Return a path below one of the roots, whatever links led to its directory; nothing for any other."""
@@ -110,13 +166,13 @@ def begin(directory, roots):
         try:
             if event == "open":
                 path = arguments[0]
-                if state["on"]:
+                if is_on:
                     is_written = writes(arguments[1], arguments[2])
                     if is_written or path not in seen:
                         noted(path, is_written)
             elif event == "os.chdir":
                 seen.clear()
-            elif event == "import" and state["on"] and arguments[0] in blind and arguments[0] not in OWN:
+            elif event == "import" and is_on and arguments[0] in blind and arguments[0] not in OWN:
                 say("b", arguments[0])
         except Exception:
             pass
@@ -157,11 +213,19 @@ def begin(directory, roots):
     except Exception:
         pass
     if hasattr(sys, "addaudithook"):
-        sys.addaudithook(hook)
+        add_hook(hook)
     else:
         say("o")
 
     def end():
-        state["on"] = False
+        nonlocal is_on
+        is_on = False
+        remove_hook(hook)
+        try:
+            atexit.unregister(leave)
+            if owner == get_pid():
+                drop()
+        except Exception:
+            pass
 
     return end

@@ -66,7 +66,8 @@ def test_a_refusing_disk_is_named_and_harmless_at_every_call(world, name, fault)
 def test_every_command_that_changes_a_disk_is_tried():
     # The rest reads, asks, or is made of these; a command that is new must be put here or there.
     reading = {"status", "log", "show", "ls", "cat", "du", "diff", "oplog", "doctor", "completion", "upgrade"}
-    elsewhere = {"archive": "tests/cli", "demo": "tests/cli"}
+    reading |= {"lineage", "check"}
+    elsewhere = {"archive": "tests/cli", "demo": "tests/cli", "run": "tests/cli", "runs": "tests/cli"}
     tried = {name.partition(" ")[0] for name in FAULTED}
     assert set(COMMANDS) - reading - set(elsewhere) <= tried
     assert not tried & reading

@@ -103,7 +103,7 @@ RECORDS: tuple[journal.Record, ...] = (
     journal.Values(time=TIME + 3, split="", step=None, values={"loss": math.nan, "speed": math.inf}),
     journal.System(time=TIME + 4, values={"cpu": 0.5}),
     journal.Table(name="predictions", file="table-1.parquet", key="image", rows=1000),
-    journal.Said(made=True, path="/work/models/best.bin", kind="model", role=""),
+    journal.Said(made=True, path="/data/models/best.bin", kind="model", role=""),
     journal.Note(text="caf\u00e9"),
     journal.Bye(time=TIME + 5, lost=2, why="ValueError: no"),
 )
@@ -137,7 +137,7 @@ def journals() -> Iterator[Vector]:
         snapshot=identity("snapshot"),
         dirty=True,
         inputs=(("data", "train", "declared"), ("v1:words", "", "dv")),
-        outputs=(("/work/models", "model"),),
+        outputs=(("/data/models", "model"),),
         params={"lr": 1e-3},
         code={"commit": "5c7fbd9a3b1f4de0a4e1f8a4f2d3c4b5a6978877", "patch": "none"},
         environment={"memory": 32 << 30},

@@ -139,8 +139,8 @@ def _record_runs() -> None:
     _dv("check", "leakage", "train", "test", wanted=exits.DIFFERENT)
     _tell("They do: these images were copied by mistake, not moved. Which models have seen one of them?")
     _dv("lineage", leaked, "--down")
-    _tell("And who has read the test data? Nobody who learns or chooses, so far as is known.")
-    _dv("check", "splits")
+    _tell("And who has read the test data? Both models have, by the copies: a file is known by its content.")
+    _dv("check", "splits", wanted=exits.DIFFERENT)
     _tell("Runs travel with the branch that they belong to.")
     _dv("push")
 

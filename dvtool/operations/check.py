@@ -10,13 +10,13 @@ import msgspec
 from dvtool import paths
 from dvtool.capture.redaction import Redactor
 from dvtool.errors import NotFoundError, UsageError
-from dvtool.formats.tree import DIRECTORY
+from dvtool.formats.tree import DIRECTORY, ERASED, SYMLINK
 from dvtool.history.describe import Amount, amount
 from dvtool.runs import catalogue, contents, sealing
 from dvtool.worktree import projects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dvtool.formats import run
     from dvtool.formats.tree import Entry
@@ -50,7 +50,11 @@ class Leakage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that read a split: its stage, how many files of it, how that is known, and whether it should not have."""
+    """A run that read a split: its stage, how many files of it, how that is known, and whether it should not have.
+
+    Known by ``content`` is a file that was read at another path and is in the split.  ``contradicts`` says that it was
+    read in a role that its path does not have.
+    """
 
     run: str
     name: str
@@ -59,6 +63,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     files: int
     known: tuple[str, ...]
     learning: bool
+    contradicts: bool
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +84,7 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def leakage(workspace: Workspace, first: str, second: str) -> Leakage:
-    """Return which content two sides of the data have in common; empty files are no content.
+    """Return which content two sides of the data have in common; empty files and links are no content.
 
     Args:
         workspace: the worktree.
@@ -90,6 +95,7 @@ def leakage(workspace: Workspace, first: str, second: str) -> Leakage:
         NotFoundError: when there is no such side.
     """
     one, two = _side(workspace, first), _side(workspace, second)
+    _tell_of_changes(workspace, (first, second))
     by_content: dict[bytes, tuple[int, list[str], list[str]]] = {}
     for number, side in enumerate((one, two)):
         for path, entry in side:
@@ -110,6 +116,14 @@ def leakage(workspace: Workspace, first: str, second: str) -> Leakage:
     )
 
 
+def _tell_of_changes(workspace: Workspace, words: Iterable[str]) -> None:
+    """Say that HEAD was compared where the next snapshot would be another; files are not looked for."""
+    session = workspace.session
+    names_head = any(workspace.revisions.split_path(word)[1] is None for word in words)
+    if names_head and session.stage().tree != session.head_tree():
+        session.context.tell("note: what is staged and not committed was not compared; 'dv commit' records it")
+
+
 def _side(workspace: Workspace, word: str) -> list[tuple[str, Entry]]:
     """Return the files of one side, each once."""
     session = workspace.session
@@ -126,6 +140,7 @@ def _side(workspace: Workspace, word: str) -> list[tuple[str, Entry]]:
             found |= dict(_below(workspace, where, word, snapshot=snapshot))
         else:
             found |= dict(_below(workspace, session.relative(word), word))
+    found = {path: entry for path, entry in found.items() if entry.kind != SYMLINK}
     if not found:
         raise NotFoundError(f"there are no files in {word!r}", next="check the path, or [splits] in dv.toml")
     return sorted(found.items())
@@ -163,10 +178,11 @@ def splits(workspace: Workspace) -> Splits:
             next='add them: a line [splits], and below it lines such as train = ["data/train"]',
         )
     rows = catalogue.everything(workspace)
+    copies = _Copies(workspace, roles)
     found = []
     for role, tops in sorted(roles.items()):
         is_held_out = role.lower() in HELD_OUT
-        readers = [reader for row in rows if (reader := _reader(row, role, tops)) is not None]
+        readers = [reader for row in rows if (reader := _reader(row, role, roles, copies)) is not None]
         found.append(
             Split(
                 role=role,
@@ -179,27 +195,87 @@ def splits(workspace: Workspace) -> Splits:
     return Splits(splits=tuple(found), clean=not any(each.held_out and each.learning for each in found))
 
 
-def _covers(read: run.Input, tops: tuple[str, ...]) -> bool:
-    """Return whether something that was read without a role lies in a split, or was read as a whole and holds it."""
+class _Copies:
+    """Finds what runs read at whatever path and is in a split at HEAD."""
+
+    def __init__(self, workspace: Workspace, roles: Mapping[str, Sequence[str]]) -> None:
+        """Look into the splits."""
+        self._trees = workspace.session.trees
+        root = workspace.session.head_tree()
+        self._held = {role: set(self._of_split(root, role, roles)) if root is not None else set() for role in roles}
+        wanted: set[bytes] = set().union(*self._held.values())
+        self._finder = contents.Finder(contents.Directories(self._trees), wanted)
+
+    def _of_split(self, root: bytes, role: str, roles: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
+        for top in {projects.literal(pattern) for pattern in roles[role]}:
+            entry = self._trees.resolve(root, top) if top else self._trees.directory_entry(root)
+            if entry is None:
+                continue
+            below = contents.files(self._trees, entry.id, top) if entry.kind == DIRECTORY else [(top, entry)]
+            for path, each in below:
+                if each.size and each.kind not in {SYMLINK, ERASED} and role in _roles_of(path, roles):
+                    yield each.id
+
+    def read(self, row: Listed, role: str) -> list[tuple[int, str]]:
+        """Return where a run read content of a split: the position of a source, and a path in it."""
+        held = self._held[role]
+        return [
+            (number, path)
+            for number, directory in contents.parts(self._trees, row.inputs, len(row.run.sources))
+            for content, path in self._finder.below(directory).items()
+            if content in held
+        ]
+
+
+def _roles_of(path: str, roles: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the roles that a path has: of several that lie above each other, the nearest."""
+    found: dict[int, set[str]] = {}
+    for role, patterns in roles.items():
+        for pattern in patterns:
+            top = projects.matched(path, pattern)
+            if top is not None:
+                found.setdefault(len(top), set()).add(role)
+    return found[max(found)] if found else set()
+
+
+def _roles_read(read: run.Input, roles: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the splits that something read lies in, or holds, where it was read as a whole."""
+    if read.source < 0:
+        return set()
+    found = _roles_of(read.path, roles)
     # What a hook saw opened stands under the directory that it lay in, of which other files may not have been read.
-    is_whole = read.known != "audit"
-    return any(
-        projects.matched(read.path, top) is not None or (is_whole and paths.below(projects.literal(top), read.path))
-        for top in tops
-    )
+    if read.known != "audit":
+        found |= {
+            role
+            for role, patterns in roles.items()
+            if any(paths.below(projects.literal(pattern), read.path) for pattern in patterns)
+        }
+    return found
 
 
-def _reader(row: Listed, role: str, tops: tuple[str, ...]) -> Reader | None:
-    """Return what a run read of a split: what was declared as it, and whatever lies in its paths or holds them."""
-    met = [each for each in row.run.inputs if each.role == role or (not each.role and _covers(each, tops))]
-    if not met:
+def _reader(row: Listed, role: str, roles: Mapping[str, Sequence[str]], copies: _Copies) -> Reader | None:
+    """Return what a run read of a split: what was declared as it, what lies in its paths or holds them, and copies."""
+    met = []
+    contradicts = False
+    for each in row.run.inputs:
+        by_path = _roles_read(each, roles)
+        if role in by_path or each.role == role:
+            met.append(each)
+            contradicts |= bool(each.role and by_path) and (each.role != role or role not in by_path)
+    elsewhere = [
+        path
+        for number, path in copies.read(row, role)
+        if not any(each.source == number and paths.below(path, each.path) for each in met)
+    ]
+    if not met and not elsewhere:
         return None
     return Reader(
         run=row.id,
         name=row.run.name,
         stage=row.run.stage or None,
         status=row.status,
-        files=max(each.files for each in met),
-        known=tuple(sorted({each.known for each in met})),
+        files=max((each.files for each in met), default=0) + len(elsewhere),
+        known=tuple(sorted({each.known for each in met} | ({"content"} if elsewhere else set()))),
         learning=row.run.stage in LEARNING,
+        contradicts=contradicts,
     )

@@ -44,7 +44,7 @@ def lineage(workspace: Workspace, target: str, direction: str | None = None) -> 
     word = UP if up else DOWN
     if identity is not None:
         entry = _output(workspace, identity, path or "")
-        return graph.graph(_from_content(graph, f"{identity}:{path}", entry, up=up), word)
+        return graph.graph(_from_content(graph, f"{identity}:{path}", entry, up=up, maker=identity), word)
     if path is None and workspace.revisions.is_revision(target) and not os.path.lexists(target):
         snapshot = workspace.resolve(target).id
         node = graph.up_from_snapshot(snapshot) if up else graph.down_from_snapshot(snapshot)
@@ -53,9 +53,11 @@ def lineage(workspace: Workspace, target: str, direction: str | None = None) -> 
     return graph.graph(_from_content(graph, place, entry, up=up), word)
 
 
-def _from_content(graph: Lineage, place: str, entry: Entry, *, up: bool) -> str:
-    gather = graph.up_from_content if up else graph.down_from_content
-    return gather(place, entry, entry.kind == DIRECTORY)
+def _from_content(graph: Lineage, place: str, entry: Entry, *, up: bool, maker: str = "") -> str:
+    is_directory = entry.kind == DIRECTORY
+    if up:
+        return graph.up_from_content(place, entry, is_directory)
+    return graph.down_from_content(place, entry, is_directory, maker)
 
 
 def _run_of(workspace: Workspace, word: str) -> str | None:

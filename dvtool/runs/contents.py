@@ -138,3 +138,16 @@ def of(trees: Trees, entry: Entry) -> set[bytes]:
     if entry.kind == DIRECTORY:
         return {each.id for _path, each in files(trees, entry.id) if each.size}
     return {entry.id} if entry.size else set()
+
+
+def parts(trees: Trees, inputs: bytes | None, sources: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the directories of what a run read, each with the position of its source.
+
+    A run from elsewhere may hold directories of no source, which are passed over.
+    """
+    if inputs is None:
+        return
+    positions = {str(number): number for number in range(sources)}
+    for name, entry in trees.entries(inputs):
+        if name in positions and entry.kind == DIRECTORY:
+            yield positions[name], entry.id

@@ -1,7 +1,8 @@
 """The graph of what was made from what.
 
 Content is what connects: a file that a run made and another read is the same file, whether it was handed over by name,
-committed in between, or copied.  Nothing but content that is not empty connects, and only forwards in time.
+committed in between, or copied.  Nothing but content that is not empty connects, and only forwards in time; where an
+input says which run made it, that one is believed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dvtool.formats import log, run
 from dvtool.history import graph
 from dvtool.history.describe import rfc3339
 from dvtool.runs import catalogue, contents
+from dvtool.runs.makers import Makers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from dvtool.formats.snapshot import Snapshot
     from dvtool.formats.tree import Entry
     from dvtool.runs.catalogue import Listed
+    from dvtool.runs.makers import Link
     from dvtool.workspace import Workspace
 
 HOLDS: Final = "holds"
@@ -74,7 +77,7 @@ class Lineage:
         self.runs: dict[str, Listed] = {each.id: each for each in catalogue.everything(workspace)}
         self._nodes: dict[str, Node] = {}
         self._edges: dict[tuple[str, str, str, str | None], Edge] = {}
-        self._made: dict[str, dict[bytes, str]] = {}
+        self._makers = Makers(workspace, self._directories, self.runs)
 
     def graph(self, target: str, direction: str) -> Graph:
         """Return what was gathered."""
@@ -89,81 +92,80 @@ class Lineage:
 
     def down_from_run(self, identity: str) -> str:
         """Gather what was made from the outputs of a run."""
-        self._down([identity], set())
+        self._down([identity])
         return identity
 
     def down_from_snapshot(self, identity: bytes) -> str:
         """Gather the runs that read from a snapshot, and what came of them."""
         node = self._snapshot(identity)
-        readers = [each.id for each in self.runs.values() if identity in self._named(each)]
-        for reader in readers:
-            self._read_from(self.runs[reader], identity)
-        self._down(readers, set())
+        self._down([each.id for each in self.runs.values() if self._read_from(each, identity)])
         return node
 
-    def down_from_content(self, path: str, entry: Entry, is_directory: bool) -> str:  # noqa: FBT001
-        """Gather where the content of a file, or of the files below a directory, is and what was made from it."""
+    def down_from_content(self, path: str, entry: Entry, is_directory: bool, maker: str = "") -> str:  # noqa: FBT001
+        """Gather where the content of a file, or of the files below a directory, is and what was made from it.
+
+        ``maker`` is the run whose output it is, where that is asked about.
+        """
         wanted = contents.of(self._trees, entry)
         node = self._file(path, entry, is_directory=is_directory)
         if wanted:
             self._holders(node, wanted)
-            self._down([], wanted, origin=node)
+            self._down(self._readers(node, wanted, maker))
         return node
 
-    def _down(self, start: Iterable[str], wanted: AbstractSet[bytes], origin: str = "") -> None:
-        pending = list(start)
+    def _down(self, start: Iterable[str]) -> None:
+        """Gather what was made from the outputs of some runs, all the way down."""
+        pending = set(start)
         done: set[str] = set()
-        while pending or wanted:
-            fresh: set[bytes] = set(wanted)
-            makers = dict.fromkeys(wanted, origin)
-            for identity in pending:
+        while pending:
+            for identity in sorted(pending):
                 self._run(identity)
-                for content, path in self._outputs(identity).items():
-                    makers.setdefault(content, self._output(identity, path))
-                    fresh.add(content)
-            done |= set(pending)
-            pending = self._readers(fresh, makers, done)
-            wanted = set()
+                for path in self._makers.outputs(identity).values():
+                    self._output(identity, path)
+            done |= pending
+            found = set()
+            for row in self.runs.values():
+                for link in self._makers.links(row):
+                    if link.maker in pending:
+                        self._link(row, link)
+                        found.add(row.id)
+            pending = found - done
 
-    def _readers(self, wanted: AbstractSet[bytes], makers: dict[bytes, str], done: AbstractSet[str]) -> list[str]:
-        """Connect the runs that read any of some contents, and return those that were not met before."""
+    def _readers(self, node: str, wanted: AbstractSet[bytes], maker: str) -> list[str]:
+        """Connect the runs that read any of some contents, and return them."""
         finder = contents.Finder(self._directories, wanted)
         found = []
         for row in self.runs.values():
-            if row.inputs is None:
-                continue
-            met = False
-            for content, place in finder.below(row.inputs).items():
-                maker = makers[content]
-                if maker.partition(":")[0] == row.id or not self._is_before(maker, row):
-                    continue
-                met = True
-                self._read_at(row, place, maker)
-            if met and row.id not in done:
-                found.append(row.id)
+            for number, directory in self._makers.parts(row):
+                for content, path in finder.below(directory).items():
+                    if maker and not self._makers.may_have_made(maker, content, row, number):
+                        continue
+                    self._read_at(row, number, path, node)
+                    found.append(row.id)
         return found
 
-    def _is_before(self, maker: str, row: Listed) -> bool:
-        made = self.runs.get(maker.partition(":")[0])
-        return made is None or made.run.started <= row.run.started
-
-    def _read_at(self, row: Listed, place: str, maker: str) -> None:
-        """Connect what a run read, by its place in the run's tree, with where it came from."""
-        number, _, path = place.partition("/")
-        said = self._input(row, int(number), path)
-        role = said.role if said is not None and said.role else "input"
-        known = said.known if said is not None else None
+    def _read_at(self, row: Listed, number: int, path: str, origin: str) -> None:
+        """Connect the content that was asked about with a run that read it, through the snapshot that it was in."""
+        source = row.run.sources[number]
+        role, known = self._said(row, number, path)
         self._run(row.id)
-        source = row.run.sources[int(number)]
-        if source.snapshot and not self._is_output(maker):
+        if source.snapshot:
             node = self._snapshot(source.snapshot)
-            self._edge(maker, node, HOLDS, path)
+            self._edge(origin, node, HOLDS, path)
             self._edge(node, row.id, role, path, known)
         else:
-            self._edge(maker, row.id, role, path, known)
+            self._edge(origin, row.id, role, path, known)
 
-    def _is_output(self, node: str) -> bool:
-        return node in self._nodes and self._nodes[node].type == "output"
+    def _link(self, row: Listed, link: Link) -> None:
+        """Connect what a run made with the run that read it."""
+        maker = self._run(link.maker) if link.output is None else self._output(link.maker, link.output)
+        role, known = self._said(row, link.source, link.path)
+        self._edge(maker, self._run(row.id), role, link.path, known)
+
+    def _said(self, row: Listed, number: int, path: str) -> tuple[str, str | None]:
+        """Return the role of something that was read, and how it is known."""
+        said = self._input(row, number, path)
+        return ((said.role or "input"), said.known) if said is not None else ("input", None)
 
     def _input(self, row: Listed, number: int, path: str) -> run.Input | None:
         """Return what a run says of something that it read: the nearest that lies above it."""
@@ -208,21 +210,21 @@ class Lineage:
     def up_from_content(self, path: str, entry: Entry, is_directory: bool) -> str:  # noqa: FBT001
         """Gather the runs that made the content of a file, or of files below a directory, and what they came from."""
         node = self._file(path, entry, is_directory=is_directory)
-        self._makers(node, contents.of(self._trees, entry))
+        self._made_by(node, contents.of(self._trees, entry))
         return node
 
     def up_from_snapshot(self, identity: bytes) -> str:
         """Gather the runs that made something of what a snapshot holds."""
         node = self._snapshot(identity)
         value = self._workspace.snapshot(identity)
-        made = {content: place for each in self.runs for content, place in self._outputs(each).items()}
+        made = {content: place for each in self.runs for content, place in self._makers.outputs(each).items()}
         found = contents.Finder(self._directories, made.keys()).below(value.root)
-        self._makers(node, set(found))
+        self._made_by(node, set(found))
         return node
 
-    def _makers(self, node: str, wanted: AbstractSet[bytes]) -> None:
+    def _made_by(self, node: str, wanted: AbstractSet[bytes]) -> None:
         for identity in sorted(self.runs):
-            met = {content: place for content, place in self._outputs(identity).items() if content in wanted}
+            met = {content: place for content, place in self._makers.outputs(identity).items() if content in wanted}
             for place in sorted(set(met.values())):
                 self._edge(self._output(identity, place), node, HOLDS, place)
             if met:
@@ -240,58 +242,33 @@ class Lineage:
             source = row.run.sources[each.source]
             if source.snapshot:
                 self._edge(self._snapshot(source.snapshot), row.id, role, each.path, each.known)
-            elif source.run and source.run not in self.runs:
-                self._edge(self._run(source.run), row.id, role, each.path, each.known)
             elif not source.run:
                 worktree = self._node(f"{row.id}:{run.INPUTS}/{each.path}", "file", each.path)
                 self._edge(worktree, row.id, role, each.path, each.known)
-        return self._content_makers(row)
-
-    def _content_makers(self, row: Listed) -> list[str]:
-        if row.inputs is None:
-            return []
-        before = [each for each in self.runs if each != row.id and self.runs[each].run.started <= row.run.started]
-        made: dict[bytes, tuple[str, str]] = {}
-        for identity in sorted(before):
-            for content, place in self._outputs(identity).items():
-                made.setdefault(content, (identity, place))
-        found = contents.Finder(self._directories, made.keys()).below(row.inputs)
-        makers = set()
-        for content, place in found.items():
-            maker, path = made[content]
-            number, _, where = place.partition("/")
-            said = self._input(row, int(number), where)
-            role = said.role if said is not None and said.role else "input"
-            self._edge(self._output(maker, path), row.id, role, where, said.known if said is not None else None)
-            makers.add(maker)
-        return sorted(makers)
+        links = self._makers.links(row)
+        for link in links:
+            self._link(row, link)
+        return sorted({link.maker for link in links})
 
     # -------------------------------------------------------------------------------------------- nodes and edges
 
-    def _outputs(self, identity: str) -> dict[bytes, str]:
-        """Return the contents of what a run made, and where in its outputs each lies."""
-        found = self._made.get(identity)
-        if found is None:
-            row = self.runs.get(identity)
-            found = {}
-            if row is not None and row.outputs is not None:
-                for path, entry in contents.files(self._trees, row.outputs):
-                    if entry.size:
-                        found.setdefault(entry.id, path)
-            self._made[identity] = found
-        return found
-
-    def _named(self, row: Listed) -> set[bytes]:
+    def _read_from(self, row: Listed, identity: bytes) -> bool:
+        """Connect a snapshot with a run that read from it, or from one that it stands for; return whether it did."""
         state = self._workspace.session.state
-        return {found for each in run.names_of(row.run) for found in (each, state.standing(each)) if found is not None}
-
-    def _read_from(self, row: Listed, identity: bytes) -> None:
+        numbers = {
+            number
+            for number, source in enumerate(row.run.sources)
+            if source.snapshot and identity in {source.snapshot, state.standing(source.snapshot)}
+        }
+        read = [each for each in row.run.inputs if each.source in numbers]
+        if not numbers or (row.run.inputs and not read):
+            return False
         self._run(row.id)
-        for each in row.run.inputs:
-            if each.source >= 0 and row.run.sources[each.source].snapshot:
-                self._edge(self._snapshot(identity), row.id, each.role or "input", each.path, each.known)
-        if not row.run.inputs:
+        for each in read:
+            self._edge(self._snapshot(identity), row.id, each.role or "input", each.path, each.known)
+        if not read:
             self._edge(self._snapshot(identity), row.id, "input", None, None)
+        return True
 
     def _node(self, identity: str, kind: str, label: str, time: int | None = None, status: str | None = None) -> str:
         if identity not in self._nodes:

@@ -440,7 +440,12 @@ def test_the_demo_trains_models_and_knows_which_data_made_which(empty):
         assert {node["label"] for node in down["nodes"] if node["type"] == "run"} == seen
     leaked = empty.process("-C", "digits", "check", "leakage", "train", "test", "--json", code=1).json
     assert len(leaked["shared"]) == 3
-    assert empty.process("-C", "digits", "check", "splits", "--json").json["clean"]
+    # Whoever trained on a copy of a test image has read it.
+    found = empty.process("-C", "digits", "check", "splits", "--json", code=1).json
+    [test] = [each for each in found["splits"] if each["role"] == "test"]
+    learners = {each["name"]: each for each in test["readers"] if each["learning"]}
+    assert learners.keys() == {"neighbours", "logistic"}
+    assert {tuple(each["known"]) for each in learners.values()} == {("content",)}
     # They went to the remote with the branch.
     assert len(empty.process("-C", "digits-clone", "fetch", "--json").out) > 0
     assert len(empty.process("-C", "digits-clone", "runs", "list", "--json").json) == 3

@@ -4,8 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from msgspec import structs
 
-from tests.cli.running import copied, prepared, python
+from dvtool import ids
+from dvtool.formats import log, run
+from dvtool.formats.tree import FILE, Entry
+from dvtool.store.editing import Changes, Editor
+from tests.cli.running import TIME, copied, described, name_of, prepared, python, source, store_of
 from tests.cli.sharing import clone, person
 
 
@@ -32,6 +37,30 @@ def template(tmp_path_factory):
 def chain(template, tmp_path, capsysbinary):
     dv, *runs = template
     return copied(dv, tmp_path, capsysbinary), *runs
+
+
+def forged(dv, number, *, read=None, made=None, sources=(), **fields):
+    """Store a run that read and made what it says, whatever that is; return its id."""
+    store = store_of(dv)
+    with store.transaction() as transaction:
+        changes: Changes = {run.OUTPUTS: {}}
+        for top, files in ((run.INPUTS, read or {}), (run.OUTPUTS, made or {})):
+            for path, text in files.items():
+                directory, _, name = f"{top}/{path}".rpartition("/")
+                entry = Entry(FILE, len(text), transaction.put_chunk(text.encode()))
+                changes.setdefault(directory, {})[name] = entry
+        tree = Editor(transaction, store.secrets.split).apply(None, changes)
+        value = described(number, store.entropy.bytes(run.NONCE_SIZE), tree, sources)
+        value = structs.replace(value, **fields)
+        identity = transaction.put_object(ids.RUN, run.encode(value))
+        ref = run.ref_name(value.id)
+        transaction.commit("run", lambda state: [log.MoveRef(name=ref, old=state.ref(ref), new=identity)])
+    return value.id
+
+
+def took(path, *, at=0, role="", known="declared"):
+    """An input of one file."""
+    return run.Input(source=at, path=path, role=role, known=known, files=1, size=1)
 
 
 def edges(document, *, role=None):
@@ -302,3 +331,182 @@ def test_the_command_runs_unrecorded_while_another_holds_the_worktree(chain):
         held.kill()
     assert done.out == b"ran\n"
     assert "not recorded" in done.told
+
+
+def leads(dv, maker, reader):
+    """Whether a run leads to another, asked from both ends, which must agree."""
+    up = set(types(dv("lineage", reader, "--up", "--json").json))
+    down = set(types(dv("lineage", maker, "--down", "--json").json))
+    assert (maker in up) == (reader in down)
+    return maker in up
+
+
+def test_a_pipeline_is_made_from_what_a_run_within_it_made(chain):
+    dv, *_runs = chain
+    inner = f"{sys.executable} -m dvtool.cli.main run --name inner --out feat.bin -- {sys.executable} -c"
+    lines = [
+        f"""{inner} "open('feat.bin', 'w').write('features of ' + open('data/a.txt').read())" """,
+        f"""{sys.executable} -c "open('feat.bin').read()" """,
+    ]
+    dv.write("pipe.sh", "\n".join(lines))
+    dv.write("feat.bin", "of an earlier time")
+    dv.process("run", "--name", "outer", "--in", "feat.bin", "--", "sh", "pipe.sh")
+    shown = {each["name"]: each for each in dv("runs", "list", "--json").json}
+    assert shown["outer"]["started"] < shown["inner"]["started"]
+    assert leads(dv, shown["inner"]["id"], shown["outer"]["id"])
+
+
+def test_a_maker_may_begin_while_its_reader_goes_on_but_not_after_it(chain):
+    dv, *_runs = chain
+    forged(dv, 1, made={"x": "x"}, started=TIME + 5, ended=TIME + 6)
+    during = {"read": {"0/x": "x"}, "sources": [source()], "inputs": (took("x"),)}
+    forged(dv, 2, started=TIME, ended=TIME + 9, **during)
+    forged(dv, 3, started=TIME, ended=TIME + 4, **during)
+    assert leads(dv, name_of(1), name_of(2))
+    assert not leads(dv, name_of(1), name_of(3))
+
+
+def test_what_was_in_a_snapshot_was_not_made_later(chain):
+    dv, *_runs = chain
+    snapshot = source(dv.status()["snapshot"])
+    late = 2 * TIME
+    forged(dv, 1, made={"x": "a\n"}, started=late + 5, ended=late + 6)
+    forged(
+        dv, 2, started=late, ended=late + 9,
+        read={"0/data/a.txt": "a\n"}, sources=[snapshot], inputs=(took("data/a.txt"),),
+    )  # fmt: skip
+    assert not leads(dv, name_of(1), name_of(2))
+
+
+def test_no_run_leads_to_itself_and_copies_do_not_lead_back(chain):
+    dv, *_runs = chain
+    # Both go on at once, read the same, and copy it.
+    same = {"read": {"0/x": "x"}, "sources": [source()], "inputs": (took("x"),), "made": {"y": "x"}}
+    forged(dv, 1, started=TIME, ended=TIME + 9, **same)
+    forged(dv, 2, started=TIME + 1, ended=TIME + 9, **same)
+    forged(dv, 3, read={"0/y": "y"}, sources=[source(used=name_of(3))], inputs=(took("y"),), made={"y": "y"})
+    assert (f"{name_of(1)}:y", name_of(2)) in edges(dv("lineage", name_of(2), "--json").json)
+    assert edges(dv("lineage", name_of(1), "--json").json) == {(f"{name_of(1)}:{run.INPUTS}/x", name_of(1))}
+    assert edges(dv("lineage", name_of(3), "--json").json) == set()
+
+
+def test_of_runs_that_made_the_same_the_one_that_is_named_leads_on(chain):
+    dv, *_runs = chain
+    first, second = (forged(dv, number, made={"x": "x"}) for number in (1, 2))
+    late = forged(dv, 3, made={"x": "x"}, started=TIME + 50, ended=TIME + 60)
+    for number, maker in ((4, second), (5, late)):
+        reader = forged(dv, number, read={"0/x": "x"}, sources=[source(used=maker)], inputs=(took("x"),))
+        assert {each for each in (first, second, late) if leads(dv, each, reader)} == {maker}
+        assert (f"{maker}:x", reader) in edges(dv("lineage", reader, "--json").json)
+        assert reader in types(dv("lineage", f"{maker}:x", "--down", "--json").json)
+        assert reader not in types(dv("lineage", f"{first}:x", "--down", "--json").json)
+    unnamed = forged(dv, 6, read={"0/x": "x"}, sources=[source()], inputs=(took("x"),))
+    assert {each for each in (first, second, late) if leads(dv, each, unnamed)} == {first, second}
+
+
+def test_a_run_that_is_named_leads_on_whatever_its_outputs_are(chain):
+    dv, *_runs = chain
+    maker = forged(dv, 1, made={"empty": ""})
+    reader = forged(dv, 2, read={"0/empty": ""}, sources=[source(used=maker)], inputs=(took("empty", role="train"),))
+    assert leads(dv, maker, reader)
+    assert (maker, reader) in edges(dv("lineage", reader, "--json").json, role="train")
+
+
+def test_down_from_a_snapshot_is_only_what_was_read_from_it(chain):
+    dv, *_runs = chain
+    before = dv.status()["snapshot"]
+    dv.write("data/new.txt", "new\n")
+    dv.commit("second")
+    both = python(dv, "open('data/new.txt').read()", "--in", "HEAD~1:data/sub")
+    old = python(dv, "pass", "--in", "HEAD~1:data/sub", "--trace", "declared")
+    found = dv("lineage", "HEAD", "--down", "--json").json
+    assert {each["path"] for each in found["edges"] if each["to"] == both} == {"data"}
+    assert old not in types(found)
+    found = dv("lineage", before, "--down", "--json").json
+    assert {each["path"] for each in found["edges"] if each["to"] in {both, old}} == {"data/sub"}
+
+
+def test_what_no_source_of_a_run_is_for_is_passed_over(chain):
+    dv, *_runs = chain
+    names = ("99", "abc", "-1", "00", "\u0663", "9" * 200)
+    odd = forged(dv, 1, read={f"{name}/a.txt": "a\n" for name in names} | {"0/x": "x"}, sources=[source()])
+    assert odd not in types(dv("lineage", "data/a.txt", "--down", "--json").json)
+    assert types(dv("lineage", odd, "--json").json) == {odd: "run"}
+    dv("check", "splits")
+
+
+def test_control_characters_of_a_run_are_shown_and_not_obeyed(chain):
+    dv, *_runs = chain
+    evil = "\x1b[2Jevil"
+    odd = forged(
+        dv, 1, name=evil, stage="tune", read={"0/x": "a\n"}, sources=[source()],
+        inputs=(took(f"data/sub/{evil}", role=evil),),
+    )  # fmt: skip
+    for text in (
+        dv("lineage", odd).text,
+        dv("lineage", "data/a.txt", "--down").text,
+        dv("check", "splits", code=1).text,
+    ):
+        assert "\x1b" not in text
+        assert "\\x1b[2Jevil" in text
+
+
+def readers(dv, role, *, code=0):
+    document = dv("check", "splits", "--json", code=code).json
+    [split] = [each for each in document["splits"] if each["role"] == role]
+    return {each["run"]: each for each in split["readers"]}
+
+
+def test_a_role_does_not_hide_which_split_was_read(chain):
+    dv, *_runs = chain
+    hidden = python(dv, "pass", "--in", "data/sub=train", "--stage", "train", "--trace", "declared")
+    honest = python(dv, "pass", "--in", "data/sub=test", "--trace", "declared")
+    test, train = (readers(dv, role, code=1) for role in ("test", "train"))
+    assert test[hidden]["learning"] is True
+    assert (test[hidden]["contradicts"], train[hidden]["contradicts"]) == (True, True)
+    assert test[honest]["contradicts"] is False
+    assert honest not in train
+    assert "a role that its path does not have" in dv("check", "splits", code=1).text
+
+
+def test_of_splits_within_each_other_the_nearest_is_read(chain):
+    dv, *_runs = chain
+    dv.write("dv.toml", '[splits]\ntrain = ["data"]\ntest = ["data/sub"]\n')
+    inner = python(dv, "open('data/sub/c.txt').read()", "--stage", "eval")
+    whole = python(dv, "pass", "--in", "data", "--trace", "declared", "--stage", "train")
+    assert {inner, whole} <= readers(dv, "test", code=1).keys()
+    assert inner not in readers(dv, "train", code=1)
+    assert whole in readers(dv, "train", code=1)
+
+
+def test_a_copy_of_a_split_counts_as_the_split(chain):
+    dv, *_runs = chain
+    dv.write("cache/copy.txt", "ccc\n")
+    dv("add", "cache")
+    dv.commit("a copy")
+    tuner = python(dv, "open('cache/copy.txt').read()", "--stage", "tune")
+    found = readers(dv, "test", code=1)[tuner]
+    assert (found["known"], found["files"], found["contradicts"]) == (["content"], 1, False)
+    both = python(dv, "open('cache/copy.txt').read(); open('data/sub/c.txt').read()")
+    assert readers(dv, "test", code=1)[both]["known"] in (["audit"], ["audit", "content"])
+
+
+def test_links_do_not_leak(chain):
+    dv, *_runs = chain
+    for directory in ("data/one", "data/two"):
+        (dv.root / directory).mkdir()
+        dv.write(f"{directory}/file.txt", directory)
+        (dv.root / directory / "link").symlink_to("file.txt")
+    dv.commit("links")
+    found = dv("check", "leakage", "data/one", "data/two", "--json").json
+    assert found["clean"] is True
+    assert found["files_a"]["files"] == 1
+
+
+def test_what_is_staged_and_not_compared_is_said(chain):
+    dv, *_runs = chain
+    assert "staged" not in dv("check", "leakage", "train", "test").told
+    dv.write("data/sub/again.txt", "a\n")
+    dv("add", "data")
+    assert "what is staged and not committed was not compared" in dv("check", "leakage", "train", "test").told
+    assert "staged" not in dv("check", "leakage", "HEAD:data/a.txt", "HEAD:data/sub").told

@@ -13,8 +13,8 @@ from dvtool.capture.inject import dv_trace
 from dvtool.formats import run
 from dvtool.runs import reading
 from dvtool.testing.audit import audit
+from tests.cli.recorded import only, stored
 from tests.cli.running import store_of
-from tests.cli.test_run import only, stored
 
 PYTHON = sys.executable
 HOOKS = Path(inject.__file__).parent

@@ -81,7 +81,7 @@ def _tree(found: Graph) -> list[str]:
 def _how(edge: Edge) -> str:
     words = {"makes": "made", "holds": "in"}
     role = words.get(edge.role, edge.role)
-    return f"{role} ({edge.known})" if edge.known else role
+    return output.harmless(f"{role} ({edge.known})" if edge.known else role)
 
 
 def _label(node: Node | None, identity: str) -> str:
@@ -90,9 +90,10 @@ def _label(node: Node | None, identity: str) -> str:
     label = output.harmless(node.label)
     match node.type:
         case "run":
-            return f"run {output.paint(node.id, 'id')} {label}" + (f" ({node.status})" if node.status != "done" else "")
+            status = f" ({output.harmless(node.status or '')})" if node.status != "done" else ""
+            return f"run {output.paint(output.harmless(node.id), 'id')} {label}{status}"
         case "snapshot":
-            return f"snapshot {output.paint(node.id[:12], 'id')} {label}"
+            return f"snapshot {output.paint(output.harmless(node.id[:12]), 'id')} {label}"
         case _:
             return f"{node.type} {label}"
 
@@ -158,7 +159,9 @@ def _say_split(split: Split) -> None:
 
 def _reader(reader: Reader, split: Split) -> str:
     stage = f" {reader.stage}" if reader.stage else ""
-    name = f" {output.harmless(reader.name)}" if reader.name else ""
+    name = f" {reader.name}" if reader.name else ""
+    other = ", in a role that its path does not have" if reader.contradicts else ""
     note = " <- learns or chooses by what is held out" if split.held_out and reader.learning else ""
     files = output.quantity(reader.files, "file")
-    return f"{reader.run}{name}{stage}: {files}, known by {', '.join(reader.known)}{note}"
+    known = ", ".join(reader.known)
+    return output.harmless(f"{reader.run}{name}{stage}: {files}, known by {known}{other}{note}")

@@ -1,5 +1,6 @@
 """Runs that are recorded for real, and what is stored of them."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -16,9 +17,14 @@ DV = [PYTHON, "-m", "dvtool.cli.main"]
 
 
 def start(dv, *words, **options):
-    return subprocess.Popen(
-        [*DV, "run", *words], cwd=dv.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-    )
+    """``dv run`` in a process, with interrupts as a shell gives them: who runs tests in the background ignores them."""
+    own = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            [*DV, "run", *words], cwd=dv.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )
+    finally:
+        signal.signal(signal.SIGINT, own)
 
 
 def python(code):

@@ -411,7 +411,7 @@ def test_progress_of_one_long_file_moves_while_it_is_written(data):
     data.commit("long")
     (data.root / "data/long").unlink()
     heard = Heard()
-    Repo.open(str(data.root), Context(progress=heard, cwd=str(data.root))).restore(["data"])
+    Repo.open(str(data.root), Context(progress=heard, cwd=str(data.root))).restore(["data/long"])
     assert heard.sizes == sorted(heard.sizes)
     assert len({part for files, part in heard.sizes if files == 0 and 0 < part < size}) > 2
     assert heard.sizes[-1] == heard.total == (1, size)

@@ -193,7 +193,7 @@ class _Pushing:
             transaction.relied.aside.update(aside)
 
             def build(current: State) -> list[log.Action]:
-                if not meeting.holds(current):
+                if any(current.ref(move.name) != move.old for move in moves) or not meeting.holds(current):
                     raise _AgainError("refs of the remote moved meanwhile", next="run it again")
                 if any(current.is_doomed(name) for name in relied):
                     raise _AgainError("packs of the remote were collected meanwhile", next="run it again")

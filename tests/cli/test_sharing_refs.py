@@ -3,6 +3,7 @@
 import pytest
 
 from dvtool.formats import log
+from dvtool.operations import push
 from dvtool.repo import Repo
 from dvtool.sharing import reaching
 from tests.cli.sharing import change, pushed, sound, there, travelling
@@ -105,6 +106,29 @@ def test_a_branch_is_replaced_only_where_it_was_last_seen(one, two):
     two("fetch")
     assert travelling(two)["remotes/origin/main"] == mine
     two("pull", code=12)
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_branch_that_moves_while_a_push_is_under_way_is_told_as_one_that_moved_before(one, two, monkeypatch, seen):
+    """Whoever loses the race between plan and entry hears what there is to be done, not to try the same again."""
+    made = change(two, "two")
+    if seen:
+        two("branch", "side")
+        two("push", "origin", "side")
+        one("fetch")
+    change(one, "one")
+    real = push._Pushing._send
+    first = iter([True])
+
+    def send(self, shipment, transaction):
+        real(self, shipment, transaction)
+        if next(first, False):
+            two("push")
+
+    monkeypatch.setattr(push._Pushing, "_send", send)
+    assert "dv merge origin/main" in one("push", "--json", code=12).error["next"]
+    assert there(one)["heads/main"] == made
+    sound(one)
 
 
 def test_a_branch_of_another_name_below_it_is_refused(one):

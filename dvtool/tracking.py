@@ -25,6 +25,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from dvtool import urls
 from dvtool.capture import inject, plain, recorder
 from dvtool.capture.inject import dv_trace
 from dvtool.capture.redaction import Redactor
@@ -73,7 +74,7 @@ def run(
         group: the group that it belongs to.
         stage: ``train``, ``tune``, ``eval`` or ``prep``.
         params: parameters, by name; may be nested.
-        inputs: what it reads: paths, or ``REV:PATH``, or ``RUN:PATH``; or pairs of one of these and a role.
+        inputs: what it reads: paths, ``REV:PATH``, ``RUN:PATH`` or URLs; or pairs of one of these and a role.
         outputs: paths of what it makes.
         rank: which of several workers this is; by default what the launcher says.
         shard: which part of the data it works on.
@@ -183,9 +184,10 @@ class Run:
             self._say(journal.Seeds({name: self._redact.value(name, value) for name, value in found.items()}))
 
     def input(self, path: str, role: str = "") -> None:
-        """Say that something is read: a path, ``REV:PATH`` or ``RUN:PATH``."""
+        """Say that something is read: a path, ``REV:PATH``, ``RUN:PATH`` or a URL."""
         with self._quietly():
             place = os.path.abspath(path) if os.path.lexists(path) or ":" not in path else path
+            place = self._redact.text(place) if urls.is_url(place) else place
             if self._is_name(place):
                 self._say(journal.Said(made=False, path=place, kind="", role=plain.text(role, NAME)))
 

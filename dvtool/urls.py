@@ -35,9 +35,14 @@ def anchored(url: str, directory: str) -> str:
 
     What looks like a URL and is none stays as it is, for an error that names it.
     """
-    if _SCHEME.match(url) or ALMOST.match(url):
+    if is_url(url) or ALMOST.match(url):
         return url
     return os.path.normpath(os.path.join(directory, url))
+
+
+def is_url(word: str) -> bool:
+    """Return whether a word names a place by a URL, not by a path."""
+    return _SCHEME.match(word) is not None
 
 
 def holds_credential(url: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from dvtool import ids, paths
+from dvtool import ids, paths, urls
 from dvtool.errors import FormatError
 from dvtool.formats import codec
 
@@ -69,7 +69,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     ``source`` is a position in the sources, ``path`` is where it lies in them; both are as they were when the run
     began, and so are ``files`` and ``size`` (bytes).  What is not stored has its absolute path, and
-    ``known_as`` is a keyed hash of its content, empty where it is a directory or could not be read.
+    ``known_as`` is a keyed hash of its content, empty where it is a directory or a URL, or could not be read.
     """
 
     source: int
@@ -349,8 +349,8 @@ def _check_sources(run: Run) -> None:
             raise FormatError("a run holds an input of no source, or known in no known way")
         if each.source != OUTSIDE:
             paths.check_path(each.path, what="a run")
-        elif not each.path.startswith("/") or "\0" in each.path:
-            raise FormatError("a run holds an input outside of the repository whose path is not absolute")
+        elif not (each.path.startswith("/") or urls.is_url(each.path)) or "\0" in each.path:
+            raise FormatError("a run holds an input outside of the repository with neither absolute path nor URL")
         if min(each.files, each.size) < 0 or len(each.known_as) not in {0, ids.ID_SIZE}:
             raise FormatError("a run holds an impossible total of an input, or a hash of the wrong length")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from dvtool import ids, paths
+from dvtool import ids, paths, urls
 from dvtool.capture import machine, plain, recorder
 from dvtool.errors import (
     ConflictError,
@@ -108,7 +108,7 @@ def begin(workspace: Workspace, request: Request, variables: Mapping[str, str], 
     identity = run.new_id(moment, bits.to_bytes(7, "big"))
     _check(request)
     notes: list[str] = []
-    inputs = tuple(_input(workspace, word, role) for word, role in request.inputs)
+    inputs = tuple(_input(workspace, word, role, redactor) for word, role in request.inputs)
     outputs = tuple(_output(workspace, word, kind) for word, kind in request.outputs)
     state = code.look(session.root)
     found = _code(workspace, state, request.command, redactor, notes)
@@ -192,8 +192,10 @@ def _sayable(found: tuple[Words, ...], what: str, notes: list[str]) -> tuple[Wor
     return tuple(kept[:ITEM_LIMIT])
 
 
-def _input(workspace: Workspace, word: str, role: str) -> tuple[str, str, str]:
-    """Return an input as the journal has it: an absolute path, or a snapshot or run with a path in it; role; level.
+def _input(workspace: Workspace, word: str, role: str, redactor: Redactor) -> tuple[str, str, str]:
+    """Return an input as the journal has it; role; level.
+
+    It is an absolute path, a URL, or a snapshot or run with a path in it.
 
     Raises:
         NotFoundError: when there is nothing.
@@ -202,6 +204,8 @@ def _input(workspace: Workspace, word: str, role: str) -> tuple[str, str, str]:
     place = os.path.normpath(os.path.join(session.context.cwd or os.getcwd(), word))
     if os.path.lexists(place):
         return place, role or _role(workspace, place), "declared"
+    if urls.is_url(word):
+        return redactor.text(word), role, "declared"
     name, path = workspace.revisions.split_path(word)
     if path is not None:
         identity = _run_of(workspace, name)

@@ -8,7 +8,7 @@ import re
 import stat
 from typing import TYPE_CHECKING, Final
 
-from dvtool import digest, ids, paths
+from dvtool import digest, ids, paths, urls
 from dvtool.errors import DvError
 from dvtool.formats import run, tree
 from dvtool.formats.tree import DIRECTORY, Entry
@@ -76,6 +76,12 @@ class Files:
             self._audited(opened)
 
     def _declared(self, place: str, role: str, known: str) -> None:
+        if urls.is_url(place):
+            self.is_known = False  # nothing at a URL is looked at
+            self.found.append(
+                run.Input(source=run.OUTSIDE, path=paths.shown(place), role=role, known=known, files=0, size=0)
+            )
+            return
         if not place.startswith("/"):
             name, _, path = place.partition(":")
             if catalogue.looks_like_run(name):
@@ -169,20 +175,18 @@ class Files:
 
     def _maker(self, entry: Entry) -> str:
         """Return the newest run that made something as one of its outputs, or nothing."""
-        for each in self._made():
-            if each[1] == (entry.kind == DIRECTORY, entry.id):
-                return each[0]
-        return ""
+        return self._made().get((entry.kind == DIRECTORY, entry.id), "")
 
-    def _made(self) -> list[tuple[str, tuple[bool, bytes]]]:
-        found = []
+    def _made(self) -> dict[tuple[bool, bytes], str]:
+        """Return the newest maker of every output: by whether it is a directory, and its content."""
+        found: dict[tuple[bool, bytes], str] = {}
         for each in catalogue.everything(self._workspace):
             if each.outputs is None:
                 continue
             for output in each.run.outputs:
                 entry = self._session.trees.resolve(each.outputs, output.path)
                 if entry is not None and entry.size:
-                    found.append((each.id, (entry.kind == DIRECTORY, entry.id)))
+                    found.setdefault((entry.kind == DIRECTORY, entry.id), each.id)
         return found
 
     def _outside(self, place: str, role: str, known: str) -> None:
@@ -284,7 +288,7 @@ class Files:
         if self._workspace.in_git():
             tracked = set(beside.tracked(root, left))
             left = [path for path in left if path not in tracked]
-        outputs = {content: identity for identity, (is_directory, content) in self._made() if not is_directory}
+        outputs = {content: maker for (is_directory, content), maker in self._made().items() if not is_directory}
         unknown = []
         columns, _missing = self._read(root, left, store=False) if outputs else ({}, [])
         for path in left:

@@ -321,6 +321,29 @@ def test_missing_outputs_and_inputs_outside_are_said(data, tmp_path):
     assert not any(path.startswith("inputs/") and path != "inputs/" for path in tree_of(data))
 
 
+URL = "https://ada:secret-word@example.org/iris.csv?token=abcdefgh&v=1"
+SHOWN = "https://[redacted]@example.org/iris.csv?token=[redacted]&v=1"
+SAID = {
+    "by dv run": ["run", "--in", f"{URL}=train", "--", "true"],
+    "in a program": [PYTHON, "-c", f"import dvtool\nwith dvtool.run(inputs=[({URL!r}, 'train')]): pass"],
+    "while it goes": [PYTHON, "-c", f"import dvtool\nwith dvtool.run() as run: run.input({URL!r}, 'train')"],
+}
+
+
+@pytest.mark.parametrize("words", SAID.values(), ids=SAID)
+def test_an_input_may_be_at_a_url_which_is_kept_without_credentials(data, words):
+    if words[0] == "run":
+        data.process(*words)
+    else:
+        subprocess.run(words, cwd=data.root, check=True, timeout=60)
+    found = only(data)
+    assert [(each.source, each.path, each.role) for each in found.inputs] == [(run.OUTSIDE, SHOWN, "train")]
+    shown = data("runs", "show", found.id, "--json").json
+    assert shown["reproducible"]["state"] == "degraded"
+    assert any(SHOWN in reason for reason in shown["reproducible"]["reasons"])
+    assert SHOWN in [node["label"] for node in data("lineage", found.id, "--json").json["nodes"]]
+
+
 def test_an_input_that_is_not_there_starts_nothing(data):
     data.process("run", "--in", "no/such", "--", "touch", "started", code=10)
     assert not (data.root / "started").exists()
@@ -350,3 +373,11 @@ def test_a_dirty_worktree_is_recorded_on_no_branch(data):
     assert after == refs
     assert data.status()["snapshot"] == before["snapshot"]
     assert data.unstaged() == {"modified": ["data/a.txt"]}
+
+
+def test_what_a_url_asks_is_no_role(data):
+    data.process("run", "--in", "https://example.org/a?v=1", "--in", "https://example.org/a?v=1&w=2=test", "--", "true")
+    assert [(each.path, each.role) for each in only(data).inputs] == [
+        ("https://example.org/a?v=1", ""),
+        ("https://example.org/a?v=1&w=2", "test"),
+    ]

@@ -205,12 +205,41 @@ def test_the_hook_ends_when_it_is_told_to(tmp_path):
     assert list(reading.opened(str(tmp_path)).read) == [f"{root}/a"]
 
 
-def test_outputs_of_other_runs_are_known_by_their_content(data):
-    data.process("run", "--name", "maker", "--out", "model", "--", PYTHON, "-c", "open('model', 'w').write('m' * 100)")
-    maker = only(data)
-    data.process("run", "--name", "user", "--", PYTHON, "-c", "open('model').read()")
-    user = next(each for each in stored(data) if each.name == "user")
-    assert [user.sources[each.source].run for each in user.inputs] == [maker.id]
+@pytest.mark.parametrize("declared", [[], ["--in", "model"]], ids=["seen", "declared"])
+def test_outputs_of_other_runs_are_known_by_their_content(data, declared):
+    """If several made the same, the newest is named."""
+    for name in ("first", "second"):
+        code = "open('model', 'w').write('m' * 100)"
+        data.process("run", "--name", name, "--out", "model", "--", PYTHON, "-c", code)
+    data.process("run", "--name", "user", *declared, "--", PYTHON, "-c", "open('model').read()")
+    found = {each.name: each for each in stored(data)}
+    user, makers = found["user"], {found["user"].sources[each.source].run for each in found["user"].inputs}
+    assert user.inputs
+    assert makers == {found["second"].id}
+
+
+TORCH = """
+import sys, types
+torch = types.ModuleType('torch')
+torch.version = types.SimpleNamespace(cuda='12.4')
+torch.are_deterministic_algorithms_enabled = lambda: True
+torch.backends = types.SimpleNamespace(cudnn=types.SimpleNamespace(benchmark=False, deterministic=True))
+torch.get_num_threads = lambda: 3
+"""
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_settings_of_torch_are_those_at_the_end(data, own):
+    """A run that a program began itself ends before the program does."""
+    use = "import dvtool\nwith dvtool.run(): sys.modules['torch'] = torch" if own else "sys.modules['torch'] = torch"
+    words = [PYTHON, "-c", TORCH + use]
+    if own:
+        subprocess.run(words, cwd=data.root, check=True, timeout=60)
+    else:
+        data.process("run", "--", *words)
+    determinism = only(data).environment["determinism"]
+    assert determinism["torch.deterministic"] == "True"
+    assert determinism["torch.threads"] == "3"
 
 
 def test_a_python_without_audit_hooks_says_so(tmp_path):

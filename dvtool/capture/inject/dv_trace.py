@@ -224,6 +224,7 @@ def begin(directory, roots):
         try:
             atexit.unregister(leave)
             if owner == get_pid():
+                leave()
                 drop()
         except Exception:
             pass

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dvtool import urls
 from dvtool.cli import opening, output, shared
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 @click.option("--group", metavar="G", default="", help="The group that it belongs to, as a sweep or a fold.")
 @click.option("--stage", type=click.Choice(["train", "tune", "eval", "prep"]), help="What kind of work it is.")
 @click.option("-p", "params", metavar="K=V", multiple=True, help="A parameter; numbers and JSON are understood.")
-@click.option("--in", "inputs", metavar="PATH[=ROLE]", multiple=True, help="What it reads; also REV:PATH, RUN:PATH.")
+@click.option(
+    "--in", "inputs", metavar="PATH[=ROLE]", multiple=True, help="What it reads; also REV:PATH, RUN:PATH, URL."
+)
 @click.option("--out", "outputs", metavar="PATH", multiple=True, help="What it makes; stored when it has ended.")
 @click.option(
     "--trace",
@@ -106,9 +109,13 @@ def _params(words: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _with_role(word: str) -> tuple[str, str]:
-    """Return (path, role) of ``PATH=ROLE``; what follows the last ``=`` is a role if it is one word."""
+    """Return (path, role) of ``PATH=ROLE``; what follows the last ``=`` is a role if it is one word.
+
+    It is none where it is what a URL asks: ``https://host/path?version=1``.
+    """
     path, equals, role = word.rpartition("=")
-    if equals and path and role.replace("-", "").replace("_", "").isalnum():
+    asked = urls.is_url(path) and "?" in path and "=" not in path.rpartition("?")[2].rpartition("&")[2]
+    if equals and path and not asked and role.replace("-", "").replace("_", "").isalnum():
         return path, role
     return word, ""
 

@@ -73,6 +73,7 @@ def run(
     *,
     every: float,
     tick: Callable[[int], None],
+    handed: Sequence[int] = (),
 ) -> Ended:
     """Run a command to its end.
 
@@ -82,12 +83,13 @@ def run(
         keepers: who keeps its streams, by descriptor (1 and 2); a stream that nobody keeps is left alone.
         every: seconds between calls of ``tick``.
         tick: is called with the number of the command's process while it goes.
+        handed: descriptors that the command has as well, such as a lock that is to last as long as it does.
     """
     streams, ends = _between(keepers)
     with _Signals(streams) as signals:
         try:
             child = subprocess.Popen(  # noqa: S603 - running what it was told to is what it is for
-                list(command), env=dict(environment), stdout=ends.get(1), stderr=ends.get(2)
+                list(command), env=dict(environment), stdout=ends.get(1), stderr=ends.get(2), pass_fds=handed
             )
         except OSError as error:
             return _not_started(command[0], error)

@@ -134,7 +134,9 @@ class _Watching:
             self.recorder = None  # said by what follows, which cannot be written either
         streams = dict(zip((1, 2), recorder.STREAMS, strict=True)) if capture else {}
         keepers = {number: Keeper(f"{directory}/{name}", self.redactor) for number, name in streams.items()}
-        ended = relay.run(self.request.command, self._environment(), keepers, every=1.0, tick=self._tick)
+        # With the lock in its hands the command is waited for even if this process is killed and it goes on.
+        handed = [self.begun.held] if self.begun.held >= 0 else []
+        ended = relay.run(self.request.command, self._environment(), keepers, every=1.0, tick=self._tick, handed=handed)
         self._end(ended)
         return ended
 

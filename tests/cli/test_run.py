@@ -70,6 +70,30 @@ def test_killed_itself_the_run_is_stored_by_the_next_command(data):
     assert tree_of(data)["record/stdout.txt"] == b"printed\n"
 
 
+def test_killed_itself_the_command_is_waited_for(data):
+    """What it makes after that is stored, whatever program it is."""
+    script = "touch ready; while [ ! -e go ]; do sleep 0.05; done; echo weights > model"
+    process = start(data, "--name", "lost", "--no-capture", "--out", "model", "--", "sh", "-c", script)
+    try:
+        until((data.root / "ready").exists)
+        process.kill()
+        process.wait()
+        assert [each["status"] for each in data("runs", "list", "--json").json] == ["running"]
+        (data.root / "go").touch()
+        until(lambda: [each["status"] for each in data("runs", "list", "--json").json] == ["killed"])
+    finally:
+        process.kill()
+        process.communicate()
+    assert tree_of(data)["outputs/model"] == b"weights\n"
+
+
+def test_what_outlives_the_command_does_not_keep_its_run_waiting(data):
+    done = data.process("run", "--no-capture", "--", "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $! > pid")
+    os.kill(int((data.root / "pid").read_text()), signal.SIGKILL)
+    assert "goes on" not in done.told
+    assert only(data).status == "done"
+
+
 def test_a_signal_to_dv_reaches_the_command(data):
     code = (
         "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"

@@ -71,10 +71,10 @@ def test_a_journal_is_its_owners_alone_and_has_no_secret_in_it(data, going):
 def test_a_run_whose_dv_was_killed_is_stored_by_the_next_command(data, going):
     wait_for(lambda: any(b"I use" in text for text in below(data.root / ".dv" / "runs").values()))
     assert data("runs", "show", "long", "--json").json["status"] == "running"
-    going.kill()
+    os.killpg(going.pid, signal.SIGKILL)
     going.wait()
+    wait_for(lambda: data("runs", "show", "long", "--json").json["status"] == "killed")
     shown = data("runs", "show", "long", "--json").json
-    assert shown["status"] == "killed"
     assert shown["process"]["why"] == "nobody saw it end"
     assert data.process("runs", "logs", "long").text == "I use [redacted]\npassword=[redacted]\n"
     assert list((data.root / ".dv" / "runs").iterdir()) == []

@@ -446,17 +446,17 @@ class Repo(SharedRepo):
 
         return lineage.lineage(self._workspace, target, direction)
 
-    def check_leakage(self, first: str, second: str) -> Leakage:
+    def check_leakage(self, first: str, second: str, *, smallest: int = 1) -> Leakage:
         """Return what two sides of the data have in common; see :func:`dvtool.operations.check.leakage`."""
         from dvtool.operations import check
 
-        return check.leakage(self._workspace, first, second)
+        return check.leakage(self._workspace, first, second, smallest=smallest)
 
-    def check_splits(self) -> Splits:
+    def check_splits(self, *, smallest: int = 1) -> Splits:
         """Return which runs read which split; see :func:`dvtool.operations.check.splits`."""
         from dvtool.operations import check
 
-        return check.splits(self._workspace)
+        return check.splits(self._workspace, smallest=smallest)
 
     def expire(
         self,

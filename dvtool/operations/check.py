@@ -83,13 +83,14 @@ class Splits(msgspec.Struct, frozen=True, kw_only=True):
     clean: bool
 
 
-def leakage(workspace: Workspace, first: str, second: str) -> Leakage:
+def leakage(workspace: Workspace, first: str, second: str, *, smallest: int = 1) -> Leakage:
     """Return which content two sides of the data have in common; empty files and links are no content.
 
     Args:
         workspace: the worktree.
         first: a role of ``dv.toml``, a path (as HEAD has it), or ``REV:PATH``.
         second: the other side.
+        smallest: bytes of the smallest files that count. Small ones, such as labels, may be equal by chance.
 
     Raises:
         NotFoundError: when there is no such side.
@@ -99,7 +100,7 @@ def leakage(workspace: Workspace, first: str, second: str) -> Leakage:
     by_content: dict[bytes, tuple[int, list[str], list[str]]] = {}
     for number, side in enumerate((one, two)):
         for path, entry in side:
-            if entry.size:
+            if entry.size >= max(1, smallest):
                 _size, *sides = by_content.setdefault(entry.id, (entry.size, [], []))
                 sides[number].append(path)
     shared = [
@@ -164,8 +165,12 @@ def _below(workspace: Workspace, path: str, what: str, *, snapshot: bytes | None
         yield path, entry
 
 
-def splits(workspace: Workspace) -> Splits:
+def splits(workspace: Workspace, *, smallest: int = 1) -> Splits:
     """Return which runs read which split, and whether any that learns or chooses read what is held out.
+
+    Args:
+        workspace: the worktree.
+        smallest: bytes of the smallest files that are known again elsewhere by their content.
 
     Raises:
         UsageError: when ``dv.toml`` gives no roles.
@@ -178,7 +183,7 @@ def splits(workspace: Workspace) -> Splits:
             next='add them: a line [splits], and below it lines such as train = ["data/train"]',
         )
     rows = catalogue.everything(workspace)
-    copies = _Copies(workspace, roles)
+    copies = _Copies(workspace, roles, max(1, smallest))
     found = []
     for role, tops in sorted(roles.items()):
         is_held_out = role.lower() in HELD_OUT
@@ -198,8 +203,9 @@ def splits(workspace: Workspace) -> Splits:
 class _Copies:
     """Finds what runs read at whatever path and is in a split at HEAD."""
 
-    def __init__(self, workspace: Workspace, roles: Mapping[str, Sequence[str]]) -> None:
-        """Look into the splits."""
+    def __init__(self, workspace: Workspace, roles: Mapping[str, Sequence[str]], smallest: int) -> None:
+        """Look into the splits, at files of so many bytes and more."""
+        self._smallest = smallest
         self._trees = workspace.session.trees
         root = workspace.session.head_tree()
         self._held = {role: set(self._of_split(root, role, roles)) if root is not None else set() for role in roles}
@@ -213,7 +219,11 @@ class _Copies:
                 continue
             below = contents.files(self._trees, entry.id, top) if entry.kind == DIRECTORY else [(top, entry)]
             for path, each in below:
-                if each.size and each.kind not in {SYMLINK, ERASED} and role in _roles_of(path, roles):
+                if (
+                    each.size >= self._smallest
+                    and each.kind not in {SYMLINK, ERASED}
+                    and role in _roles_of(path, roles)
+                ):
                     yield each.id
 
     def read(self, row: Listed, role: str) -> list[tuple[int, str]]:

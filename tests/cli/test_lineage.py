@@ -491,6 +491,22 @@ def test_a_copy_of_a_split_counts_as_the_split(chain):
     assert readers(dv, "test", code=1)[both]["known"] in (["audit"], ["audit", "content"])
 
 
+def test_small_files_that_are_equal_by_chance_can_be_left_out(chain):
+    dv, *_runs = chain
+    dv.write("cache/label.txt", "ccc\n")
+    dv("add", "cache")
+    dv.commit("a label")
+    tuner = python(dv, "open('cache/label.txt').read()", "--stage", "tune")
+    for size, code in (("4", 1), ("5", 0), ("1KB", 0)):
+        assert dv("check", "leakage", "cache", "test", "--min-size", size, "--json", code=code).json["clean"] == (
+            not code
+        )
+        found = dv("check", "splits", "--min-size", size, "--json", code=code).json
+        test = next(each for each in found["splits"] if each["role"] == "test")
+        assert (tuner in [each["run"] for each in test["readers"]]) == bool(code)
+    dv("check", "leakage", "cache", "test", "--min-size", "small", code=2)
+
+
 def test_links_do_not_leak(chain):
     dv, *_runs = chain
     for directory in ("data/one", "data/two"):

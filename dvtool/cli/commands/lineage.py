@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dvtool.cli import exits, opening, output, shared
+from dvtool.cli.sizes import Size
 
 if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
@@ -98,6 +99,15 @@ def _label(node: Node | None, identity: str) -> str:
             return f"{node.type} {label}"
 
 
+smallest_option = click.option(
+    "--min-size",
+    type=Size(),
+    metavar="N",
+    default=1,
+    help="Take no file of fewer bytes for a copy: small ones, such as labels, may be equal by chance (100, 4KiB).",
+)
+
+
 @click.group("check", epilog=shared.example("dv check leakage train test", "dv check splits"))
 def check_command() -> None:
     """Check whether splits of the data overlap, and who has read which."""
@@ -109,11 +119,12 @@ def check_command() -> None:
 )
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
+@smallest_option
 @shared.json_option
 @click.pass_obj
-def leakage_subcommand(settings: Settings, *, first: str, second: str, json: bool) -> int:
+def leakage_subcommand(settings: Settings, *, first: str, second: str, min_size: int, json: bool) -> int:
     """Find files with the same content on two sides: roles of dv.toml, paths, or REV:PATH. Exit code 1 if there are."""
-    found = opening.open_repo(settings).check_leakage(first, second)
+    found = opening.open_repo(settings).check_leakage(first, second, smallest=min_size)
     if json:
         output.as_json(found)
         return exits.DONE if found.clean else exits.DIFFERENT
@@ -131,11 +142,12 @@ def leakage_subcommand(settings: Settings, *, first: str, second: str, json: boo
 
 
 @check_command.command("splits", epilog=shared.example("dv check splits", "dv check splits --json"))
+@smallest_option
 @shared.json_option
 @click.pass_obj
-def splits_subcommand(settings: Settings, *, json: bool) -> int:
+def splits_subcommand(settings: Settings, *, min_size: int, json: bool) -> int:
     """Tell which runs read which split. Exit code 1 if work that learns or chooses read what is held out."""
-    found = opening.open_repo(settings).check_splits()
+    found = opening.open_repo(settings).check_splits(smallest=min_size)
     if json:
         output.as_json(found)
     else:

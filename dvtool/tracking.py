@@ -450,11 +450,15 @@ def _reason(error: DvError | OSError) -> str:
 
 
 def _load_on_own_behalf() -> None:
-    """Have hooks know that pyarrow, if it is loaded now, is loaded for dv and reads nothing of the program's."""
-    if "pyarrow" not in sys.modules:
+    """Have hooks know that pyarrow, if it is loaded now, is loaded for dv and reads nothing of the program's.
+
+    It loads pandas, where that is installed, to ask of what it is handed whether it is pandas's.
+    """
+    fresh = {"pyarrow", "pandas"} - sys.modules.keys()
+    if "pyarrow" in fresh:
         for module in ("dv_trace", dv_trace.__name__):  # the hook of dv run, and that of this module
             own: set[str] = getattr(sys.modules.get(module), "OWN", set())
-            own.add("pyarrow")
+            own |= fresh
 
 
 def _say_aside(text: str) -> None:

@@ -187,6 +187,29 @@ def test_libraries_that_read_past_the_hook_are_named(traced):
     assert any("pyarrow was loaded" in note for note in value.notes)
 
 
+SAMPLES = "run.log_samples({'path': ['data/a.txt'], 'label': [1]})"
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("before", "inside", "loaded"),
+    [
+        ("import pyarrow", "pass", ["pyarrow"]),
+        ("pass", "import pyarrow", ["pyarrow"]),
+        ("pass", SAMPLES, []),
+        ("import pandas", SAMPLES, ["pyarrow"]),
+    ],
+)
+def test_a_library_counts_if_the_program_loaded_it_and_not_if_dv_did(data, own, before, inside, loaded):
+    """What pandas may read by pyarrow, it may read however that was loaded."""
+    program = [PYTHON, "-c", f"{before}\nimport dvtool\nwith dvtool.run() as run: {inside}"]
+    if own:
+        subprocess.run(program, cwd=data.root, check=True, timeout=60)
+    else:
+        data.process("run", "--", *program)
+    assert only(data).environment.get("loaded", []) == loaded
+
+
 def test_a_torn_line_spoils_no_other(tmp_path):
     (tmp_path / "audit-1-x").write_bytes(b"r\t/a\nr\t/bb\tx\nz\nr\nr\t/c\\td\nr\t/cut")
     found = reading.opened(str(tmp_path))

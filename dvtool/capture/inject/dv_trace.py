@@ -201,7 +201,7 @@ def begin(directory, roots):
                 say("d", "torch.cudnn.deterministic", str(torch.backends.cudnn.deterministic))
                 say("d", "torch.threads", str(torch.get_num_threads()))
             for name in blind:
-                if name in sys.modules and (name not in OWN or "pandas" in sys.modules):
+                if name in sys.modules and (name not in OWN or ("pandas" in sys.modules and "pandas" not in OWN)):
                     say("b", name)
         except Exception:
             pass

@@ -100,3 +100,29 @@ def agree(private: bytes, public: bytes, salt: bytes, purpose: bytes) -> bytes:
     except ValueError:
         raise IntegrityError("this is no public key", why="what is agreed upon with it is no secret") from None
     return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=salt, info=purpose).derive(shared)
+
+
+def sign(private: bytes, data: bytes) -> bytes:
+    """Return the Ed25519 signature (RFC 8032, 64 bytes) of data by a private key of 32 bytes."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(private).sign(data)
+
+
+def verifying_key(private: bytes) -> bytes:
+    """Return the public key (32 bytes) by which signatures of a private key are checked."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def is_signed(public: bytes, signature: bytes, data: bytes) -> bool:
+    """Return whether a signature is that of this data by the owner of a public key."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -43,6 +43,9 @@ programs did; dv handed it out itself."""
 OUTSIDE: Final = -1
 """The source of an input that is not stored: it lies outside the repository, or was read and is in no snapshot."""
 
+ERASED: Final = "erased"
+"""Section of a run that says what erasures took from it."""
+
 ID: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-hjkmnp-tv-z]{10}")
 """UTC date and time of its start, then 1024ths of the second and 40 random bits, in digits of Crockford's base 32."""
 DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -175,6 +178,15 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     memory: int | None = None
 
 
+class Erased(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What an erasure took from a run: files and rows, and the snapshots that it named before and that are no more."""
+
+    erasure: bytes
+    files: int
+    rows: int
+    before: Annotated[tuple[bytes, ...], _MANY]
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One recorded computation.
 
@@ -213,6 +225,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     sections: dict[str, msgspec.Raw] = {}
 
 
+_TAKEN: Any = Annotated[tuple[Erased, ...], _MANY]
 _PARTS: Any = Annotated[list[msgspec.Raw], msgspec.Meta(max_length=64)]
 """A run whose parts are only passed over: says how long each is, for next to no memory."""
 
@@ -250,6 +263,29 @@ def decode(data: bytes) -> Run:
     if codec.encode(found) != data:
         raise codec.second_encoding("run")
     return found
+
+
+def erased_of(run: Run) -> tuple[Erased, ...]:
+    """Return what erasures took from a run, the first one first.
+
+    Raises:
+        FormatError: when the section that says it is malformed.
+    """
+    raw = run.sections.get(ERASED)
+    if raw is None:
+        return ()
+    found: tuple[Erased, ...] = codec.decode(_TAKEN, bytes(raw), what="what was erased from a run")
+    for each in found:
+        good = len(each.erasure) == ids.SHORT_SIZE and min(each.files, each.rows) >= 0
+        if not good or any(len(identity) != ids.ID_SIZE for identity in each.before):
+            raise FormatError("a run says of no erasure that it took something")
+    return found
+
+
+def with_erased(run: Run, taken: Erased) -> Run:
+    """Return a run that says of one more erasure what it took; raises as :func:`erased_of`."""
+    marks = codec.encode((*erased_of(run), taken))
+    return msgspec.structs.replace(run, sections={**run.sections, ERASED: msgspec.Raw(marks)})
 
 
 def is_id(text: str) -> bool:

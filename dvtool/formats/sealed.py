@@ -25,6 +25,8 @@ LOG_ENTRY: Final = 1
 KEY_FILE: Final = 2
 LOG_KEY: Final = 4
 CACHE: Final = 5
+LOCATOR: Final = 6
+LOCATOR_KEY: Final = 7
 
 _HEADER = struct.Struct("<4sBBH16s32s")
 

@@ -19,7 +19,7 @@ from dvtool.formats.tree import DIRECTORY, Leaf
 from dvtool.history import graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Progress
@@ -143,7 +143,24 @@ class Marks:
             FormatError: when a newer dv wrote something here.
         """
         self._strict = strict
-        pending = [(_ANY, identity) for identity in roots]
+        self._follow([(_ANY, identity) for identity in roots])
+
+    def follow_from(self, made: Mapping[bytes, tuple[int, bytes]]) -> None:
+        """Mark what objects lead to that are not in the store yet.
+
+        Args:
+            made: by id, their kinds and their bytes; they may name each other.
+
+        Raises:
+            IntegrityError, FormatError: as :meth:`follow`.
+        """
+        self._strict = True
+        edge = (each for identity, (kind, data) in made.items() for each in self._leads_to(kind, identity, data))
+        pending = [each for each in edge if each[1] not in made]
+        self._wanted -= made.keys()
+        self._follow(pending)
+
+    def _follow(self, pending: list[tuple[int, bytes]]) -> None:
         self._progress.start("marking what is needed", files=0, size=0)
         try:
             while pending:
@@ -185,6 +202,16 @@ class Marks:
     def rely_on_sound_packs(self) -> None:
         """Take what lies in condemned packs, or in those that are missing or cut short, as not there."""
         self.ranks = RELIABLE
+
+    def among(self, identities: AbstractSet[bytes]) -> set[bytes]:
+        """Return those of some objects of which a copy is marked."""
+        found: set[bytes] = set()
+        for number, segment in enumerate(self.segments):
+            bits = self._bits[number]
+            for identity in sorted(identities - found):
+                if any(bits[at >> 3] & (1 << (at & 7)) for at, _location in segment.index.all(identity)):
+                    found.add(identity)
+        return found
 
     def pass_over_lacking(self) -> None:
         """Take chunks that no index file lists as kept elsewhere, as in a clone without data; objects must be here."""
@@ -251,7 +278,7 @@ class Marks:
         elif kind == ids.RUN:
             self.runs += 1
             yield from self._run(run.decode(data))
-        elif kind not in {ids.ERASURE, ids.CLONE}:
+        elif kind not in {ids.CHUNK, ids.ERASURE, ids.CLONE}:
             raise FormatError(
                 f"a ref names a {ids.KIND_NAMES[kind]}",
                 where=identity.hex(),

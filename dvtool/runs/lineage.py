@@ -113,6 +113,21 @@ class Lineage:
             self._down(self._readers(node, wanted, maker))
         return node
 
+    def made_from(self, wanted: AbstractSet[bytes]) -> tuple[set[str], set[str]]:
+        """Return the runs that read any of some contents, and those together with all that used what they made."""
+        finder = contents.Finder(self._directories, wanted)
+        direct = {
+            row.id
+            for row in self.runs.values()
+            if any(finder.below(directory) for _number, directory in self._makers.parts(row))
+        }
+        found, pending = set(direct), set(direct)
+        while pending:
+            links = ((row.id, link) for row in self.runs.values() for link in self._makers.links(row))
+            pending = {identity for identity, link in links if link.maker in pending} - found
+            found |= pending
+        return direct, found
+
     def _down(self, start: Iterable[str]) -> None:
         """Gather what was made from the outputs of some runs, all the way down."""
         pending = set(start)

@@ -46,6 +46,7 @@ class Scratch:
         self._source = source
         self.hasher = hasher
         self._objects: dict[bytes, bytes] = {}
+        self._kinds: dict[bytes, int] = {}
 
     def read_object(self, kind: int, identity: bytes) -> bytes:
         """Return an object."""
@@ -60,7 +61,12 @@ class Scratch:
         """Keep an object in memory."""
         identity = self.hasher.id(kind, data)
         self._objects[identity] = data
+        self._kinds[identity] = kind
         return identity
+
+    def made(self) -> dict[bytes, tuple[int, bytes]]:
+        """Return all objects that were put here: by id, their kinds and their bytes."""
+        return {identity: (self._kinds[identity], data) for identity, data in self._objects.items()}
 
 
 class Editor:
@@ -143,9 +149,12 @@ class Editor:
             start = end
         return self._raise(out, (), {})
 
-    def edit(self, base: bytes | None, changes: Mapping[str, Entry | None]) -> bytes:
-        """Return the directory that ``changes`` (by name) make of the directory ``base`` alone."""
-        if not changes:
+    def edit(self, base: bytes | None, changes: Mapping[str, Entry | None], erased: tree.Tally = ()) -> bytes:
+        """Return the directory that ``changes`` (by name) make of the directory ``base`` alone.
+
+        ``erased`` is added to what the directory says was erased from it.
+        """
+        if not changes and not erased:
             return base if base is not None else self.empty()
         leaves = self.trees.leaves(base) if base is not None else []
         by_leaf: dict[int, dict[str, Entry | None]] = {}
@@ -153,9 +162,11 @@ class Editor:
         for name, entry in changes.items():
             at = min(bisect_left(lasts, name), max(len(leaves) - 1, 0))
             by_leaf.setdefault(at, {})[name] = entry
+        if erased:
+            by_leaf.setdefault(0, {})  # the tally stands in the first leaf
         out: list[tuple[str, bytes, tree.Totals]] = []
         carry: dict[str, Entry] = {}
-        here: tree.Tally = ()
+        here: tree.Tally = erased
         sections: Sections = {}
         for i in range(max(len(leaves), 1)):
             # A first leaf that went altogether leaves its tally and sections to the next.
@@ -166,7 +177,7 @@ class Editor:
             if leaves and base is not None:
                 leaf = self.trees.leaf_at(base, i)
                 if i == 0:
-                    here, sections = leaf.here, leaf.sections
+                    here, sections = tree.merge_tallies([erased, leaf.here]), leaf.sections
                 entries = {**carry, **dict(zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True))}
             for name, entry in by_leaf.get(i, {}).items():
                 if entry is None:

@@ -382,6 +382,7 @@ class Log:
         *,
         sections: dict[str, msgspec.Raw] | None = None,
         label: bytes = b"",
+        write: bytes = b"",
     ) -> log.Entry:
         """Append one entry and return it.
 
@@ -391,12 +392,13 @@ class Log:
                 expectations against the state it is handed and have no other effect.
             sections: what else the entry says, for those who know of it.
             label: the log key that it and those after it are sealed under; by default that of the entry before.
+            write: the id by which its writer knows it again, where that has to be known before; 16 random bytes.
 
         Raises:
             ConflictError: whatever ``build`` or the fold's own checks raise.
             StorageError: when the entry cannot be written.
         """
-        write = self._entropy.bytes(log.WRITE_ID_SIZE)
+        write = write or self._entropy.bytes(log.WRITE_ID_SIZE)
         for attempt in range(ATTEMPTS):
             state = self.fold()
             number = state.number

@@ -207,6 +207,10 @@ class Segments:
             self._live.append(segment)
         self._open = {segment.description.index: segment for segment in self._live}
 
+    def unnamed(self, description: log.Segment) -> Segment:
+        """Return a segment that no entry names yet."""
+        return Segment(self._backend, self._store, self._wrap, description, {})
+
     def find(self, identity: bytes) -> tuple[Segment, index.Location] | None:
         """Return where ``identity`` lies, or None.
 

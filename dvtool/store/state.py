@@ -208,11 +208,17 @@ class State:
             case log.Erasure():
                 self.lock = action.planned if action.phase == log.ERASING else b""
                 self.erasures.set(action.erasure, log.to_step(action.phase, action.planned))
-                if action.locator:
-                    self.locators.set(action.erasure, msgspec.msgpack.encode((action.locator, action.wraps)))
+                self._locate(action)
             case log.Checkpoint():
                 self._begin(action)
                 self._condemn(action.condemn, entry.time)
+
+    def _locate(self, action: log.Erasure) -> None:
+        """Take the locator of an erasure; when that is over, one which is not said again is not needed any more."""
+        if action.locator:
+            self.locators.set(action.erasure, msgspec.msgpack.encode((action.locator, action.wraps)))
+        elif action.phase in {log.ABORTED, log.FINISHED}:
+            self.locators.set(action.erasure, None)
 
     def _begin(self, checkpoint: log.Checkpoint) -> None:
         if self._replaying:

@@ -32,6 +32,7 @@ from dvtool.store.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Clock, Entropy
     from dvtool.formats.index import Location
@@ -106,6 +107,7 @@ class Store:
         self.segments = self._new_segments()
         self._sound: dict[str, bool] = {}
         self._sound_at = -1
+        self._giving_up: frozenset[str] = frozenset()
         self._followed = -1
 
     def _new_segments(self) -> Segments:
@@ -184,8 +186,13 @@ class Store:
         name = pack.file_name(entry.name)
         if name not in self._sound:
             whole = self.backend.exists(name) and self.backend.size(name) == entry.size
-            self._sound[name] = whole and not self.state.is_doomed(name)
+            self._sound[name] = whole and not self.state.is_doomed(name) and name not in self._giving_up
         return name if self._sound[name] else None
+
+    def give_up(self, packs: AbstractSet[str]) -> None:
+        """Rely no more on packs that an entry to come will take away."""
+        self._giving_up = frozenset(packs)
+        self._sound.clear()
 
     def locate(self, kind: int, identity: bytes) -> tuple[Segment, Location]:
         """Return where the newest copy of an object lies; raises as :meth:`Segments.locate`."""

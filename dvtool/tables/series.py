@@ -9,7 +9,7 @@ from dvtool.errors import FormatError, UsageError
 from dvtool.tables.columns import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -157,6 +157,48 @@ def rows(data: bytes) -> Iterable[dict[str, Any]]:
         FormatError: when it is none.
     """
     yield from _decode(data, None).to_pylist()
+
+
+def without_rows(data: bytes, key: str, is_meant: Callable[[str], bool]) -> tuple[bytes, int]:
+    """Return a table of samples without some rows, and how many went.
+
+    Nothing of them is left: dictionaries hold only what is used, and what pandas notes of the old table is not kept.
+
+    Args:
+        data: the table as Parquet.
+        key: the column that names the sample.
+        is_meant: says of a key, as text, whether its row goes.
+
+    Raises:
+        FormatError: when it is no table, or has no such column.
+    """
+    import pyarrow as pa
+
+    table = _decode(data, None)
+    if key not in table.column_names:
+        raise FormatError("a table of samples has no column of keys", why=f"it is said to be {key!r}")
+    keep = [at for at, value in enumerate(table.column(key).to_pylist()) if value is None or not is_meant(_text(value))]
+    gone = int(table.num_rows) - len(keep)
+    if not gone:
+        return data, 0
+    kept = table.take(pa.array(keep, pa.int64()))
+    columns = [_anew(column) for column in kept.columns]
+    return _encode(pa.Table.from_arrays(columns, names=kept.column_names)), gone
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _anew(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column whose values are all that it holds: a dictionary, or what lies below a list, may hold more."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        return pa.array(column.to_pylist(), column.type.value_type)
+    if pa.types.is_nested(column.type):
+        return pa.array(column.to_pylist())
+    return column.combine_chunks()
 
 
 def _encode(table: pa.Table) -> bytes:

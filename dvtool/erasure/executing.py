@@ -1,0 +1,335 @@
+"""Carries an erasure out, from the announcement to the end, and goes on where one was stopped.
+
+The order is that of ``docs/design/erasure.md``: announced, committed by one entry, worktrees and caches cleaned while
+the old objects can still be told, then keys, entries and packs destroyed, then verified, certified, finished.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool.erasure import certificate, journal, local, planning, proving, targets
+from dvtool.erasure.local import Cleaned
+from dvtool.erasure.targets import Matcher, Targets
+from dvtool.errors import ConflictError, DvError, KeyAccessError
+from dvtool.formats import erasure as formats
+from dvtool.formats import log, project
+from dvtool.formats.erasure import Record
+from dvtool.runs.lineage import Lineage
+from dvtool.store import collecting, erasing
+from dvtool.store.erasing import Destroyed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.erasure.planning import Plan, Wish
+    from dvtool.formats.erasure import Decision, Locator
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+    from dvtool.workspace import Workspace
+
+HERE: Final = "this repository"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for: see :func:`dvtool.operations.erase.erase`."""
+
+    erasure: bytes
+    targets: Targets
+    rules: tuple[str, ...] = ()
+    contents: tuple[bytes, ...] = ()
+    copies: str = ""
+    keep_path: bool = False
+    redact: bool = False
+    reference: str = ""
+    ground: str = ""
+
+    def locator(self) -> Locator:
+        """Return what others find it by."""
+        return formats.Locator(
+            patterns=self.targets.patterns,
+            subjects=self.targets.subjects,
+            authors=self.targets.authors,
+            rules=self.rules,
+            contents=self.contents,
+            copies=self.copies,
+            keep_path=self.keep_path,
+            redact=self.redact,
+        )
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure came to: its record, what was destroyed, and what is left of it where."""
+
+    record: Record
+    destroyed: Destroyed
+    cleaned: tuple[Cleaned, ...]
+
+
+def request_of(erasure: bytes, locator: Locator) -> Request:
+    """Return the request that a locator was made for, as far as it says."""
+    return Request(
+        erasure=erasure,
+        targets=Targets(patterns=locator.patterns, subjects=locator.subjects, authors=locator.authors),
+        rules=locator.rules,
+        contents=locator.contents,
+        copies=locator.copies,
+        keep_path=locator.keep_path,
+        redact=locator.redact,
+    )
+
+
+def matcher_of(request: Request) -> Matcher:
+    """Return what says which paths a request is about."""
+    subjects = [project.Subject(paths=pattern) for pattern in request.rules]
+    rules = [targets.by_path(pattern) for pattern in request.targets.patterns]
+    for identity in request.targets.subjects:
+        rules += targets.by_subject(identity, subjects)
+    return Matcher(rules)
+
+
+def wish_of(request: Request) -> Wish:
+    """Return what is to be planned for a request."""
+    words = {*request.targets.subjects, *request.targets.authors}
+    words |= {rule.literal for rule in matcher_of(request).rules if rule.form is None}
+    return planning.Wish(
+        erasure=request.erasure,
+        matcher=matcher_of(request),
+        authors=frozenset(each.lower() for each in request.targets.authors),
+        contents=frozenset(request.contents) if request.copies == "erase" else frozenset(),
+        keep_path=request.keep_path,
+        words=tuple(sorted(word for word in words if word)),
+        redact=request.redact,
+    )
+
+
+def outstanding(record: Record) -> list[str]:
+    """Return what of an erasure is not done yet, in words."""
+    return certificate.outstanding(record)
+
+
+def begin(workspace: Workspace, request: Request, plan: Plan) -> Done:
+    """Erase what was planned.
+
+    Raises:
+        ConflictError: when a run goes on, another erasure is under way, or the store changes all the time.
+        IntegrityError: when something is missing or damaged; nothing is erased then.
+        StorageError: when the disk refuses. After the commit the erasure is pending, and is finished by a resumption.
+    """
+    return _Executor(workspace, request).begin(plan)
+
+
+def resume(workspace: Workspace, erasure: bytes) -> Done:
+    """Go on with an erasure that was stopped.
+
+    Raises:
+        KeyAccessError: when nobody here can tell any more what it was about.
+        ConflictError, IntegrityError, StorageError: as :func:`begin`.
+    """
+    store = workspace.session.store
+    state = store.refresh()
+    return _Executor(workspace, request_of(erasure, locator_of(workspace, state, erasure))).resume()
+
+
+def locator_of(workspace: Workspace, state: State, erasure: bytes) -> Locator:
+    """Return what an erasure is about, by the journal or by an object that it supersedes.
+
+    Raises:
+        KeyAccessError: when neither is left.
+    """
+    value = state.locators.get(erasure)
+    noted = journal.read(workspace.session.layout.store())
+    if value is not None:
+        blob, wraps = msgspec.msgpack.decode(value, type=tuple[bytes, tuple[bytes, ...]])
+        keys = [noted.key] if noted is not None and noted.erasure == erasure else []
+        keys += _unwrapped(workspace.session.store, wraps, erasure)
+        for key in keys:
+            try:
+                return formats.open_locator(blob, key, erasure)
+            except KeyAccessError:
+                continue
+    raise KeyAccessError(
+        "it cannot be told any more what this erasure was about",
+        where=formats.short(erasure),
+        why="its journal is gone, and so is every snapshot that it superseded",
+        next="what is committed is erased from the store: run 'dv gc --grace 0', and look into worktrees by hand",
+    )
+
+
+def _unwrapped(store: Store, wraps: Sequence[bytes], erasure: bytes) -> list[bytes]:
+    for wrapped in wraps:
+        nonce = planning.nonce_of(store, wrapped[:32])
+        if nonce is not None:
+            return [formats.unwrap(wrapped, nonce, erasure)]
+    return []
+
+
+class _Executor:
+    def __init__(self, workspace: Workspace, request: Request) -> None:
+        self.workspace = workspace
+        self.session = workspace.session
+        self.store = workspace.session.store
+        self.place = workspace.session.layout.store()
+        self.disk = workspace.session.context.disk
+        self.request = request
+        self.erasure = request.erasure
+        self.matcher = matcher_of(request)
+        self.key = b""
+
+    def begin(self, plan: Plan) -> Done:
+        self.key = self.store.entropy.bytes(formats.KEY_SIZE)
+        noted = journal.Journal(
+            erasure=self.erasure, key=self.key, reference=self.request.reference, ground=self.request.ground
+        )
+        journal.write(self.place, noted, self.disk)
+        try:
+            local.refuse_runs(self.workspace)
+            planned = erasing.announce(self.store, self.erasure, self._locator(), self._wraps(plan))
+        except BaseException:
+            journal.remove(self.place, self.disk)
+            raise
+        return self._from_announced(planned, plan)
+
+    def resume(self) -> Done:
+        state = self.store.refresh()
+        phase, planned = next(((step, write) for key, step, write in state.pending() if key == self.erasure), (0, b""))
+        noted = journal.read(self.place)
+        if noted is not None and noted.erasure == self.erasure:
+            self.key = noted.key
+            self.request = msgspec.structs.replace(self.request, reference=noted.reference, ground=noted.ground)
+        else:
+            self.key = self.store.entropy.bytes(formats.KEY_SIZE)
+            journal.write(self.place, journal.Journal(erasure=self.erasure, key=self.key), self.disk)
+        if phase == log.ERASING:
+            return self._from_announced(planned, None)
+        if phase == log.ERASED:
+            return self._from_committed(planned)
+        raise ConflictError(
+            "this erasure is not pending", where=formats.short(self.erasure), next="run 'dv erasure list' to see all"
+        )
+
+    def _from_announced(self, planned: bytes, plan: Plan | None) -> Done:
+        """Commit; what the store is now decides, not what it was when the plan was shown."""
+        if plan is None or plan.number + 1 != self.store.state.number:
+            local.refuse_runs(self.workspace)
+            plan = planning.plan(
+                self.store,
+                wish_of(self.request),
+                self.session.context.progress,
+                without_data=self.session.lazy is not None,
+            )
+        models = self._models(plan)
+        self._commit(planned, plan, models)
+        return self._from_committed(planned)
+
+    def _models(self, plan: Plan) -> tuple[Decision, ...]:
+        """Return the runs that made something from what goes, with an open decision each."""
+        if not plan.contents:
+            return ()
+        direct, all_of_them = Lineage(self.workspace).made_from(plan.contents.keys())
+        return tuple(formats.Decision(run=each, direct=each in direct) for each in sorted(all_of_them))
+
+    def _locator(self) -> bytes:
+        entropy = self.store.entropy
+        return formats.seal_locator(self.request.locator(), self.key, self.erasure, entropy.bytes(32))
+
+    def _wraps(self, plan: Plan) -> tuple[bytes, ...]:
+        entropy = self.store.entropy
+        return tuple(
+            formats.wrap(self.key, identity, nonce, self.erasure, entropy.bytes(32))
+            for identity, nonce in sorted(plan.nonces().items())
+        )
+
+    def _commit(self, planned: bytes, plan: Plan, models: tuple[Decision, ...]) -> None:
+        now = self.store.clock.now()
+        record = formats.Record(
+            id=self.erasure,
+            revision=0,
+            nonce=self.store.entropy.bytes(formats.NONCE_SIZE),
+            store=self.store.format.store,
+            started=now,
+            committed=now,
+            finished=0,
+            copies=self.request.copies,
+            keep_path=self.request.keep_path,
+            snapshots=len(plan.snapshots),
+            files=plan.files,
+            contents=len(plan.contents),
+            runs=tuple(sorted(plan.affected)),
+            successors=tuple(sorted(each.new for each in plan.snapshots.values())),
+            decisions=models,
+            places=(),
+        )
+        store = self.store
+        store.give_up(plan.gone.keys())
+        with store.transaction() as transaction:
+            for kind, data in plan.made.values():
+                transaction.copy(kind, store.hasher.id(kind, data), data)
+            for use in plan.rewrite:
+                segment = plan.marks.segments[use.segment]
+                needs = functools.partial(plan.marks.is_marked, use)
+                collecting.copy(transaction, segment, use.position, needs)
+            data = formats.encode(record)
+            transaction.copy(planning.RECORD, store.hasher.id(planning.RECORD, data), data)
+            name, value = formats.ref_name(self.erasure), store.hasher.id(planning.RECORD, data)
+            added = transaction.write_only()
+            erasing.require_readable(store, added)
+            action = log.Erasure(
+                erasure=self.erasure,
+                phase=log.ERASED,
+                planned=planned,
+                locator=self._locator(),
+                wraps=self._wraps(plan),
+            )
+
+            def build(state: State) -> list[log.Action]:
+                moves = [*plan.moves, log.MoveRef(name=name, old=state.ref(name), new=value)]
+                pairs = plan.pairs()
+                return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves]
+
+            erasing.commit(store, action, added, plan.gone.keys(), build)
+
+    def _from_committed(self, planned: bytes) -> Done:
+        """Clean this machine, destroy, verify, certify, finish."""
+        cleaned = []
+        left: list[str] = []
+        for root, other in local.worktrees(self.workspace):
+            if other is None:
+                left.append(f"a worktree at {root or 'an unknown place'} could not be opened")
+                continue
+            try:
+                cleaned.append(local.clean(other, self.matcher, ()))
+            except DvError as error:
+                left.append(f"worktree {root}: {error.finding()}")
+        destroyed = erasing.destroy(self.store, self.erasure)
+        left += [f"{name}: {', '.join(found.left)}" for name, found in sorted(destroyed.left.items())]
+        left += [each for done in cleaned for each in done.left]
+        left += proving.verify(self.workspace, self.erasure)
+        record = self._finish(planned, destroyed, left)
+        journal.remove(self.place, self.disk)
+        return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned))
+
+    def _finish(self, planned: bytes, destroyed: Destroyed, left: list[str]) -> Record:
+        """Write the certificate into the record, and the entry that ends the erasure."""
+        store = self.store
+        name = formats.ref_name(self.erasure)
+        before = store.state.ref(name)
+        old = formats.decode(store.read_object(planning.RECORD, before or b""))
+        here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(left))
+        record = msgspec.structs.replace(
+            old,
+            revision=old.revision + 1,
+            nonce=store.entropy.bytes(formats.NONCE_SIZE),
+            finished=store.clock.now(),
+            places=(here,),
+        )
+        record = certificate.certified(self.workspace, record, self.request.reference, self.request.ground)
+        with store.transaction() as transaction:
+            value = transaction.put_object(planning.RECORD, formats.encode(record))
+            action = log.Erasure(erasure=self.erasure, phase=log.FINISHED, planned=planned)
+            moves: list[log.Action] = [log.MoveRef(name=name, old=before, new=value), action]
+            transaction.commit(erasing.OPERATION, lambda _state: moves)
+        return record

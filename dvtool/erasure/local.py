@@ -1,0 +1,184 @@
+"""What this machine keeps beside the store: worktrees, their indexes and caches, what was put aside as damaged.
+
+All of it follows from the store, or is a copy of what is in it, so it is made anew without what was erased.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import paths
+from dvtool.errors import ConflictError, DvError
+from dvtool.git import beside
+from dvtool.runs import journals
+from dvtool.storage.disk import as_ours
+from dvtool.workspace import Workspace
+from dvtool.worktree import layout, places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from dvtool.erasure.targets import Matcher
+
+CACHES: Final = ("cache", "quarantine")
+"""Below ``.dv``: what is made anew when it is wanted, and damaged files that were taken out of the store."""
+
+
+class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
+    """What went from one worktree: files; those of which another hard link remains; and what could not be done."""
+
+    root: str
+    files: int
+    linked: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def worktrees(workspace: Workspace) -> Iterator[tuple[str, Workspace | None]]:
+    """Yield the root of every worktree of the store that is known, and what opens there; this one first.
+
+    Nothing opens where a worktree was, and is not any more.
+    """
+    session = workspace.session
+    yield session.root, workspace
+    store = session.layout.store()
+    known = places.noted(store)
+    for name, _value in session.state.ref_names("worktrees/"):
+        identity = name.removeprefix("worktrees/")
+        place = known.get(identity, "")
+        if name == session.head_ref:
+            continue
+        if not place or not places.is_worktree(place, identity, store):
+            yield place, None
+            continue
+        try:
+            yield place, Workspace.open(place, session.context)
+        except DvError:
+            yield place, None
+
+
+def refuse_runs(workspace: Workspace) -> None:
+    """Refuse to begin while a run goes on that may be reading, or writing down, what is to be erased.
+
+    Raises:
+        ConflictError: when one does, or one that has ended could not be stored.
+    """
+    for root, _other in worktrees(workspace):
+        control = f"{root}/{layout.DIRECTORY}"
+        for identity in journals.waiting(control) if root else ():
+            going = journals.is_going(f"{control}/{journals.DIRECTORY}/{identity}")
+            raise ConflictError(
+                f"run {identity} goes on" if going else f"run {identity} has ended and is not stored yet",
+                where=root,
+                why="what it reads and writes down could not be erased from it",
+                next="wait until it has ended" if going else "store it: run 'dv runs list' there",
+            )
+
+
+def found(workspace: Workspace, matcher: Matcher) -> tuple[list[str], list[str]]:
+    """Return the files in a worktree that go (repository paths, sorted), and those of them with further hard links."""
+    session = workspace.session
+    files: list[str] = []
+    linked: list[str] = []
+    roots = set(session.stage().roots)
+    head = session.head().snapshot
+    roots |= set(session.snapshot(head).roots) if head is not None else set()
+    for root in sorted(roots):
+        for path, links in _walk(session.root, root, matcher, inside=matcher.covering(root) is not None):
+            files.append(path)
+            if links > 1:
+                linked.append(path)
+    return sorted(set(files)), sorted(set(linked))
+
+
+def _walk(top: str, path: str, matcher: Matcher, *, inside: bool) -> Iterator[tuple[str, int]]:
+    """Yield (path, number of links) of the files at and below a path that are covered."""
+    place = f"{top}/{path}" if path else top
+    try:
+        status = os.lstat(place)
+    except OSError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        if inside:
+            yield path, status.st_nlink
+        return
+    if not inside and not matcher.reaches(path):
+        return
+    try:
+        names = sorted(os.listdir(place))
+    except OSError as error:
+        raise as_ours(error, place) from None
+    for name in names:
+        below = paths.join(path, name)
+        if not paths.is_own(below):
+            covered = inside or matcher.rule_of(below) is not None
+            yield from _walk(top, below, matcher, inside=covered)
+
+
+def clean(workspace: Workspace, matcher: Matcher, erased: Iterable[str]) -> Cleaned:
+    """Take what was erased out of one worktree: files, index, caches, leftovers; ``dv.lock`` names what HEAD is now.
+
+    Args:
+        workspace: the worktree, in whose store the erasure is committed.
+        matcher: says which files go.
+        erased: further paths that go, at which there were copies.
+
+    Raises:
+        ConflictError: when another command changes the worktree for longer than this one waits.
+        StorageError: when the disk refuses.
+    """
+    session = workspace.session
+    with session.lock():
+        session.store.refresh()
+        files, linked = found(workspace, matcher)
+        more = [path for path in erased if matcher.covering(path) is None and os.path.lexists(f"{session.root}/{path}")]
+        left = _remove(session.root, [*files, *more])
+        for name in CACHES:
+            shutil.rmtree(f"{session.layout.control}/{name}", ignore_errors=True)
+        _forget_sparse(workspace, matcher)
+        index = session.index()
+        index.changed = True
+        workspace.write_lock()
+        session.save()
+        _rewrite_ignored(workspace)
+    return Cleaned(root=session.root, files=len(files) + len(more) - len(left), linked=tuple(linked), left=tuple(left))
+
+
+def _remove(root: str, files: list[str]) -> list[str]:
+    """Remove files, and directories that are empty then; return what stays."""
+    left = []
+    above: set[str] = set()
+    for path in files:
+        try:
+            os.unlink(f"{root}/{path}")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            left.append(f"{paths.shown(path)}: {error.strerror}")
+            continue
+        above.update(paths.parents(path)[:-1])
+    for directory in sorted(above, key=len, reverse=True):
+        try:
+            os.rmdir(f"{root}/{directory}")
+        except OSError:
+            continue
+    return left
+
+
+def _forget_sparse(workspace: Workspace, matcher: Matcher) -> None:
+    """Take erased paths out of what the worktree notes as not brought."""
+    session = workspace.session
+    only = tuple(path for path in session.worktree.only if matcher.covering(path) is None)
+    dropped = tuple(path for path in session.worktree.dropped if matcher.covering(path.removeprefix("/")) is None)
+    if (only, dropped) != (session.worktree.only, session.worktree.dropped):
+        session.set_sparse(only=only, dropped=dropped)
+
+
+def _rewrite_ignored(workspace: Workspace) -> None:
+    """Have Git's list of what is ignored name only the roots that are left."""
+    if workspace.in_git():
+        beside.ignore_roots(workspace.session.root, workspace.session.stage().roots, workspace.session.context.disk)

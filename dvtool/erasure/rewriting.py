@@ -1,0 +1,203 @@
+"""Trees without what is erased.
+
+The directory that held an erased file says how many are gone, by a tally under the erasure's id.  Names of erased
+files and directories go with them, unless they are to be kept; a directory that is empty for it goes too, because its
+name may tell as much, and its tally stands in the one above.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import ids, paths
+from dvtool.formats import tree
+from dvtool.formats.tree import DIRECTORY, Entry
+from dvtool.store.editing import Editor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
+
+    from dvtool.erasure.targets import Matcher
+    from dvtool.formats.tree import Leaf, Tally
+    from dvtool.store.editing import ObjectStore
+
+_NO_ID: Final = bytes(ids.ID_SIZE)
+
+
+class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
+    """A directory without what was erased: its id (None where nothing is left of it), and how many files went."""
+
+    id: bytes | None
+    files: int
+
+
+class Trees:
+    """Rewrites trees; each node is looked at once for each path at which it is met."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        split: bytes,
+        erasure: bytes,
+        matcher: Matcher,
+        *,
+        contents: AbstractSet[bytes] = frozenset(),
+        keep_path: bool = False,
+        met: Callable[[str, Entry], None] = lambda _path, _entry: None,
+    ) -> None:
+        """Read from and write to ``objects``.
+
+        Args:
+            objects: the store, with room for new objects.
+            split: the key of cut marks.
+            erasure: the id under which is tallied.
+            matcher: says which paths go.
+            contents: ids of file contents that go wherever they are met.
+            keep_path: leave the name of each file, with nothing else of it.
+            met: hears of every file that goes, once for each directory node and path at which it is met.
+        """
+        self._editor = Editor(objects, split)
+        self._trees = self._editor.trees
+        self._erasure = erasure
+        self._matcher = matcher
+        self._contents = contents
+        self._keep_path = keep_path
+        self._met = met
+        self._known: dict[tuple[bytes, str], Rewritten] = {}
+        self._whole: dict[tuple[bytes, str], Rewritten] = {}
+        self._untouched: set[tuple[bytes, str]] = set()
+
+    def root(self, root: bytes, tracked: Iterable[str] = (), prefix: str = "") -> tuple[bytes, int]:
+        """Return a tree without what is erased, and how many files went.
+
+        Args:
+            root: the tree.
+            tracked: directories that stay although nothing is left of them, unless they are what is erased.
+            prefix: the path at which the tree lies.
+        """
+        found = self.directory(root, prefix)
+        if not found.files and found.id == root:
+            return root, 0
+        new = found.id if found.id is not None else self._emptied(root, found.files)
+        for path in tracked:
+            if path and self._matcher.covering(path) is None:
+                old = self._trees.resolve(root, path)
+                if old is not None and old.kind == DIRECTORY and self._trees.resolve(new, path) is None:
+                    new = self._editor.apply(new, {path: {}})
+        return new, found.files
+
+    def _emptied(self, root: bytes, files: int) -> bytes:
+        """Return a directory of which nothing is left but what it says of itself."""
+        before = self._trees.totals(root).erased
+        return self._editor.edit(None, {}, tree.merge_tallies([before, self._tally(files)]))
+
+    def directory(self, identity: bytes, path: str) -> Rewritten:
+        """Return a directory without what is erased."""
+        reaches = self._matcher.reaches(path)
+        if not reaches and not self._contents:
+            return Rewritten(id=identity, files=0)
+        key = (identity, path if reaches else "")
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._directory(identity, path, reaches=reaches)
+        return found
+
+    def _directory(self, identity: bytes, path: str, *, reaches: bool) -> Rewritten:
+        changes: dict[str, Entry | None] = {}
+        gone: list[Tally] = []
+        files = 0
+        for at, (_last, leaf, _totals) in enumerate(self._trees.leaves(identity)):
+            # Of a large directory that changed here and there most leaves were met in another version of it.
+            key = (leaf, path if reaches else "")
+            if key in self._untouched:
+                continue
+            before = len(changes)
+            files += self._of_leaf(self._trees.leaf_at(identity, at), path, changes, gone, reaches=reaches)
+            if len(changes) == before:
+                self._untouched.add(key)
+        if not changes:
+            return Rewritten(id=identity, files=0)
+        new = self._editor.edit(identity, changes, tree.merge_tallies(gone))
+        is_empty = not self._trees.totals(new).entries
+        return Rewritten(id=None if is_empty and files else new, files=files)
+
+    def _of_leaf(
+        self,
+        leaf: Leaf,
+        path: str,
+        changes: dict[str, Entry | None],
+        gone: list[Tally],
+        *,
+        reaches: bool,
+    ) -> int:
+        """Note what becomes of the entries of one leaf; return how many files go."""
+        files = 0
+        for name, entry in zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True):
+            place = paths.join(path, name)
+            if reaches and self._matcher.rule_of(place) is not None:
+                files += self._erase(changes, gone, name, entry, place)
+            elif entry.kind == DIRECTORY:
+                below = self.directory(entry.id, place)
+                files += below.files
+                self._replace(changes, gone, name, entry, below)
+            elif entry.size and entry.id in self._contents:
+                files += self._erase(changes, gone, name, entry, place)
+        return files
+
+    def _replace(
+        self, changes: dict[str, Entry | None], gone: list[Tally], name: str, entry: Entry, below: Rewritten
+    ) -> None:
+        """Put a directory in the place of what it was; one of which nothing is left leaves its tally above."""
+        if below.id == entry.id:
+            return
+        if below.id is None:
+            changes[name] = None
+            gone.append(tree.merge_tallies([entry.erased, self._tally(below.files)]))
+        else:
+            changes[name] = self._trees.directory_entry(below.id)
+
+    def _erase(self, changes: dict[str, Entry | None], gone: list[Tally], name: str, entry: Entry, place: str) -> int:
+        """Erase one entry; return how many files that are."""
+        if entry.kind == DIRECTORY:
+            below = self._all(entry.id, place)
+            if below.id is None:
+                changes[name] = None
+                gone.append(tree.merge_tallies([entry.erased, self._tally(below.files)]))
+            elif below.id != entry.id:
+                changes[name] = self._trees.directory_entry(below.id)
+            return below.files
+        if entry.kind == tree.ERASED:
+            if not self._keep_path:
+                changes[name] = None
+                gone.append(entry.erased)
+            return 0
+        self._met(place, entry)
+        if self._keep_path:
+            changes[name] = Entry(tree.ERASED, 0, _NO_ID, 0, self._tally(1))
+        else:
+            changes[name] = None
+            gone.append(self._tally(1))
+        return 1
+
+    def _all(self, identity: bytes, path: str) -> Rewritten:
+        """Return a directory all of which is erased: nothing is left of it but, if they are kept, the names."""
+        found = self._whole.get((identity, path))
+        if found is not None:
+            return found
+        changes: dict[str, Entry | None] = {}
+        gone: list[Tally] = []
+        files = sum(
+            self._erase(changes, gone, name, entry, paths.join(path, name))
+            for name, entry in self._trees.entries(identity)
+        )
+        new = None
+        if self._keep_path and files:
+            new = self._editor.edit(identity, changes, tree.merge_tallies(gone))
+        found = self._whole[identity, path] = Rewritten(id=new, files=files)
+        return found
+
+    def _tally(self, files: int) -> Tally:
+        return ((self._erasure, files),) if files else ()

@@ -1,0 +1,268 @@
+"""``dv erase``: takes files out of every version, and leaves the experiments explained."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool import paths
+from dvtool.capture.redaction import Redactor
+from dvtool.erasure import executing, local, planning, targets
+from dvtool.errors import ConflictError, NotFoundError, UsageError
+from dvtool.formats import erasure as formats
+from dvtool.history.describe import rfc3339
+from dvtool.runs import sealing
+from dvtool.runs.lineage import Lineage
+from dvtool.worktree import projects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dvtool.erasure.executing import Request
+    from dvtool.erasure.planning import Plan
+    from dvtool.workspace import Workspace
+
+SHOWN: Final = 1000
+"""Things of one sort that an error lists."""
+
+
+class CopyItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A retained file with bytes in common with an erased one."""
+
+    path: str
+    size: int
+    common: int
+    identical: bool
+
+
+class ModelItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that made something from what goes, directly or through another run."""
+
+    run: str
+    name: str
+    direct: bool
+
+
+class EraseResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure comes to, or came to.
+
+    ``snapshots`` are superseded; ``files`` counts what goes, in each version that held it, ``contents`` the distinct
+    contents; ``paths`` are the paths that they had.  ``packs`` go, of ``bytes`` bytes together, of which ``rewritten``
+    are written anew.  ``runs`` are written anew as well; ``models`` are runs that made something from what goes.
+    ``worktree`` are files that are removed from worktrees, ``linked`` those of them with another hard link, which
+    stays.  To the snapshots in ``forgotten`` no ref leads: they go, whatever is in them.  ``remotes`` are not reached.
+    ``mentions`` are places where a target is spoken of in a text.
+    """
+
+    plan: bool
+    erasure: str | None
+    snapshots: int
+    superseded: dict[str, str | None]
+    files: int
+    contents: int
+    paths: tuple[str, ...]
+    copies: tuple[CopyItem, ...]
+    packs: int
+    rewritten: int
+    bytes: int
+    runs: tuple[str, ...]
+    models: tuple[ModelItem, ...]
+    refs: tuple[str, ...]
+    worktree: tuple[str, ...]
+    linked: tuple[str, ...]
+    forgotten: tuple[str, ...]
+    mentions: tuple[str, ...]
+    remotes: tuple[str, ...]
+    outstanding: tuple[str, ...]
+    finished: str | None
+
+
+def erase(
+    workspace: Workspace,
+    arguments: Sequence[str] = (),
+    *,
+    subjects: Sequence[str] = (),
+    authors: Sequence[str] = (),
+    copies: str = "",
+    keep_path: bool = False,
+    redact_text: bool = False,
+    request: str = "",
+    ground: str = "",
+    everything: bool = False,
+    plan: bool = False,
+) -> EraseResult:
+    """Erase what lies, or ever lay, at some paths, from every version that is kept here.
+
+    Args:
+        workspace: the worktree.
+        arguments: paths and globs, relative to the current directory.
+        subjects: ids of people, whose files the rules in ``dv.toml`` tell.
+        authors: addresses of authors whose names go from snapshots and runs.
+        copies: what becomes of retained files that are identical to an erased one, or have bytes in common with one:
+            ``erase`` or ``keep``; must be said where there are any.
+        keep_path: leave the names of files, with nothing else of them.
+        redact_text: take the targets out of messages, names and parameters as well.
+        request: the reference of the request, for the certificate.
+        ground: why, for the certificate.
+        everything: allow that nothing is left of a snapshot.
+        plan: find out and change nothing.
+
+    Raises:
+        NotFoundError: when nothing of the kind was ever stored.
+        ConflictError: when an erasure is pending, a run goes on, or a hold stands in the way.
+        UsageError: when a target makes no sense, or it must be said what becomes of copies, or of everything.
+        IntegrityError: when something is missing or damaged; nothing is erased then.
+        StorageError: when the disk refuses.
+    """
+    sealing.seal_waiting(workspace, Redactor(os.environ))
+    asked = _request(workspace, arguments, subjects, authors)
+    asked = msgspec.structs.replace(
+        asked, keep_path=keep_path, redact=redact_text, reference=request, ground=ground, copies=copies
+    )
+    _refuse_pending(workspace)
+    found = _plan(workspace, asked)
+    if copies == "erase" and found.copies:
+        asked = msgspec.structs.replace(asked, contents=tuple(sorted({each.id for each in found.copies})))
+        found = _plan(workspace, asked)
+    _require_something(found, asked)
+    result = _result(workspace, asked, found, is_plan=plan)
+    if plan:
+        return result
+    _require_said(found, asked, everything=everything)
+    done = executing.begin(workspace, asked, found)
+    workspace.session.store.maintain()
+    return msgspec.structs.replace(
+        result,
+        erasure=done.record.id.hex(),
+        outstanding=tuple(executing.outstanding(done.record)),
+        finished=rfc3339(done.record.finished),
+    )
+
+
+def _request(
+    workspace: Workspace, arguments: Sequence[str], subjects: Sequence[str], authors: Sequence[str]
+) -> Request:
+    if not arguments and not subjects and not authors:
+        raise UsageError(
+            "nothing is named that could be erased",
+            next="name paths, --subject ID, --author-of EMAIL or --targets-from",
+        )
+    rules = projects.read(workspace.session.root).subjects
+    for identity in subjects:
+        targets.by_subject(identity, rules)
+    patterns = tuple(dict.fromkeys(_pattern(workspace, argument) for argument in arguments))
+    return executing.Request(
+        erasure=workspace.session.store.entropy.bytes(16),
+        targets=targets.Targets(
+            patterns=patterns,
+            subjects=tuple(dict.fromkeys(subjects)),
+            authors=tuple(dict.fromkeys(authors)),
+        ),
+        rules=tuple(each.paths for each in rules if each.paths is not None) if subjects else (),
+    )
+
+
+def _pattern(workspace: Workspace, argument: str) -> str:
+    """Return a path or glob relative to the root."""
+    if not argument.strip():
+        raise UsageError("an empty path names nothing", next="name a path, or '**' for everything")
+    path = workspace.session.relative(argument.rstrip("/") or argument)
+    if paths.is_own(path) and path:
+        raise UsageError(f"{argument!r} is dv's or Git's own, and never data")
+    return path or "**"
+
+
+def _refuse_pending(workspace: Workspace) -> None:
+    pending = workspace.session.store.refresh().pending()
+    if pending:
+        raise ConflictError(
+            f"erasure {formats.short(pending[0][0])} is pending",
+            why="it was stopped before its end",
+            next="finish it with 'dv erasure resume', or, if nothing is erased yet, give it up with 'dv erasure abort'",
+        )
+
+
+def _plan(workspace: Workspace, asked: Request) -> Plan:
+    session = workspace.session
+    return planning.plan(
+        session.store, executing.wish_of(asked), session.context.progress, without_data=session.lazy is not None
+    )
+
+
+def _require_something(found: Plan, asked: Request) -> None:
+    """Refuse targets that nothing matches, each by itself: a slip of the pen must not look like success.
+
+    Raises:
+        NotFoundError: when there is such a target.
+    """
+    named = {rule.named: rule for rule in executing.matcher_of(asked).rules}
+    met = {rule.named for path in found.paths if (rule := executing.matcher_of(asked).covering(path)) is not None}
+    missing = sorted(named.keys() - met - found.met)
+    if missing or found.is_nothing():
+        raise NotFoundError(
+            "nothing of this was ever stored, or it was erased already",
+            items=tuple(missing[:SHOWN]),
+            next="check the spelling; 'dv log PATH' tells which snapshots had a path, 'dv erasure list' what is gone",
+        )
+
+
+def _require_said(found: Plan, asked: Request, *, everything: bool) -> None:
+    if found.copies and not asked.copies:
+        raise UsageError(
+            f"{len(found.copies):,} files that stay have content in common with what goes",
+            why="they may lawfully belong to somebody else",
+            items=tuple(
+                f"{each.path}: {'identical' if each.identical else f'{each.common:,} of {each.size:,} bytes in common'}"
+                for each in found.copies[:SHOWN]
+            ),
+            next="say what becomes of them: --copies keep, or --copies erase",
+        )
+    if found.leaves_nothing and not everything:
+        raise UsageError(
+            "nothing would be left of the data",
+            why=f"the targets match every file of {found.leaves_nothing:,} snapshots",
+            next="check the pattern; if this is meant, say --all as well",
+        )
+
+
+def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool) -> EraseResult:
+    session = workspace.session
+    direct, runs = Lineage(workspace).made_from(found.contents.keys()) if found.contents else (set(), set())
+    names = {each.id: each.name for each in found.known_runs}
+    worktree: list[str] = []
+    linked: list[str] = []
+    for root, other in local.worktrees(workspace):
+        if other is None:
+            continue
+        files, more = local.found(other, executing.matcher_of(asked))
+        prefix = "" if root == session.root else f"{root}/"
+        worktree += [prefix + path for path in files]
+        linked += [prefix + path for path in more]
+    return EraseResult(
+        plan=is_plan,
+        erasure=None,
+        snapshots=len(found.snapshots),
+        superseded={old.hex(): None if is_plan else each.new.hex() for old, each in sorted(found.snapshots.items())},
+        files=found.files,
+        contents=len(found.contents),
+        paths=tuple(sorted(found.paths)),
+        copies=tuple(
+            CopyItem(path=each.path, size=each.size, common=each.common, identical=each.identical)
+            for each in found.copies
+        ),
+        packs=len(found.gone),
+        rewritten=len(found.rewrite),
+        bytes=sum(found.gone.values()),
+        runs=tuple(sorted(found.affected)),
+        models=tuple(ModelItem(run=each, name=names.get(each, ""), direct=each in direct) for each in sorted(runs)),
+        refs=tuple(sorted(move.name for move in found.moves)),
+        worktree=tuple(worktree),
+        linked=tuple(linked),
+        forgotten=tuple(sorted(identity.hex() for identity in found.forgotten)),
+        mentions=tuple(sorted(found.mentions)),
+        remotes=tuple(sorted(projects.read(session.root).remotes)),
+        outstanding=(),
+        finished=None,
+    )

@@ -1,0 +1,228 @@
+"""The steps of an erasure in one store: announced, committed by one entry, then everything destroyed that it gave up.
+
+Until the commit nothing has happened; after it, whoever finds the store can finish what is left, because all of it
+follows from the log and from which files are there (rules 1 to 9 of ``docs/format/log.md``).  What is to be erased is
+for the caller to know.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from dvtool.errors import ConflictError, DvError, IntegrityError, NotFoundError
+from dvtool.formats import log, pack
+from dvtool.storage.backend import Purged
+from dvtool.store import checkpoints, keys, scrub
+from dvtool.store.state import segment_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from dvtool.storage.backend import Backend
+    from dvtool.store.state import State
+    from dvtool.store.store import Store
+
+OPERATION: Final = "erase"
+ATTEMPTS: Final = 20
+"""Lost races of an entry with a checkpoint before giving up; each one costs building it anew."""
+_LOG_KEY: Final = re.compile("log-[0-9a-f]{32}")
+_RANDOM: Final = re.compile("[0-9a-f]{32}")
+_NAMES: Final = {"packs": re.compile("[0-9a-f]{64}"), "index": _RANDOM, "keys": _RANDOM}
+
+
+class Destroyed(msgspec.Struct, frozen=True, kw_only=True):
+    """What was destroyed: packs, index and key files, log keys, entries; and of which files a place keeps something."""
+
+    packs: int
+    files: int
+    log_keys: int
+    entries: int
+    left: dict[str, Purged]
+
+
+def announce(store: Store, erasure: bytes, locator: bytes, wraps: tuple[bytes, ...]) -> bytes:
+    """Append the entry from which on nobody else can move refs or change packs and keys; return its write id.
+
+    Raises:
+        ConflictError: when another erasure is under way, or is not over yet.
+    """
+    write = store.entropy.bytes(log.WRITE_ID_SIZE)
+    action = log.Erasure(erasure=erasure, phase=log.ERASING, planned=write, locator=locator, wraps=wraps)
+    store.log.append(OPERATION, lambda _state: [action], write=write)
+    store.refresh()
+    return write
+
+
+def abort(store: Store, erasure: bytes, planned: bytes) -> None:
+    """Give up an erasure that was announced and not committed.
+
+    Raises:
+        ConflictError: when it was committed, or given up already.
+    """
+    action = log.Erasure(erasure=erasure, phase=log.ABORTED, planned=planned)
+    store.log.append(OPERATION, lambda _state: [action])
+    store.refresh()
+
+
+def commit(
+    store: Store,
+    erasure: log.Erasure,
+    added: Sequence[log.Action],
+    gone: AbstractSet[str],
+    build: Callable[[State], list[log.Action]],
+) -> None:
+    """Append the entry that is the erasure: new packs, refs, superseded snapshots; old packs condemned and dropped.
+
+    It is a checkpoint as well, under a new log key, whose index and key files list none of the old packs.
+
+    Args:
+        store: the store, in which the erasure is announced.
+        erasure: the action that commits it.
+        added: the actions that add the new packs, which are there.
+        gone: the files of the packs that go.
+        build: returns the moves of refs and what is superseded, for a state.
+
+    Raises:
+        ConflictError: when the erasure was aborted, or others write all the time.
+    """
+    without = frozenset(bytes.fromhex(name.removeprefix("packs/")) for name in gone)
+    store.give_up(gone)
+    label = b""
+
+    def more(state: State) -> list[log.Action]:
+        names = tuple(sorted(name for name in gone if state.dropped.get(name.encode()) is None))
+        doomed = tuple(name for name in names if state.condemned.get(name.encode()) is None)
+        found: list[log.Action] = [*added, *build(state)]
+        found += [log.Condemn(names=doomed)] if doomed else []
+        found += [log.Drop(names=names)] if names else []
+        return [*found, erasure]
+
+    for _attempt in range(ATTEMPTS):
+        if not label:
+            label = keys.write_log_key(store.backend, store.format.store, store.secrets.wrap, store.entropy)
+        if checkpoints.write(store, operation=OPERATION, without=without, more=more, label=label):
+            return
+    raise ConflictError(
+        "the erasure could not be committed while others write all the time",
+        next="run 'dv erasure resume' when fewer are at work; nothing was lost",
+    )
+
+
+def require_readable(store: Store, added: Sequence[log.Action]) -> int:
+    """Read packs that were just written back from their place, with the keys written beside them; return their frames.
+
+    Raises:
+        IntegrityError: at the first that does not open as it should: the old packs must not go then.
+    """
+    count = 0
+    for action in added:
+        if not isinstance(action, log.AddPacks):
+            continue
+        segment = store.segments.unnamed(segment_of(action))
+        for position in range(len(segment.index.directory.packs)):
+            _size, frames, damage = scrub.frames(store, segment, position)
+            if damage is not None:
+                raise IntegrityError(
+                    "a pack that was written anew cannot be read back",
+                    where=damage.file,
+                    why=damage.what,
+                    next="check the disk, then run the command again; nothing was erased",
+                )
+            count += frames
+    return count
+
+
+def destroy(store: Store, erasure: bytes) -> Destroyed:
+    """Destroy what the committed erasure gave up, and everything that no entry names; can be stopped and run again.
+
+    Keys go first, so that nothing which stays behind can be opened.
+
+    Raises:
+        StorageError: when the place refuses; what is left can be destroyed by the next call.
+    """
+    state = _condemned(store)
+    left: dict[str, Purged] = {}
+    gone = [name for name in _files(store.backend) if state.dropped.get(name.encode()) is not None]
+    first = [name for name in gone if name.startswith("keys/")]
+    rest = [name for name in gone if not name.startswith("keys/")]
+    _purge(store.backend, first, left)
+    entries = _stub(store, state)
+    labels = [name for name in sorted(store.backend.names("keys")) if _LOG_KEY.fullmatch(name)]
+    old = [f"keys/{name}" for name in labels if name != f"log-{state.label.hex()}"]
+    _purge(store.backend, old, left)
+    _purge(store.backend, rest, left)
+    del erasure
+    return Destroyed(
+        packs=sum(name.startswith("packs/") for name in rest),
+        files=len(first) + sum(name.startswith("index/") for name in rest),
+        log_keys=len(old),
+        entries=entries,
+        left=left,
+    )
+
+
+def _condemned(store: Store) -> State:
+    """Condemn every file that no entry names, drop all that is condemned, and return the state then.
+
+    A stale writer may just have uploaded what was erased, so there is no grace; its entry fails.
+    """
+    state = store.refresh()
+    live = {name for segment in state.segments for name in (segment.keys, segment.index)}
+    live |= {pack.file_name(entry.name) for segment in store.segments.live() for entry in segment.index.directory.packs}
+    strays = [name for name in _files(store.backend) if name not in live and not state.is_doomed(name)]
+
+    def condemn(current: State) -> list[log.Action]:
+        named = {name for segment in current.segments for name in (segment.keys, segment.index)}
+        named |= {pack.file_name(name) for name, _time in current.packs.items()}
+        names = tuple(sorted(name for name in strays if name not in named and not current.is_doomed(name)))
+        return [log.Condemn(names=names)] if names else []
+
+    def drop(current: State) -> list[log.Action]:
+        names = tuple(key.decode() for key, _time in current.condemned.items())
+        return [log.Drop(names=names)] if names else []
+
+    if strays:
+        store.log.append(OPERATION, condemn)
+    if store.refresh().condemned.items():
+        store.log.append(OPERATION, drop)
+    return store.refresh()
+
+
+def _stub(store: Store, state: State) -> int:
+    """Overwrite the entries before the newest checkpoint, the oldest first; return how many there were."""
+    last = 0
+    for number in range(state.checkpoint - 1, 0, -1):
+        if log.is_stub(store.backend.read(log.file_name(number))):
+            last = number
+            break
+    for number in range(last + 1, state.checkpoint):
+        store.backend.replace(log.file_name(number), log.STUB)
+    return max(0, state.checkpoint - 1 - last)
+
+
+def _purge(backend: Backend, names: Sequence[str], left: dict[str, Purged]) -> None:
+    """Delete files with all their versions; note what stays.  Raises the first error when all others are gone."""
+    failed: DvError | None = None
+    for name in sorted(names):
+        try:
+            found = backend.purge(name)
+        except NotFoundError:
+            continue
+        except DvError as error:
+            failed = failed or error
+            continue
+        if found.left:
+            left[name] = found
+    if failed is not None:
+        raise failed
+
+
+def _files(backend: Backend) -> Iterator[str]:
+    for directory, form in _NAMES.items():
+        for name in sorted(backend.names(directory)):
+            if form.fullmatch(name):
+                yield f"{directory}/{name}"

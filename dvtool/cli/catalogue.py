@@ -39,6 +39,8 @@ COMMANDS: Final = {
     "worktree": "dvtool.cli.commands.worktree",
     "config": "dvtool.cli.commands.upkeep",
     "key": "dvtool.cli.commands.key",
+    "erase": "dvtool.cli.commands.erase",
+    "erasure": "dvtool.cli.commands.erasure",
     "expire": "dvtool.cli.commands.expire",
     "fsck": "dvtool.cli.commands.fsck",
     "gc": "dvtool.cli.commands.gc",

@@ -27,6 +27,8 @@ from dvtool.operations.clone import CloneResult
 from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
+from dvtool.operations.erase import EraseResult
+from dvtool.operations.erasure import DecisionItem, ErasureDetails, ErasureItem, VerifyResult
 from dvtool.operations.expire import ExpireResult
 from dvtool.operations.fetch import PullResult
 from dvtool.operations.gc import GcResult
@@ -109,6 +111,12 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "key rotate": KeyRotation,
     "fsck": Report,
     "gc": GcResult,
+    "erase": EraseResult,
+    "erasure list": list[ErasureItem],
+    "erasure show": ErasureDetails,
+    "erasure verify": VerifyResult,
+    "erasure resume": ErasureItem,
+    "erasure decide": DecisionItem,
     "expire": ExpireResult,
     "cache prune": PruneResult,
     "upgrade": UpgradeResult,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dvtool import ids
 from dvtool.erasure import certificate, journal, local, planning, proving, targets
 from dvtool.erasure.local import Cleaned
 from dvtool.erasure.targets import Matcher, Targets
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dvtool.store.store import Store
     from dvtool.workspace import Workspace
 
+RECORD: Final = ids.ERASURE
 HERE: Final = "this repository"
 
 
@@ -273,8 +275,8 @@ class _Executor:
                 needs = functools.partial(plan.marks.is_marked, use)
                 collecting.copy(transaction, segment, use.position, needs)
             data = formats.encode(record)
-            transaction.copy(planning.RECORD, store.hasher.id(planning.RECORD, data), data)
-            name, value = formats.ref_name(self.erasure), store.hasher.id(planning.RECORD, data)
+            transaction.copy(RECORD, store.hasher.id(RECORD, data), data)
+            name, value = formats.ref_name(self.erasure), store.hasher.id(RECORD, data)
             added = transaction.write_only()
             erasing.require_readable(store, added)
             action = log.Erasure(
@@ -317,7 +319,7 @@ class _Executor:
         store = self.store
         name = formats.ref_name(self.erasure)
         before = store.state.ref(name)
-        old = formats.decode(store.read_object(planning.RECORD, before or b""))
+        old = formats.decode(store.read_object(RECORD, before or b""))
         here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(left))
         record = msgspec.structs.replace(
             old,
@@ -328,7 +330,7 @@ class _Executor:
         )
         record = certificate.certified(self.workspace, record, self.request.reference, self.request.ground)
         with store.transaction() as transaction:
-            value = transaction.put_object(planning.RECORD, formats.encode(record))
+            value = transaction.put_object(RECORD, formats.encode(record))
             action = log.Erasure(erasure=self.erasure, phase=log.FINISHED, planned=planned)
             moves: list[log.Action] = [log.MoveRef(name=name, old=before, new=value), action]
             transaction.commit(erasing.OPERATION, lambda _state: moves)

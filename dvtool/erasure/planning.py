@@ -443,9 +443,6 @@ def _address(author: str) -> str:
     return author.rpartition("<")[2].rstrip("> ").lower()
 
 
-RECORD: Final = ids.ERASURE
-
-
 def nonce_of(store: Store, identity: bytes) -> bytes | None:
     """Return the nonce of a snapshot, stage or run, or None when the store has it no more."""
     place = store.segments.find(identity)

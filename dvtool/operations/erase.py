@@ -92,6 +92,7 @@ def erase(
     ground: str = "",
     everything: bool = False,
     plan: bool = False,
+    agreed: EraseResult | None = None,
 ) -> EraseResult:
     """Erase what lies, or ever lay, at some paths, from every version that is kept here.
 
@@ -108,6 +109,7 @@ def erase(
         ground: why, for the certificate.
         everything: allow that nothing is left of a snapshot.
         plan: find out and change nothing.
+        agreed: the plan that was agreed to; if it comes to something else by now, nothing is erased.
 
     Raises:
         NotFoundError: when nothing of the kind was ever stored.
@@ -131,6 +133,8 @@ def erase(
     if plan:
         return result
     _require_said(found, asked, everything=everything)
+    if agreed is not None:
+        _require_agreed(result, agreed)
     done = executing.begin(workspace, asked, found)
     workspace.session.store.maintain()
     return msgspec.structs.replace(
@@ -225,6 +229,24 @@ def _require_said(found: Plan, asked: Request, *, everything: bool) -> None:
             why=f"the targets match every file of {found.leaves_nothing:,} snapshots",
             next="check the pattern; if this is meant, say --all as well",
         )
+
+
+def _require_agreed(result: EraseResult, agreed: EraseResult) -> None:
+    """Refuse to erase something else than was shown.
+
+    Raises:
+        ConflictError: when the store or the worktree changed since.
+    """
+    for name in ("paths", "copies", "runs", "worktree", "forgotten"):
+        if getattr(result, name) != getattr(agreed, name):
+            break
+    else:
+        if result.superseded.keys() == agreed.superseded.keys():
+            return
+    raise ConflictError(
+        "the plan is stale: something was recorded or changed since it was made",
+        next="look at it anew with --plan; nothing was erased",
+    )
 
 
 def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool) -> EraseResult:

@@ -1,0 +1,213 @@
+"""``dv erase``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from dvtool.cli import opening, output, shared
+from dvtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dvtool.cli.opening import Settings
+    from dvtool.operations.erase import EraseResult
+
+SHOWN = 20
+"""Things of one sort that are shown to people; --json lists all."""
+SUBJECT = "subject:"
+AUTHOR = "author:"
+
+
+@shared.command(
+    "erase",
+    "dv erase data/images/p17 --plan",
+    "dv erase --subject p17 --request DSR-2026-114 --ground 'Art. 17(1)(b) GDPR'",
+    "dv erase --targets-from requests.txt --copies keep --yes --json",
+    "dv erase 'data/**/p17-*.wav' --keep-path --yes",
+)
+@click.argument("paths", nargs=-1, metavar="[PATH…]")
+@click.option("--subject", "subjects", multiple=True, metavar="ID", help="A person, whose files dv.toml's rules tell.")
+@click.option("--author-of", "authors", multiple=True, metavar="EMAIL", help="An author, whose name goes from history.")
+@click.option(
+    "--targets-from",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="Read targets from a file, or - for stdin: a path on each line, or 'subject:ID', 'author:EMAIL'.",
+)
+@click.option(
+    "--copies",
+    type=click.Choice(["erase", "keep"]),
+    help="What becomes of files that stay and have content in common with what goes.",
+)
+@click.option("--keep-path", is_flag=True, help="Leave the names of the files, with nothing else of them.")
+@click.option("--redact-text", is_flag=True, help="Take the targets out of messages, run names and parameters as well.")
+@click.option("--request", metavar="REF", default="", help="The reference of the request, for the certificate.")
+@click.option("--ground", metavar="TEXT", default="", help="The ground, for the certificate.")
+@click.option("--all", "everything", is_flag=True, help="Allow that nothing is left of a snapshot.")
+@click.option("--plan", is_flag=True, help="Say what would go, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@shared.json_option
+@click.pass_obj
+def erase_command(
+    settings: Settings,
+    *,
+    paths: Sequence[str],
+    subjects: Sequence[str],
+    authors: Sequence[str],
+    targets_from: TextIO | None,
+    copies: str | None,
+    keep_path: bool,
+    redact_text: bool,
+    request: str,
+    ground: str,
+    everything: bool,
+    plan: bool,
+    yes: bool,
+    json: bool,
+) -> None:
+    """Take files out of every version: snapshots, stage, runs, worktrees, caches, the log and its keys.
+
+    What goes is gone for good: no command brings it back. Snapshots that held it are superseded by others without
+    it, under new ids; the old ids lead there. Runs keep their parameters, metrics, environment and code, and say
+    what is missing. A path means all that lies, or ever lay, at or below it; * and ** stand for what they do elsewhere.
+
+    Files that stay and have content in common with what goes may belong to somebody else, so it must be said what
+    becomes of them. What a person has copied out, and remotes and other clones, are not reached by this.
+    """
+    if targets_from is not None:
+        listed = _targets(targets_from)
+        _refuse_twice(listed, (paths, subjects, authors))
+        paths, subjects, authors = (
+            (*given, *more) for given, more in zip((paths, subjects, authors), listed, strict=True)
+        )
+    repo = opening.open_repo(settings)
+    agreed = None
+    if plan or not yes:
+        agreed = repo.erase(
+            paths,
+            subjects=subjects,
+            authors=authors,
+            copies=copies or "",
+            keep_path=keep_path,
+            redact_text=redact_text,
+            everything=everything,
+            plan=True,
+        )
+    if plan and agreed is not None:
+        _show_all(agreed, json=json)
+        return
+    if agreed is not None:
+        _confirm(agreed, json=json)
+    done = repo.erase(
+        paths,
+        subjects=subjects,
+        authors=authors,
+        copies=copies or "",
+        keep_path=keep_path,
+        redact_text=redact_text,
+        request=request,
+        ground=ground,
+        everything=everything,
+        agreed=agreed,
+    )
+    _show_all(done, json=json)
+
+
+def _targets(file: TextIO) -> tuple[list[str], list[str], list[str]]:
+    """Return the paths, subjects and authors that a file lists, one on each line; empty lines say nothing."""
+    paths, subjects, authors = list[str](), list[str](), list[str]()
+    try:
+        lines = file.read().splitlines()
+    except UnicodeDecodeError:
+        raise UsageError("the list of targets is not UTF-8", where=file.name, next="write it as UTF-8") from None
+    for line in lines:
+        word = line.strip()
+        if word.startswith(SUBJECT):
+            subjects.append(word.removeprefix(SUBJECT).strip())
+        elif word.startswith(AUTHOR):
+            authors.append(word.removeprefix(AUTHOR).strip())
+        elif word:
+            paths.append(word)
+    if not (paths or subjects or authors):
+        raise UsageError("the list of targets is empty", where=file.name, next="write one on each line")
+    return paths, subjects, authors
+
+
+def _refuse_twice(listed: Sequence[Sequence[str]], given: Sequence[Sequence[str]]) -> None:
+    twice = sorted({word for more, words in zip(listed, given, strict=True) for word in words if word in more})
+    if twice:
+        raise UsageError("a target is given both ways", items=tuple(twice), next="leave it out on the command line")
+
+
+def _confirm(found: EraseResult, *, json: bool) -> None:
+    if json or not sys.stdin.isatty():
+        raise UsageError(
+            f"{output.quantity(found.files, 'file')} would go for good, and nobody was asked",
+            next="look at them with --plan, then say --yes",
+        )
+    _show(found)
+    click.confirm("erase this?", abort=True)
+
+
+def _show_all(found: EraseResult, *, json: bool) -> None:
+    if json:
+        output.as_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: EraseResult) -> None:
+    done = found.erasure is not None
+    would = "" if done else "would be "
+    if found.erasure is not None:
+        output.say(f"erasure E-{found.erasure[:8]}")
+    output.say(
+        f"{would}erased: {output.quantity(len(found.paths), 'path')}, {output.quantity(found.contents, 'content')}, "
+        f"met {output.quantity(found.files, 'time')} in {output.quantity(found.snapshots, 'snapshot')}"
+    )
+    _list(found.paths)
+    if found.worktree:
+        output.say(f"{would}removed from worktrees: {output.quantity(len(found.worktree), 'file')}")
+    if found.linked:
+        output.say("another name of these files (a hard link) stays, wherever it is:")
+        _list(found.linked)
+    packs = output.quantity(found.packs, "pack")
+    output.say(f"{would}destroyed: {packs} of {output.size(found.bytes)}; {found.rewritten:,} of them written anew")
+    if found.copies:
+        output.say(f"content in common with what goes: {output.quantity(len(found.copies), 'file')} that stay")
+        _list(
+            f"{each.path}: {'identical' if each.identical else f'{each.common:,} of {each.size:,} bytes'}"
+            for each in found.copies
+        )
+    if found.runs:
+        output.say(f"runs that say what is missing: {len(found.runs):,}")
+        _list(found.runs)
+    if found.models:
+        output.say(
+            f"made from it, to be decided about ('dv erasure decide'): {output.quantity(len(found.models), 'run')}"
+        )
+        _list(
+            f"{each.run} {each.name}".rstrip() + ("" if each.direct else " (through another)") for each in found.models
+        )
+    if found.forgotten:
+        output.say(f"no branch, tag or run leads to these snapshots; they {'went' if done else 'would go'} as well:")
+        _list(each[:12] for each in found.forgotten)
+    if found.mentions:
+        output.say("a target is spoken of in these texts, which stay as they are (--redact-text takes it out):")
+        _list(found.mentions)
+    if found.remotes:
+        output.say(f"not reached: {', '.join(found.remotes)}")
+    for each in found.outstanding:
+        output.say(f"outstanding: {each}")
+
+
+def _list(words: Iterable[str]) -> None:
+    listed = list(words)
+    for word in listed[:SHOWN]:
+        output.say(f"  {output.harmless(word)}")
+    if len(listed) > SHOWN:
+        output.say(f"  … and {len(listed) - SHOWN:,} more (all of them with --json)")

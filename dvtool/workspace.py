@@ -456,6 +456,7 @@ class Workspace:
             self._require_own_files()
             layout.hide_from_git(session.layout.control, session.context.disk)
             session.store.refresh()
+            self.forget_erasure()
             if self.lock_is_behind():
                 was = "behind HEAD, since a command was stopped" if self.read_lock() is not None else "not there yet"
                 self.write_lock()
@@ -475,6 +476,12 @@ class Workspace:
             finally:
                 self._reliance.stand_on(session.head_ref, None)
                 session.store.log.base = {}
+
+    def forget_erasure(self) -> None:
+        """Remove the journal of an erasure that has come to its end: a command was stopped before it could."""
+        note = places.erasing_of(self.session.layout.store())
+        if os.path.lexists(note) and not self.session.state.pending():
+            self.session.context.disk.unlink(note)
 
     def _require_own_files(self) -> None:
         """Find what stands where dv would read or write a file of its own, before anything is changed.

@@ -11,6 +11,7 @@ from dvtool import ids
 from dvtool.formats import codec
 from dvtool.formats.erasure import KEY_SIZE
 from dvtool.storage.disk import as_ours
+from dvtool.worktree import places
 from dvtool.worktree.layout import write_file
 
 if TYPE_CHECKING:
@@ -32,18 +33,13 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     ground: str = ""
 
 
-def path_of(store: str) -> str:
-    """Return where the journal lies: beside the store (its directory)."""
-    return f"{os.path.dirname(store)}/erasing"
-
-
 def write(store: str, journal: Journal, disk: Disk) -> None:
     """Write the journal, durably, for its owner only.
 
     Raises:
         StorageError: when the disk refuses.
     """
-    write_file(path_of(store), codec.encode(journal), disk)
+    write_file(places.erasing_of(store), codec.encode(journal), disk)
 
 
 def read(store: str) -> Journal | None:
@@ -53,7 +49,7 @@ def read(store: str) -> Journal | None:
         StorageError: when it cannot be read.
         FormatError: when it is malformed.
     """
-    path = path_of(store)
+    path = places.erasing_of(store)
     try:
         with open(path, "rb") as file:
             data = file.read(SIZE_LIMIT)
@@ -69,5 +65,5 @@ def read(store: str) -> Journal | None:
 
 def remove(store: str, disk: Disk) -> None:
     """Remove the journal, durably."""
-    disk.unlink(path_of(store))
-    disk.sync_directory(os.path.dirname(path_of(store)))
+    disk.unlink(places.erasing_of(store))
+    disk.sync_directory(os.path.dirname(store))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dvtool.erasure.targets import Matcher
+    from dvtool.storage.disk import Disk
 
 CACHES: Final = ("cache", "quarantine")
 """Below ``.dv``: what is made anew when it is wanted, and damaged files that were taken out of the store."""
@@ -136,9 +137,10 @@ def clean(workspace: Workspace, matcher: Matcher, erased: Iterable[str]) -> Clea
         session.store.refresh()
         files, linked = found(workspace, matcher)
         more = [path for path in erased if matcher.covering(path) is None and os.path.lexists(f"{session.root}/{path}")]
-        left = _remove(session.root, [*files, *more])
+        left = _remove(session.root, [*files, *more], session.context.disk)
         for name in CACHES:
             shutil.rmtree(f"{session.layout.control}/{name}", ignore_errors=True)
+        session.context.disk.sync_directory(session.layout.control)
         _forget_sparse(workspace, matcher)
         index = session.index()
         index.changed = True
@@ -148,24 +150,26 @@ def clean(workspace: Workspace, matcher: Matcher, erased: Iterable[str]) -> Clea
     return Cleaned(root=session.root, files=len(files) + len(more) - len(left), linked=tuple(linked), left=tuple(left))
 
 
-def _remove(root: str, files: list[str]) -> list[str]:
-    """Remove files, and directories that are empty then; return what stays."""
+def _remove(root: str, files: list[str], disk: Disk) -> list[str]:
+    """Remove files, and directories that are empty then, durably; return what stays."""
     left = []
     above: set[str] = set()
     for path in files:
         try:
-            os.unlink(f"{root}/{path}")
-        except FileNotFoundError:
+            disk.unlink(f"{root}/{path}")
+        except DvError as error:
+            left.append(f"{paths.shown(path)}: {error.why or error.what}")
             continue
-        except OSError as error:
-            left.append(f"{paths.shown(path)}: {error.strerror}")
-            continue
-        above.update(paths.parents(path)[:-1])
-    for directory in sorted(above, key=len, reverse=True):
+        above.update(paths.parents(path))
+    for directory in sorted(above - {""}, key=len, reverse=True):
         try:
             os.rmdir(f"{root}/{directory}")
         except OSError:
             continue
+        above.discard(directory)
+    for directory in sorted(above):
+        if os.path.isdir(f"{root}/{directory}"):
+            disk.sync_directory(f"{root}/{directory}".rstrip("/"))
     return left
 
 

@@ -124,6 +124,7 @@ def erase(
         asked, keep_path=keep_path, redact=redact_text, reference=request, ground=ground, copies=copies
     )
     _refuse_pending(workspace)
+    workspace.forget_erasure()
     found = _plan(workspace, asked)
     if copies == "erase" and found.copies:
         asked = msgspec.structs.replace(asked, contents=tuple(sorted({each.id for each in found.copies})))

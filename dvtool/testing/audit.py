@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dvtool import digest, ids
 from dvtool.errors import IntegrityError
-from dvtool.formats import log, pack, run, snapshot, stage, tree
+from dvtool.formats import erasure, log, pack, run, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.history import graph
 from dvtool.store import manifests
@@ -37,9 +37,10 @@ def audit(store: Store) -> Audit:
     refs = dict(state.ref_names(""))
     snapshots: dict[bytes, dict[str, bytes]] = {}
     pending = []
-    for value in refs.values():
-        target = log.symbolic(value)
-        if target is None:
+    for name, value in refs.items():
+        if name.startswith(f"{log.ERASURES}/"):
+            erasure.decode(store.read_object(ids.ERASURE, value))
+        elif log.symbolic(value) is None:
             pending.append(value)
     while pending:
         identity = pending.pop()

@@ -15,6 +15,11 @@ def note_of(store: str) -> str:
     return f"{os.path.dirname(store)}/worktrees"
 
 
+def erasing_of(store: str) -> str:
+    """Return the file beside a store (its directory) by which an erasure is gone on with that was stopped."""
+    return f"{os.path.dirname(store)}/erasing"
+
+
 def noted(store: str) -> dict[str, str]:
     """Return what is noted, by id of the worktree; nothing when there is no note, or it is malformed."""
     try:

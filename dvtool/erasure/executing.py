@@ -43,6 +43,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     targets: Targets
     rules: tuple[str, ...] = ()
     contents: tuple[bytes, ...] = ()
+    roots: tuple[str, ...] = ()
     copies: str = ""
     keep_path: bool = False
     redact: bool = False
@@ -57,6 +58,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             authors=self.targets.authors,
             rules=self.rules,
             contents=self.contents,
+            roots=self.roots,
             copies=self.copies,
             keep_path=self.keep_path,
             redact=self.redact,
@@ -78,6 +80,7 @@ def request_of(erasure: bytes, locator: Locator) -> Request:
         targets=Targets(patterns=locator.patterns, subjects=locator.subjects, authors=locator.authors),
         rules=locator.rules,
         contents=locator.contents,
+        roots=locator.roots,
         copies=locator.copies,
         keep_path=locator.keep_path,
         redact=locator.redact,
@@ -182,6 +185,7 @@ class _Executor:
         self.key = b""
 
     def begin(self, plan: Plan) -> Done:
+        self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
         self.key = self.store.entropy.bytes(formats.KEY_SIZE)
         noted = journal.Journal(
             erasure=self.erasure, key=self.key, reference=self.request.reference, ground=self.request.ground
@@ -223,6 +227,7 @@ class _Executor:
                 self.session.context.progress,
                 without_data=self.session.lazy is not None,
             )
+            self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
         models = self._models(plan)
         self._commit(planned, plan, models)
         return self._from_committed(planned)
@@ -303,7 +308,7 @@ class _Executor:
                 left.append(f"a worktree at {root or 'an unknown place'} could not be opened")
                 continue
             try:
-                cleaned.append(local.clean(other, self.matcher, ()))
+                cleaned.append(local.clean(other, self.matcher, self.request.roots, wish_of(self.request).contents))
             except DvError as error:
                 left.append(f"worktree {root}: {error.finding()}")
         destroyed = erasing.destroy(self.store, self.erasure)

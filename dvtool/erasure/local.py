@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import paths
+from dvtool.erasure import targets
+from dvtool.erasure.targets import Matcher
 from dvtool.errors import ConflictError, DvError
+from dvtool.formats.tree import DIRECTORY
 from dvtool.git import beside
 from dvtool.runs import journals
 from dvtool.storage.disk import as_ours
 from dvtool.workspace import Workspace
-from dvtool.worktree import layout, places
+from dvtool.worktree import ingest, layout, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
-    from dvtool.erasure.targets import Matcher
-    from dvtool.storage.disk import Disk
+    from dvtool.worktree.session import Session
 
 CACHES: Final = ("cache", "quarantine")
 """Below ``.dv``: what is made anew when it is wanted, and damaged files that were taken out of the store."""
@@ -80,12 +83,21 @@ def refuse_runs(workspace: Workspace) -> None:
             )
 
 
-def found(workspace: Workspace, matcher: Matcher) -> tuple[list[str], list[str]]:
-    """Return the files in a worktree that go (repository paths, sorted), and those of them with further hard links."""
+def found(
+    workspace: Workspace, matcher: Matcher, once: Iterable[str] = (), contents: AbstractSet[bytes] = frozenset()
+) -> tuple[list[str], list[str]]:
+    """Return the files in a worktree that go (repository paths, sorted), and those of them with further hard links.
+
+    Args:
+        workspace: the worktree.
+        matcher: says which paths go.
+        once: tracked roots of earlier, below which files may lie as well.
+        contents: ids of contents that go wherever they lie.
+    """
     session = workspace.session
     files: list[str] = []
     linked: list[str] = []
-    roots = set(session.stage().roots)
+    roots = {*session.stage().roots, *once}
     head = session.head().snapshot
     roots |= set(session.snapshot(head).roots) if head is not None else set()
     for root in sorted(roots):
@@ -93,6 +105,7 @@ def found(workspace: Workspace, matcher: Matcher) -> tuple[list[str], list[str]]
             files.append(path)
             if links > 1:
                 linked.append(path)
+    files += _copies(session, sorted(roots), contents) if contents else []
     return sorted(set(files)), sorted(set(linked))
 
 
@@ -120,13 +133,29 @@ def _walk(top: str, path: str, matcher: Matcher, *, inside: bool) -> Iterator[tu
             yield from _walk(top, below, matcher, inside=covered)
 
 
-def clean(workspace: Workspace, matcher: Matcher, erased: Iterable[str]) -> Cleaned:
+def _copies(session: Session, roots: list[str], contents: AbstractSet[bytes]) -> list[str]:
+    """Return the files below some roots with one of some contents."""
+    everywhere = Matcher([targets.by_path(root or "**") for root in roots])
+    listed = [path for root in roots for path, _links in _walk(session.root, root, everywhere, inside=True)]
+    read = ingest.ingest(
+        session.store, session.root, ingest.by_directory(sorted(set(listed))), None, session.context.progress
+    )
+    return [
+        paths.join(directory, name)
+        for directory, seen in read.directories.items()
+        for name, entry in seen.columns().entries().items()
+        if entry.size and entry.id in contents
+    ]
+
+
+def clean(workspace: Workspace, matcher: Matcher, once: Iterable[str], contents: AbstractSet[bytes]) -> Cleaned:
     """Take what was erased out of one worktree: files, index, caches, leftovers; ``dv.lock`` names what HEAD is now.
 
     Args:
         workspace: the worktree, in whose store the erasure is committed.
         matcher: says which files go.
-        erased: further paths that go, at which there were copies.
+        once: tracked roots of earlier, below which files may lie as well.
+        contents: ids of contents that go wherever they lie.
 
     Raises:
         ConflictError: when another command changes the worktree for longer than this one waits.
@@ -135,9 +164,8 @@ def clean(workspace: Workspace, matcher: Matcher, erased: Iterable[str]) -> Clea
     session = workspace.session
     with session.lock():
         session.store.refresh()
-        files, linked = found(workspace, matcher)
-        more = [path for path in erased if matcher.covering(path) is None and os.path.lexists(f"{session.root}/{path}")]
-        left = _remove(session.root, [*files, *more], session.context.disk)
+        files, linked = found(workspace, matcher, once, contents)
+        left = _remove(session, files)
         for name in CACHES:
             shutil.rmtree(f"{session.layout.control}/{name}", ignore_errors=True)
         session.context.disk.sync_directory(session.layout.control)
@@ -147,11 +175,12 @@ def clean(workspace: Workspace, matcher: Matcher, erased: Iterable[str]) -> Clea
         workspace.write_lock()
         session.save()
         _rewrite_ignored(workspace)
-    return Cleaned(root=session.root, files=len(files) + len(more) - len(left), linked=tuple(linked), left=tuple(left))
+    return Cleaned(root=session.root, files=len(files) - len(left), linked=tuple(linked), left=tuple(left))
 
 
-def _remove(root: str, files: list[str], disk: Disk) -> list[str]:
-    """Remove files, and directories that are empty then, durably; return what stays."""
+def _remove(session: Session, files: list[str]) -> list[str]:
+    """Remove files, and directories that are empty then and stored no more, durably; return what stays."""
+    root, disk, top = session.root, session.context.disk, session.stage().tree
     left = []
     above: set[str] = set()
     for path in files:
@@ -162,6 +191,9 @@ def _remove(root: str, files: list[str], disk: Disk) -> list[str]:
             continue
         above.update(paths.parents(path))
     for directory in sorted(above - {""}, key=len, reverse=True):
+        stored = session.trees.resolve(top, directory) if top is not None else None
+        if stored is not None and stored.kind == DIRECTORY:
+            continue
         try:
             os.rmdir(f"{root}/{directory}")
         except OSError:

@@ -85,6 +85,8 @@ class Plan:
         """Those of them that are manifests."""
         self.chunks: dict[bytes, int] = {}
         self.paths: set[str] = set()
+        self.roots: set[str] = set()
+        """What is tracked in snapshots and stages that are superseded."""
         self.snapshots: dict[bytes, Superseded] = {}
         self.stages: dict[bytes, Superseded] = {}
         self.runs: dict[bytes, Superseded] = {}
@@ -236,6 +238,7 @@ class _Planner:
         message = self._redacted(old.message) if self.wish.redact else old.message
         if root == old.root and author == old.author and message == old.message:
             return
+        self.found.roots |= set(old.roots)
         totals = Trees(self.objects).totals(root)
         self.found.leaves_nothing += bool(old.files and not totals.files)
         new = msgspec.structs.replace(
@@ -301,6 +304,7 @@ class _Planner:
         root, files = self.trees.root(old.tree, old.roots)
         if root == old.tree:
             return identity
+        self.found.roots |= set(old.roots)
         new = msgspec.structs.replace(
             old, tree=root, roots=self._roots(old.roots, root), nonce=self.store.entropy.bytes(NONCE_SIZE)
         )

@@ -171,6 +171,7 @@ class Trees:
             return below.files
         if entry.kind == tree.ERASED:
             if not self._keep_path:
+                self._met(place, entry)  # its name goes
                 changes[name] = None
                 gone.append(entry.erased)
             return 0

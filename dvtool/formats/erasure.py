@@ -86,7 +86,7 @@ class Locator(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What an erasure was about, for those who have to find it again.
 
     ``patterns``, ``subjects`` and ``authors`` are as they were given, ``rules`` the path rules for subjects at that
-    time; ``contents`` are ids of files that went wherever they were.
+    time; ``contents`` are ids of files that went wherever they were, ``roots`` what was tracked where anything went.
     """
 
     patterns: Annotated[tuple[str, ...], _MANY]
@@ -94,6 +94,7 @@ class Locator(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     authors: Annotated[tuple[str, ...], _MANY]
     rules: Annotated[tuple[str, ...], _MANY]
     contents: Annotated[tuple[bytes, ...], _MANY]
+    roots: Annotated[tuple[str, ...], _MANY]
     copies: str
     keep_path: bool
     redact: bool

@@ -259,7 +259,7 @@ def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool)
     for root, other in local.worktrees(workspace):
         if other is None:
             continue
-        files, more = local.found(other, executing.matcher_of(asked))
+        files, more = local.found(other, executing.matcher_of(asked), found.roots, executing.wish_of(asked).contents)
         prefix = "" if root == session.root else f"{root}/"
         worktree += [prefix + path for path in files]
         linked += [prefix + path for path in more]

@@ -1,0 +1,417 @@
+"""``dv erase`` and ``dv erasure``, as people use them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from dvtool.erasure import certificate
+from dvtool.formats import lock
+from tests.cli.running import python, store_of
+
+P17 = "data/people/p17"
+SECRET = "the diagnosis of number seventeen\n"
+
+
+@pytest.fixture
+def people(data):
+    """A repository with files of two people, in two snapshots of three."""
+    data.write("dv.toml", '[[subject]]\npaths = "data/people/{subject}/**"\n')
+    data.write(f"{P17}/note.txt", SECRET)
+    data.write(f"{P17}/deep/scan.txt", "scan of p17\n" * 9000)
+    data.write("data/people/p18/note.txt", "of another\n")
+    data.commit("people")
+    data.write(f"{P17}/note.txt", SECRET + "more\n")
+    data.write("data/people/p18/new.txt", "new\n")
+    data.commit("more")
+    return data
+
+
+def erase(dv, *words, code=0):
+    return dv("erase", *words, "--yes", "--json", code=code)
+
+
+def snapshots(dv):
+    return {each["message"]: each for each in dv("log", "--json").json}
+
+
+def listed(dv, revision="HEAD"):
+    return [each["path"] for each in dv("ls", "-r", revision, "--json").json if each["kind"] != "dir"]
+
+
+def test_a_directory_is_gone_from_every_version(people):
+    before = snapshots(people)
+    found = erase(people, P17).json
+    after = snapshots(people)
+    assert found["files"] == 4
+    assert (found["contents"], found["snapshots"]) == (3, 2)
+    assert found["paths"] == [f"{P17}/deep/scan.txt", f"{P17}/note.txt"]
+    assert not (people.root / P17).exists()
+    for message, old in before.items():
+        new = after[message]
+        held = message in {"people", "more"}
+        assert (new["snapshot"] == old["snapshot"]) is not held
+        assert [new[key] for key in ("author", "time", "message")] == [
+            old[key] for key in ("author", "time", "message")
+        ]
+        assert new["erased"]["files"] == (2 if held else 0)
+        assert not any(P17 in path for path in listed(people, new["snapshot"]))
+        if held:
+            assert found["superseded"][old["snapshot"]] == new["snapshot"]
+            shown = people("show", old["snapshot"], "--json").json
+            assert shown["superseded_by"] == new["snapshot"]
+            assert shown["erasures"] == [found["erasure"]]
+    assert people.status()["clean"] is True
+    assert people("fsck", "--json").json["clean"]
+    assert people("erasure", "verify", found["erasure"], "--deep", "--json").json["clean"]
+
+
+def test_what_differs_is_said_to_be_erased_and_not_removed(people):
+    first = snapshots(people)["people"]["snapshot"]
+    people.write("data/people/p19/x.txt", "of a third\n")
+    people.commit("third")
+    erasure = erase(people, "data/people/p19").json["erasure"]
+    found = people("diff", first, "HEAD", "--json").json
+    assert found["removed"] == []
+    assert [(each["path"], each["erasure"], each["files"]) for each in found["erased"]] == [("data/people", erasure, 1)]
+
+
+def test_a_subject_is_erased_by_the_rules_for_paths(people):
+    found = erase(people, "--subject", "p17", "--request", "R-1", "--ground", "Art. 17").json
+    assert found["files"] == 4
+    assert [path for path in listed(people) if "p17" in path] == []
+    certified = json.loads(people("erasure", "certificate", found["erasure"]).text)
+    assert (certified["request"], certified["ground"]) == ("R-1", "Art. 17")
+    assert certificate.is_genuine(people("erasure", "certificate", found["erasure"]).text.encode())
+    assert "p17" not in json.dumps(certified)
+
+
+@pytest.mark.parametrize("odd", ["p*", "p[17]", "p?", "{x}", "ä b", "p17.*", "-p", "#p"])
+def test_a_subject_means_itself_whatever_is_in_its_id(people, odd):
+    people.write(f"data/people/{odd}/x.txt", "odd\n")
+    people.commit("odd")
+    found = erase(people, f"--subject={odd}").json
+    assert found["paths"] == [f"data/people/{odd}/x.txt"]
+    assert (people.root / P17).exists()
+
+
+def test_many_targets_are_read_from_a_list(people):
+    targets = people.root.parent / "targets"
+    targets.write_text(f"subject:p17\n\n{people.root}/data/people/p18/new.txt\n")
+    found = erase(people, "--targets-from", str(targets)).json
+    assert f"{P17}/note.txt" in found["paths"]
+    assert "data/people/p18/new.txt" in found["paths"]
+    assert len(people("erasure", "list", "--json").json) == 1
+
+
+def test_a_plan_changes_nothing(people):
+    before = store_of(people).refresh().number
+    found = people("erase", P17, "--plan", "--json").json
+    assert (found["plan"], found["erasure"], found["files"]) == (True, None, 4)
+    assert set(found["worktree"]) == {f"{P17}/deep/scan.txt", f"{P17}/note.txt"}
+    assert store_of(people).refresh().number == before
+    assert (people.root / P17).exists()
+    assert "would be erased" in people("erase", P17, "--plan").text
+
+
+def test_nobody_who_was_not_asked_has_agreed(people):
+    assert "--yes" in people("erase", P17, "--json", code=2).error["next"]
+    assert (people.root / P17).exists()
+
+
+def test_a_stale_plan_is_refused(people):
+    from dvtool.repo import Repo
+
+    repo = Repo.open(str(people.root))
+    agreed = repo.erase([P17], plan=True)
+    people.write(f"{P17}/late.txt", "late\n")
+    people.commit("late")
+    with pytest.raises(Exception, match="stale"):
+        Repo.open(str(people.root)).erase([P17], agreed=agreed)
+    assert (people.root / P17).exists()
+
+
+def test_what_becomes_of_copies_must_be_said(people):
+    people.write("data/copy.txt", SECRET + "more\n")
+    people.commit("copied")
+    error = people("erase", P17, "--yes", "--json", code=2).error
+    assert "data/copy.txt: identical" in error["items"]
+    assert (people.root / P17).exists()
+    kept = people("erase", P17, "--plan", "--json").json["copies"]
+    assert [(each["path"], each["identical"]) for each in kept] == [("data/copy.txt", True)]
+    found = erase(people, P17, "--copies", "keep").json
+    assert "data/copy.txt" in listed(people)
+    assert found["files"] > 0
+    assert people("erasure", "verify", found["erasure"], "--deep", "--json").json["clean"]
+
+
+def test_copies_are_erased_wherever_they_are(people):
+    people.write("data/copy.txt", SECRET + "more\n")
+    people.commit("copied")
+    found = erase(people, P17, "--copies", "erase").json
+    assert "data/copy.txt" in found["paths"]
+    assert "data/copy.txt" not in listed(people)
+    assert not (people.root / "data/copy.txt").exists()
+    assert people.status()["clean"] is True
+
+
+def test_a_copy_of_a_part_is_told_with_the_bytes_in_common(data):
+    text = "".join(f"line {number} of something long\n" for number in range(40_000))
+    data.write("data/whole.txt", text)
+    data.write("data/part.txt", text[:600_000] + "and something else\n")
+    data.commit("long")
+    copies = data("erase", "data/whole.txt", "--plan", "--json").json["copies"]
+    assert [(each["path"], each["identical"]) for each in copies] == [("data/part.txt", False)]
+    assert 0 < copies[0]["common"] < 600_000
+
+
+def test_names_may_be_kept(people):
+    found = erase(people, P17, "--keep-path").json
+    kinds = {each["path"]: each["kind"] for each in people("ls", "-r", "--json").json}
+    assert kinds[f"{P17}/note.txt"] == kinds[f"{P17}/deep/scan.txt"] == "erased"
+    assert people("cat", f"HEAD:{P17}/note.txt", code=41).told
+    assert people.status()["clean"] is True
+    assert people("erasure", "verify", found["erasure"], "--deep", "--json").json["clean"]
+    erase(people, P17, code=0)
+    assert not any(P17 in path for path in listed(people))
+
+
+def test_what_is_staged_is_erased_and_the_rest_of_the_stage_stays(people):
+    people.write(f"{P17}/staged.txt", "staged\n")
+    people.write("data/people/p18/staged.txt", "staged too\n")
+    people("add", "data")
+    erase(people, P17)
+    assert people.staged() == {"added": ["data/people/p18/staged.txt"]}
+
+
+def test_a_tracked_file_is_tracked_no_more(data):
+    data.write("alone.txt", "somebody's\n")
+    data("add", "alone.txt")
+    data.commit("alone")
+    erase(data, "alone.txt")
+    assert data.status()["clean"] is True
+    assert data("show", "--json").json["roots"] == ["data"]
+
+
+def test_every_worktree_of_the_store_is_cleaned(people):
+    people("worktree", "add", "../other", "HEAD")
+    people("worktree", "add", "../behind", "HEAD~1")
+    erase(people, P17)
+    for name in ("other", "behind"):
+        place = people.root.parent / name
+        assert not (place / P17).exists()
+        assert (place / "data/people/p18/note.txt").exists()
+        done = subprocess.run(
+            [sys.executable, "-m", "dvtool.cli.main", "status", "--json"], cwd=place, capture_output=True, check=True
+        )
+        assert json.loads(done.stdout)["clean"] is True
+
+
+def test_a_hard_link_is_told(people):
+    os.link(people.root / P17 / "note.txt", people.root.parent / "elsewhere")
+    found = erase(people, P17).json
+    assert found["linked"] == [f"{P17}/note.txt"]
+
+
+def test_a_lock_file_names_what_stands_now(people):
+    subprocess.run(["git", "init", "-q"], cwd=people.root, check=True)
+    people.write("data/people/p18/x.txt", "x\n")
+    people.commit("beside git")
+    old = lock.decode((people.root / "dv.lock").read_bytes()).snapshot
+    erase(people, P17)
+    new = lock.decode((people.root / "dv.lock").read_bytes()).snapshot
+    assert new == people.status()["snapshot"] != old
+    assert people.status()["lock"]["matches"] is True
+    assert people("show", old, "--json").json["snapshot"] == new
+
+
+def test_an_author_is_erased_and_the_data_stays(people):
+    people.write("data/b2.txt", "b2\n")
+    people("commit", "-a", "-m", "by another", "--author", "Bob B. <Bob@Example.org>")
+    found = erase(people, "--author-of", "bob@example.org").json
+    assert (found["files"], found["snapshots"]) == (0, 1)
+    authors = {each["message"]: each["author"] for each in people("log", "--json").json}
+    assert authors.pop("by another") == "erased"
+    assert all(author == "Test Author <test@example.org>" for author in authors.values())
+    assert "data/b2.txt" in listed(people)
+
+
+def test_texts_are_told_and_taken_out_on_request(people):
+    people.write("data/people/p18/y.txt", "y\n")
+    people.commit(f"about {P17} and others")
+    told = people("erase", P17, "--plan", "--json").json["mentions"]
+    assert len(told) == 1
+    assert told[0].startswith("the message of snapshot")
+    erase(people, P17, "--redact-text")
+    assert snapshots(people)["about [erased] and others"]
+
+
+BAD = {
+    "nothing": ([], 2, "nothing is named"),
+    "never stored": (["data/people/p99"], 10, "ever stored"),
+    "one of two never stored": ([P17, "data/people/p99"], 10, "ever stored"),
+    "everything": (["data"], 2, "--all"),
+    "everything by a pattern": (["**"], 2, "--all"),
+    "outside": (["../x"], 2, "outside"),
+    "its own": ([".dv"], 2, "never data"),
+    "empty": ([""], 2, "names nothing"),
+    "subject of no file": (["--subject", "p99"], 10, "ever stored"),
+    "no id of a subject": (["--subject", "a/b"], 2, "id of no subject"),
+    "author of nothing": (["--author-of", "nobody@example.org"], 10, "ever stored"),
+}
+
+
+@pytest.mark.parametrize(("words", "code", "said"), BAD.values(), ids=BAD)
+def test_a_target_that_makes_no_sense_changes_nothing(people, words, code, said):
+    before = store_of(people).refresh().number
+    error = people("erase", *words, "--yes", "--json", code=code).error
+    assert said in json.dumps(error)
+    assert store_of(people).refresh().number == before
+    assert (people.root / P17).exists()
+
+
+def test_everything_goes_if_that_is_said(people):
+    erase(people, "data", "--all")
+    assert listed(people) == []
+    assert people("fsck", "--json").json["clean"]
+    people.write("data/again.txt", "again\n")
+    people("add", "data")
+    people.commit("again")
+    assert listed(people) == ["data/again.txt"]
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "\xff"])
+def test_a_list_of_no_targets_is_refused(people, text):
+    targets = people.root.parent / "targets"
+    targets.write_bytes(text.encode("latin-1"))
+    erase(people, "--targets-from", str(targets), code=2)
+    erase(people, "--targets-from", str(targets) + "-not-there", code=2)
+
+
+def test_a_target_given_both_ways_is_refused(people):
+    targets = people.root.parent / "targets"
+    targets.write_text(f"{P17}\n")
+    assert erase(people, P17, "--targets-from", str(targets), code=2).error["items"] == [P17]
+
+
+def test_a_rule_must_hold_a_subject(people):
+    people.write("dv.toml", '[[subject]]\npaths = "data/people/**"\n')
+    erase(people, "--subject", "p17", code=21)
+    people.write("dv.toml", "")
+    erase(people, "--subject", "p17", code=2)
+
+
+def test_what_was_erased_already_is_not_there_any_more(people):
+    erase(people, P17)
+    assert "erased already" in erase(people, P17, code=10).error["what"]
+
+
+def test_an_undo_does_not_pass_an_erasure(people):
+    erase(people, P17)
+    people("undo", code=10)
+    people.write("data/after.txt", "after\n")
+    people.commit("after")
+    people("undo")
+    assert people("log", "-n", "1", "--json").json[0]["message"] == "more"
+
+
+def test_a_snapshot_that_nothing_leads_to_is_told_and_goes(people):
+    people.write("data/lost.txt", "lost\n")
+    people.commit("lost")
+    lost = people.status()["snapshot"]
+    people("undo")
+    people("restore", "--staged", "data")
+    (people.root / "data/lost.txt").unlink()
+    assert people("erase", P17, "--plan", "--json").json["forgotten"] == [lost]
+    erase(people, P17)
+    people("show", lost, code=10)
+
+
+# ------------------------------------------------------------------------------------------------------ experiments
+
+
+def test_a_run_keeps_what_it_was_and_says_what_is_missing(people):
+    script = (
+        f"print('reading {P17}/note.txt'); print('and others'); import glob, json\n"
+        "text = ''.join(open(f).read() for f in sorted(glob.glob('data/people/**/*.txt', recursive=True)))\n"
+        "json.dump(len(text), open('model.json', 'w'))\n"
+        "import dvtool; run = dvtool.run(); run.log(step=1, loss=0.25)\n"
+        f"run.log_samples({{'path': ['{P17}/note.txt', 'data/people/p18/note.txt'], 'label': [1, 0]}})"
+    )
+    old = people.status()["snapshot"]
+    identity = python(
+        people, script, "--in", "data/people=train", "--out", "model.json", "-p", "lr=0.5", "-p", "seed=1"
+    )
+    before = people("runs", "show", identity, "--json").json
+    found = erase(people, P17).json
+    assert found["runs"] == [identity]
+    assert [(each["run"], each["direct"]) for each in found["models"]] == [(identity, True)]
+    after = people("runs", "show", identity, "--json").json
+    for key in ("params", "metrics", "environment", "status", "started", "outputs"):
+        assert after[key] == before[key], key
+    assert after["inputs"][0]["files"] == before["inputs"][0]["files"]
+    assert after["inputs"][0]["snapshot"] == found["superseded"][old]
+    assert "files that it read were erased" in json.dumps(after["reproducible"])
+    assert people("runs", "logs", identity).text == "[erased]\nand others\n"
+    assert [each["rows"] for each in after["samples"]] == [1]
+    assert people("runs", "fetch", identity, "-o", "back").out
+    decided = people("erasure", "decide", found["erasure"], identity, "keep", "--note", "one of many", "--json").json
+    assert (decided["decision"], decided["note"]) == ("keep", "one of many")
+    shown = people("erasure", "show", found["erasure"], "--json").json
+    assert shown["outstanding"] == []
+    assert shown["decisions"][0]["decision"] == "keep"
+    text = people("erasure", "certificate", found["erasure"]).text
+    assert json.loads(text)["models"][0]["decision"] == "keep"
+    assert certificate.is_genuine(text.encode())
+
+
+def test_models_of_models_are_named(people):
+    first = python(people, f"open('m1', 'w').write('m1 ' + open('{P17}/note.txt').read())", "--out", "m1")
+    second = python(people, "open('m2', 'w').write('m2 ' + open('m1').read())", "--out", "m2")
+    other = python(people, "open('m3', 'w').write(open('data/people/p18/note.txt').read())", "--out", "m3")
+    found = erase(people, P17).json
+    assert {each["run"]: each["direct"] for each in found["models"]} == {first: True, second: False}
+    assert other not in found["runs"]
+    people("erasure", "decide", found["erasure"], other, "keep", code=10)
+    people("erasure", "decide", found["erasure"], second, "burn", code=2)
+
+
+def test_the_same_data_is_the_same_data_afterwards(people):
+    words = ["--in", "data/people", "-p", "seed=1"]
+    one, two = python(people, "pass", *words), python(people, "pass", *words)
+    people.write("data/people/p18/z.txt", "z\n")
+    people.commit("another state")
+    three = python(people, "pass", *words)
+    erase(people, P17)
+    assert people("runs", "diff", one, two, "--json").json["same"]["data"] is True
+    assert people("runs", "diff", one, three, "--json").json["same"]["data"] is False
+
+
+def test_lineage_goes_on_after_an_erasure(people):
+    first = python(
+        people, "open('m1', 'w').write(open('data/people/p18/note.txt').read() * 9)", "--out", "m1", "--in", "data"
+    )
+    second = python(people, "open('m2', 'w').write(open('m1').read())", "--out", "m2")
+    erase(people, P17)
+    labels = {each["id"] for each in people("lineage", second, "--up", "--json").json["nodes"]}
+    assert first in labels
+    assert people("lineage", "data/people/p18/note.txt", "--down", "--json").json["edges"]
+
+
+def test_a_run_that_goes_on_is_waited_for(people):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvtool.cli.main", "run", "--", "sh", "-c", "touch ready; sleep 60"], cwd=people.root
+    )
+    try:
+        from tests.cli.recorded import until
+
+        until((people.root / "ready").exists)
+        assert "goes on" in erase(people, P17, code=12).error["what"]
+        assert people.status()["pending_erasures"] == []
+    finally:
+        process.terminate()
+        process.wait()
+    (people.root / "ready").unlink()
+    erase(people, P17)

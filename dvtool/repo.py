@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from dvtool.shared import SharedRepo, several
+from dvtool.erasing import ErasingRepo
+from dvtool.shared import several
 from dvtool.workspace import Workspace
 from dvtool.worktree.session import Context
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from dvtool.operations.config import Setting
     from dvtool.operations.diff import Diff
     from dvtool.operations.doctor import Diagnosis
-    from dvtool.operations.erase import EraseResult
-    from dvtool.operations.erasure import DecisionItem, ErasureDetails, ErasureItem, VerifyResult
     from dvtool.operations.expire import ExpireResult
     from dvtool.operations.gc import GcResult
     from dvtool.operations.ls import ListItem, Usage
@@ -67,7 +66,7 @@ def _place(directory: str) -> str:
     return directory if "\0" in directory else os.path.realpath(directory)
 
 
-class Repo(SharedRepo):
+class Repo(ErasingRepo):
     """One repository, seen from one of its worktrees.
 
     Paths in arguments are relative to the root unless ``context.cwd`` says otherwise; paths in results always are.
@@ -459,87 +458,6 @@ class Repo(SharedRepo):
         from dvtool.operations import check
 
         return check.splits(self._workspace, smallest=smallest)
-
-    def erase(
-        self,
-        targets: Sequence[str] = (),
-        *,
-        subjects: Sequence[str] = (),
-        authors: Sequence[str] = (),
-        copies: str = "",
-        keep_path: bool = False,
-        redact_text: bool = False,
-        request: str = "",
-        ground: str = "",
-        everything: bool = False,
-        plan: bool = False,
-        agreed: EraseResult | None = None,
-    ) -> EraseResult:
-        """Take files out of every version; see :func:`dvtool.operations.erase.erase`."""
-        from dvtool.operations import erase
-
-        return erase.erase(
-            self._workspace,
-            [targets] if isinstance(targets, str) else targets,
-            subjects=subjects,
-            authors=authors,
-            copies=copies,
-            keep_path=keep_path,
-            redact_text=redact_text,
-            request=request,
-            ground=ground,
-            everything=everything,
-            plan=plan,
-            agreed=agreed,
-        )
-
-    def erasures(self) -> list[ErasureItem]:
-        """Return all erasures; see :func:`dvtool.operations.erasure.erasures`."""
-        from dvtool.operations import erasure
-
-        return erasure.erasures(self._workspace)
-
-    def erasure(self, identity: str) -> ErasureDetails:
-        """Return one erasure as a whole; see :func:`dvtool.operations.erasure.details`."""
-        from dvtool.operations import erasure
-
-        return erasure.details(self._workspace, identity)
-
-    def verify_erasure(self, identity: str, *, deep: bool = False) -> VerifyResult:
-        """Look whether anything is left; see :func:`dvtool.operations.erasure.verify`."""
-        from dvtool.operations import erasure
-
-        return erasure.verify(self._workspace, identity, deep=deep)
-
-    def resume_erasure(self, identity: str | None = None) -> ErasureItem:
-        """Go on with an erasure that was stopped; see :func:`dvtool.operations.erasure.resume`."""
-        from dvtool.operations import erasure
-
-        return erasure.resume(self._workspace, identity)
-
-    def abort_erasure(self, identity: str | None = None) -> str:
-        """Give up an erasure of which nothing is done yet; see :func:`dvtool.operations.erasure.abort`."""
-        from dvtool.operations import erasure
-
-        return erasure.abort(self._workspace, identity)
-
-    def erasure_certificate(self, identity: str) -> bytes:
-        """Return the certificate of an erasure; see :func:`dvtool.operations.erasure.certify`."""
-        from dvtool.operations import erasure
-
-        return erasure.certify(self._workspace, identity)
-
-    def save_certificate(self, identity: str, target: str) -> None:
-        """Write a certificate to a new file; see :func:`dvtool.operations.erasure.save_certificate`."""
-        from dvtool.operations import erasure
-
-        erasure.save_certificate(self._workspace, identity, target)
-
-    def decide_erasure(self, identity: str, run: str, decision: str, *, note: str = "") -> DecisionItem:
-        """Note what becomes of a model; see :func:`dvtool.operations.erasure.decide`."""
-        from dvtool.operations import erasure
-
-        return erasure.decide(self._workspace, identity, run, decision, note)
 
     def expire(
         self,

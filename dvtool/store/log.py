@@ -388,8 +388,8 @@ class Log:
 
         Args:
             operation: one word for the operation log.
-            build: returns the actions for a given state; called again after each lost race, so it must check its
-                expectations against the state it is handed and have no other effect.
+            build: returns the actions for a given state; called again after each lost race, so it has no other effect
+                and checks its expectations against the state it is handed.
             sections: what else the entry says, for those who know of it.
             label: the log key that it and those after it are sealed under; by default that of the entry before.
             write: the id by which its writer knows it again, where that has to be known before; 16 random bytes.

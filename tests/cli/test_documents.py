@@ -15,6 +15,7 @@ from dvtool.cli.catalogue import COMMANDS
 from dvtool.cli.output import ErrorDocument
 from dvtool.cli.program import dv as group
 from dvtool.formats import identity
+from dvtool.store import erasing
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -149,6 +150,12 @@ CALLS = [
     ["key", "rotate"],
     ["worktree", "list"],
     ["worktree", "add", "../other", "v1"],
+    ["erase", "data/sub", "--copies", "keep", "--plan"],
+    ["erase", "data/sub", "--copies", "keep", "--yes"],
+    ["erasure", "list"],
+    ["erasure", "show", "ID"],
+    ["erasure", "verify", "ID"],
+    ["erasure", "decide", "ID", "first", "keep"],
 ]
 
 
@@ -173,7 +180,7 @@ def test_every_command_that_takes_json_has_a_schema():
 
 
 def test_every_command_with_a_schema_is_called_below():
-    assert {*map(called, CALLS), "worktree remove"} == set(schemas.DOCUMENTS)
+    assert {*map(called, CALLS), "worktree remove", "erasure resume"} == set(schemas.DOCUMENTS)
 
 
 @pytest.mark.parametrize("words", CALLS, ids=" ".join)
@@ -181,12 +188,22 @@ def test_what_is_printed_decodes_strictly_into_the_type_of_its_schema(busy, word
     if words[0] in {"remote", "push", "fetch", "pull", "clone"} or "--remote" in words:
         busy("remote", "add", "origin", "../remote", "--plain-keys")
         busy("push", "origin", "main")
+    if words[0] == "erasure":
+        erasure = busy("erase", "data/sub", "--copies", "keep", "--yes", "--json").json["erasure"]
+        words = [erasure if word == "ID" else word for word in words]
     hold_exactly(busy(*words, "--json", code=int(words[0] == "check")).json, type_of(words))
 
 
 def test_what_worktree_remove_prints_decodes_strictly(data):
     data("worktree", "add", "../other")
     hold_exactly(data("worktree", "remove", "../other", "--json").json, type_of(["worktree", "remove"]))
+
+
+def test_what_erasure_resume_prints_decodes_strictly(data, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "commit", lambda *_arguments: 1 / 0)
+        data("erase", "data/sub", "--yes", code=70)
+    hold_exactly(data("erasure", "resume", "--json").json, type_of(["erasure", "resume"]))
 
 
 def test_what_an_error_says_decodes_strictly(data):

@@ -82,7 +82,7 @@ def test_many_calls_are_looked_at(modules):
         ("status --json", None),
         ("worktree add ../x", None),
         (f"{FILLED_IN} -d x", None),
-        ("erasure resume", "erasure"),
+        ("repro first", "repro"),
         ("worktree prune", "worktree prune"),
         ("status --fast", "status --fast"),
         ("restore --force.", None),

@@ -210,11 +210,7 @@ class Log:
         while number > 0:
             blob = self._read(number)
             if blob is None and whole:
-                raise IntegrityError(
-                    "a log entry is missing",
-                    where=log.file_name(number),
-                    next=MEND,
-                )
+                raise IntegrityError("a log entry is missing", where=log.file_name(number), next=MEND)
             if blob is None or log.is_stub(blob):
                 return
             try:

@@ -171,6 +171,7 @@ def clean(workspace: Workspace, matcher: Matcher, once: Iterable[str], contents:
         session.context.disk.sync_directory(session.layout.control)
         _forget_sparse(workspace, matcher)
         index = session.index()
+        session.context.disk.unlink(session.layout.index)  # one that is damaged, or of nothing, is not written anew
         index.changed = True
         workspace.write_lock()
         session.save()

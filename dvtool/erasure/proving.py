@@ -6,11 +6,12 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from dvtool import ids
+from dvtool import ids, paths
 from dvtool.errors import NotFoundError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log, pack
 from dvtool.store import scrub
+from dvtool.worktree import index, layout, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from dvtool.workspace import Workspace
 
 _LOG_KEY: Final = re.compile("log-[0-9a-f]{32}")
-_STEP: Final = 1 << 20
+_HEX: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+SEARCHED: Final = 1 << 20
+"""Bytes of a file outside of the store that are searched for ids: more than any of dv's own has there."""
 
 
 def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), deep: bool = False) -> list[str]:
@@ -39,7 +42,7 @@ def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), 
     old = superseded(state, record)
     problems = [*_listed(store, [*old, *gone]), *_files(store, state), *_entries(store, state)]
     problems += _frames(store, deep=deep)
-    problems += _raw(workspace, [*old, *gone])
+    problems += _raw(workspace, {*old, *gone})
     return problems
 
 
@@ -97,32 +100,44 @@ def _frames(store: Store, *, deep: bool) -> Iterator[str]:
                 yield f"{damage.what}: {damage.file} ({damage.why})"
 
 
-def _raw(workspace: Workspace, identities: list[bytes]) -> Iterator[str]:
-    """Yield the files under ``.dv`` in which an old id stands in the clear: as bytes, or in hexadecimal."""
-    session = workspace.session
-    controls = {session.layout.control, os.path.dirname(session.layout.store())}
+def _raw(workspace: Workspace, identities: set[bytes]) -> Iterator[str]:
+    """Yield the files under ``.dv`` in which an old id stands in the clear: as bytes, or in hexadecimal.
+
+    The store is sealed, so there it would be chance; what is in it is looked at by its form.
+    """
     if not identities:
         return
-    form = re.compile(
-        b"|".join(re.escape(each) for identity in identities for each in (identity, identity.hex().encode()))
-    )
-    for control in sorted(controls):
+    store = workspace.session.layout.store()
+    roots = {workspace.session.root, *places.noted(store).values()}
+    own = [layout.Layout(root) for root in sorted(roots) if os.path.isdir(f"{root}/{layout.DIRECTORY}")]
+    for place in own:
+        yield from _indexed(place, identities)
+    indexes = {place.index for place in own}
+    for control in sorted({place.control for place in own} | {os.path.dirname(store)}):
         for directory, names, files in os.walk(control):
-            names.sort()
+            names[:] = sorted(name for name in names if f"{directory}/{name}" != store)
             for name in sorted(files):
                 path = f"{directory}/{name}"
-                if _holds(path, form):
-                    yield f"{os.path.relpath(path, session.root)} holds an id of something that went"
+                if path not in indexes and _holds(path, identities):
+                    yield f"{path} holds an id of something that went"
 
 
-def _holds(path: str, form: re.Pattern[bytes]) -> bool:
+def _indexed(place: layout.Layout, identities: set[bytes]) -> Iterator[str]:
+    """Yield the directories of which a worktree's index, as it lies on the disk, lists something that went."""
+    found = index.load(place.index)
+    for directory in found.directories:
+        record = found.record(directory)
+        listed = record.ids if record is not None else b""
+        if not identities.isdisjoint(listed[at : at + ids.ID_SIZE] for at in range(0, len(listed), ids.ID_SIZE)):
+            yield f"the index of worktree {place.root} still lists what was erased from {paths.shown(directory) or '.'}"
+
+
+def _holds(path: str, identities: set[bytes]) -> bool:
     try:
         with open(path, "rb") as file:
-            before = b""
-            while block := file.read(_STEP):
-                if form.search(before + block):
-                    return True
-                before = block[-64:]
+            data = file.read(SEARCHED)
     except OSError:
         return False
-    return False
+    if not identities.isdisjoint(bytes.fromhex(found.decode()) for found in _HEX.findall(data)):
+        return True
+    return any(identity in data for identity in identities)

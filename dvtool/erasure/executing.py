@@ -6,6 +6,7 @@ the old objects can still be told, then keys, entries and packs destroyed, then 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from dvtool.formats.erasure import Record
 from dvtool.runs.lineage import Lineage
 from dvtool.store import collecting, erasing
 from dvtool.store.erasing import Destroyed
+from dvtool.worktree import projects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 RECORD: Final = ids.ERASURE
 HERE: Final = "this repository"
+UNREACHED: Final = "it was not reached: what it has of this is there still"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +151,7 @@ def locator_of(workspace: Workspace, state: State, erasure: bytes) -> Locator:
     value = state.locators.get(erasure)
     noted = journal.read(workspace.session.layout.store())
     if value is not None:
-        blob, wraps = msgspec.msgpack.decode(value, type=tuple[bytes, tuple[bytes, ...]])
+        blob, wraps = log.located(value)
         keys = [noted.key] if noted is not None and noted.erasure == erasure else []
         keys += _unwrapped(workspace.session.store, wraps, erasure)
         for key in keys:
@@ -185,52 +188,83 @@ class _Executor:
         self.key = b""
 
     def begin(self, plan: Plan) -> Done:
-        self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
-        self.key = self.store.entropy.bytes(formats.KEY_SIZE)
-        noted = journal.Journal(
-            erasure=self.erasure, key=self.key, reference=self.request.reference, ground=self.request.ground
-        )
-        journal.write(self.place, noted, self.disk)
-        try:
+        with local.held(self.workspace) as worktrees:
             local.refuse_runs(self.workspace)
-            planned = erasing.announce(self.store, self.erasure, self._locator(), self._wraps(plan))
-        except BaseException:
-            journal.remove(self.place, self.disk)
-            raise
-        return self._from_announced(planned, plan)
+            self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
+            self.key = self.store.entropy.bytes(formats.KEY_SIZE)
+            noted = journal.Journal(
+                erasure=self.erasure, key=self.key, reference=self.request.reference, ground=self.request.ground
+            )
+            journal.write(self.place, noted, self.disk)
+            try:
+                planned = erasing.announce(self.store, self.erasure, self._locator(), self._wraps(plan))
+            except BaseException:
+                journal.remove(self.place, self.disk)
+                raise
+            try:
+                if plan.number + 1 != self.store.state.number:
+                    plan = self._planned_again(plan)
+                self._commit(planned, plan, self._models(plan))
+            except DvError:
+                self._give_up(planned)
+                raise
+            return self._from_committed(planned, worktrees)
 
     def resume(self) -> Done:
-        state = self.store.refresh()
-        phase, planned = next(((step, write) for key, step, write in state.pending() if key == self.erasure), (0, b""))
-        noted = journal.read(self.place)
-        if noted is not None and noted.erasure == self.erasure:
-            self.key = noted.key
-            self.request = msgspec.structs.replace(self.request, reference=noted.reference, ground=noted.ground)
-        else:
-            self.key = self.store.entropy.bytes(formats.KEY_SIZE)
-            journal.write(self.place, journal.Journal(erasure=self.erasure, key=self.key), self.disk)
-        if phase == log.ERASING:
-            return self._from_announced(planned, None)
-        if phase == log.ERASED:
-            return self._from_committed(planned)
-        raise ConflictError(
-            "this erasure is not pending", where=formats.short(self.erasure), next="run 'dv erasure list' to see all"
-        )
+        with local.held(self.workspace) as worktrees:
+            state = self.store.refresh()
+            pending = {key: (step, write) for key, step, write in state.pending()}
+            phase, planned = pending.get(self.erasure, (0, b""))
+            noted = journal.read(self.place)
+            if noted is not None and noted.erasure == self.erasure:
+                self.key = noted.key
+                self.request = msgspec.structs.replace(self.request, reference=noted.reference, ground=noted.ground)
+            else:
+                self.key = self.store.entropy.bytes(formats.KEY_SIZE)
+                journal.write(self.place, journal.Journal(erasure=self.erasure, key=self.key), self.disk)
+            if phase == log.ERASING:
+                plan = self._plan()
+                self._commit(planned, plan, self._models(plan))
+            elif phase != log.ERASED:
+                raise ConflictError(
+                    "this erasure is not pending",
+                    where=formats.short(self.erasure),
+                    next="run 'dv erasure list' to see all",
+                )
+            return self._from_committed(planned, worktrees)
 
-    def _from_announced(self, planned: bytes, plan: Plan | None) -> Done:
-        """Commit; what the store is now decides, not what it was when the plan was shown."""
-        if plan is None or plan.number + 1 != self.store.state.number:
-            local.refuse_runs(self.workspace)
-            plan = planning.plan(
-                self.store,
-                wish_of(self.request),
-                self.session.context.progress,
-                without_data=self.session.lazy is not None,
+    def _plan(self) -> Plan:
+        """Plan for the store as it is now, and from which on nobody else changes it."""
+        found = planning.plan(
+            self.store,
+            wish_of(self.request),
+            self.session.context.progress,
+            without_data=self.session.lazy is not None,
+        )
+        self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(found.roots)))
+        return found
+
+    def _planned_again(self, before: Plan) -> Plan:
+        """Plan again because something was recorded since the plan that was agreed to.
+
+        Raises:
+            ConflictError: when it must be said now what becomes of copies, or snapshots would go that were not told.
+        """
+        found = self._plan()
+        if (found.copies and not self.request.copies) or set(found.forgotten) - set(before.forgotten):
+            raise ConflictError(
+                "something was recorded while the erasure began, about which nobody was asked",
+                next="look at it anew with --plan; nothing was erased",
             )
-            self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
-        models = self._models(plan)
-        self._commit(planned, plan, models)
-        return self._from_committed(planned)
+        return found
+
+    def _give_up(self, planned: bytes) -> None:
+        """Give the erasure up, unless it was committed; whatever keeps that from being done leaves it pending."""
+        with contextlib.suppress(DvError):
+            pending = {key: step for key, step, _write in self.store.refresh().pending()}
+            if pending.get(self.erasure) == log.ERASING:
+                erasing.abort(self.store, self.erasure, planned)
+                journal.remove(self.place, self.disk)
 
     def _models(self, plan: Plan) -> tuple[Decision, ...]:
         """Return the runs that made something from what goes, with an open decision each."""
@@ -297,13 +331,14 @@ class _Executor:
                 pairs = plan.pairs()
                 return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves]
 
+            local.refuse_runs(self.workspace)  # one may have been about to begin when it was looked before
             erasing.commit(store, action, added, plan.gone.keys(), build)
 
-    def _from_committed(self, planned: bytes) -> Done:
+    def _from_committed(self, planned: bytes, worktrees: Sequence[tuple[str, Workspace | None]]) -> Done:
         """Clean this machine, destroy, verify, certify, finish."""
         cleaned = []
         left: list[str] = []
-        for root, other in local.worktrees(self.workspace):
+        for root, other in worktrees:
             if other is None:
                 left.append(f"a worktree at {root or 'an unknown place'} could not be opened")
                 continue
@@ -326,17 +361,24 @@ class _Executor:
         before = store.state.ref(name)
         old = formats.decode(store.read_object(RECORD, before or b""))
         here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(left))
+        remotes = sorted(projects.read(self.session.root).remotes)
+        away = [formats.Place(name=f"remote {each}", done=False, left=(UNREACHED,)) for each in remotes]
+        # Whoever holds old objects there, and comes here again, finds by the locator what it is about.
+        found = store.state.locators.get(self.erasure) if away else None
+        locator, wraps = log.located(found) if found is not None else (b"", ())
         record = msgspec.structs.replace(
             old,
             revision=old.revision + 1,
             nonce=store.entropy.bytes(formats.NONCE_SIZE),
             finished=store.clock.now(),
-            places=(here,),
+            places=(here, *away),
         )
         record = certificate.certified(self.workspace, record, self.request.reference, self.request.ground)
         with store.transaction() as transaction:
             value = transaction.put_object(RECORD, formats.encode(record))
-            action = log.Erasure(erasure=self.erasure, phase=log.FINISHED, planned=planned)
+            action = log.Erasure(
+                erasure=self.erasure, phase=log.FINISHED, planned=planned, locator=locator, wraps=wraps
+            )
             moves: list[log.Action] = [log.MoveRef(name=name, old=before, new=value), action]
             transaction.commit(erasing.OPERATION, lambda _state: moves)
         return record

@@ -5,6 +5,7 @@ All of it follows from the store, or is a copy of what is in it, so it is made a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -63,6 +64,23 @@ def worktrees(workspace: Workspace) -> Iterator[tuple[str, Workspace | None]]:
             yield place, Workspace.open(place, session.context)
         except DvError:
             yield place, None
+
+
+@contextlib.contextmanager
+def held(workspace: Workspace) -> Iterator[list[tuple[str, Workspace | None]]]:
+    """Keep other commands from changing any worktree of the store; gives what :func:`worktrees` does.
+
+    What is erased still lies in the worktrees when the store is without it, and must not be recorded from there.
+
+    Raises:
+        ConflictError: when another command changes one for longer than this one waits.
+    """
+    with contextlib.ExitStack() as stack:
+        known = list(worktrees(workspace))
+        for _root, other in known:
+            if other is not None:
+                stack.enter_context(other.session.lock())
+        yield known
 
 
 def refuse_runs(workspace: Workspace) -> None:
@@ -152,30 +170,28 @@ def clean(workspace: Workspace, matcher: Matcher, once: Iterable[str], contents:
     """Take what was erased out of one worktree: files, index, caches, leftovers; ``dv.lock`` names what HEAD is now.
 
     Args:
-        workspace: the worktree, in whose store the erasure is committed.
+        workspace: the worktree, whose lock is held, and in whose store the erasure is committed.
         matcher: says which files go.
         once: tracked roots of earlier, below which files may lie as well.
         contents: ids of contents that go wherever they lie.
 
     Raises:
-        ConflictError: when another command changes the worktree for longer than this one waits.
         StorageError: when the disk refuses.
     """
     session = workspace.session
-    with session.lock():
-        session.store.refresh()
-        files, linked = found(workspace, matcher, once, contents)
-        left = _remove(session, files)
-        for name in CACHES:
-            shutil.rmtree(f"{session.layout.control}/{name}", ignore_errors=True)
-        session.context.disk.sync_directory(session.layout.control)
-        _forget_sparse(workspace, matcher)
-        index = session.index()
-        session.context.disk.unlink(session.layout.index)  # one that is damaged, or of nothing, is not written anew
-        index.changed = True
-        workspace.write_lock()
-        session.save()
-        _rewrite_ignored(workspace)
+    session.store.refresh()
+    files, linked = found(workspace, matcher, once, contents)
+    left = _remove(session, files)
+    for name in CACHES:
+        shutil.rmtree(f"{session.layout.control}/{name}", ignore_errors=True)
+    session.context.disk.sync_directory(session.layout.control)
+    _forget_sparse(workspace, matcher)
+    index = session.index()
+    session.context.disk.unlink(session.layout.index)  # one that is damaged, or of nothing, is not written anew
+    index.changed = True
+    workspace.write_lock()
+    session.save()
+    _rewrite_ignored(workspace)
     return Cleaned(root=session.root, files=len(files) - len(left), linked=tuple(linked), left=tuple(left))
 
 

@@ -168,6 +168,7 @@ class _Versioned(msgspec.Struct, frozen=True, array_like=True):
 
 
 _ENTRY: Any = Entry
+_LOCATED: Any = tuple[bytes, tuple[bytes, ...]]
 _TOPS: Final = frozenset({"heads", "tags", "runs", "remotes", "stage", "worktrees", ERASURES, CLONES})
 _NUMBERED: Final = re.compile(f"(?:{ERASURES}|{CLONES})/[0-9a-f]{{32}}")
 _FILE: Final = re.compile("packs/[0-9a-f]{64}|index/[0-9a-f]{32}|keys/(?:log-)?[0-9a-f]{32}")
@@ -307,7 +308,7 @@ def check_row(table: str, key: bytes, value: bytes) -> None:
                 good = len(key) == ids.SHORT_SIZE
                 step(value)
             case _:
-                codec.decode(tuple[bytes, tuple[bytes, ...]], value, what="locator of an erasure")
+                located(value)
                 good = len(key) == ids.SHORT_SIZE
     except UnicodeDecodeError:
         good = False
@@ -329,6 +330,21 @@ def step(value: bytes) -> tuple[int, bytes]:
     if len(value) != 1 + WRITE_ID_SIZE or value[0] not in PHASES:
         raise FormatError("the log holds an erasure in an unknown phase", next="upgrade dv")
     return value[0], value[1:]
+
+
+def to_located(locator: bytes, wraps: tuple[bytes, ...]) -> bytes:
+    """Return the value of a row of the table of locators."""
+    return codec.encode((locator, wraps))
+
+
+def located(value: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return a sealed locator and the wraps of its key, from a row of the table.
+
+    Raises:
+        FormatError: when no writer puts such a value there.
+    """
+    found: tuple[bytes, tuple[bytes, ...]] = codec.decode(_LOCATED, value, what="locator of an erasure")
+    return found
 
 
 def expired(value: bytes) -> int | None:

@@ -11,7 +11,7 @@ from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoun
 from dvtool.formats import log, pack, snapshot
 from dvtool.history import graph, recorded
 from dvtool.history.marking import Marks
-from dvtool.sharing import fetching, moving, runs
+from dvtool.sharing import erased, fetching, moving, runs
 from dvtool.sharing.fetching import RefChange
 from dvtool.sharing.meeting import Meeting
 
@@ -166,8 +166,10 @@ class _Pushing:
 
         Raises:
             _AgainError: when the remote changed meanwhile.
-            ConflictError: when a ref cannot move as wanted.
+            ConflictError: when a ref cannot move as wanted, or the remote has data that was erased here.
         """
+        if not self.delete:
+            erased.refuse_return(self.here, self.there, self.remote.name)
         state = self.there.state
         moves = [
             log.MoveRef(name=name, old=state.ref(name), new=new)

@@ -311,6 +311,8 @@ def _fix(workspace: Workspace, value: journal.Begin, request: Request) -> journa
             # Somebody else is at work here, which is no reason not to run the command.
             raise StorageError(error.what, where=error.where, why=error.why, next=error.next) from None
         head = session.head()
+        # An erasure may have superseded it while the lock was waited for.
+        value = msgspec.structs.replace(value, snapshot=head.snapshot or b"")
         recorded = session.snapshot(head.snapshot) if head.snapshot is not None else None
         found = workspace.look_everywhere(roots)
         with session.store.transaction() as transaction:

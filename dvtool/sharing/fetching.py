@@ -16,7 +16,7 @@ from dvtool.errors import ConflictError
 from dvtool.formats import codec, index, log, pack
 from dvtool.history import recorded
 from dvtool.history.marking import Marks
-from dvtool.sharing import moving, runs
+from dvtool.sharing import erased, moving, runs
 from dvtool.sharing.meeting import Meeting
 from dvtool.store.state import describe_ref
 
@@ -72,6 +72,7 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
 
     Raises:
         NotFoundError: when there is no store at the remote.
+        ConflictError: when it has data that was erased here.
         IntegrityError: when the remote was rolled back, or something it has is damaged or missing.
         KeyAccessError: when its key cannot be opened.
         StorageError: when the remote or the disk refuses.
@@ -84,7 +85,9 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
 
     def bring() -> list[log.MoveRef]:
         choice = runs.Choice()
-        moves = _moves(remote, _wanted(store.refresh()), choice, tell=tell)
+        state = store.refresh()
+        erased.refuse_return(remote.session.store, store, remote.name)
+        moves = _moves(remote, _wanted(state), choice, tell=tell)
         if moves:
             moves = _Fetch(remote, store, moves, choice, with_data=with_data, tally=tally).run()
         _tell_of_runs(remote, choice)

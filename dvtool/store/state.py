@@ -8,14 +8,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
-
 from dvtool.errors import ConflictError, ErasedError, ExistsError, IntegrityError
 from dvtool.formats import log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
+
+    import msgspec
 
 
 class TableReader(Protocol):
@@ -216,7 +216,7 @@ class State:
     def _locate(self, action: log.Erasure) -> None:
         """Take the locator of an erasure; when that is over, one which is not said again is not needed any more."""
         if action.locator:
-            self.locators.set(action.erasure, msgspec.msgpack.encode((action.locator, action.wraps)))
+            self.locators.set(action.erasure, log.to_located(action.locator, action.wraps))
         elif action.phase in {log.ABORTED, log.FINISHED}:
             self.locators.set(action.erasure, None)
 

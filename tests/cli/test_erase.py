@@ -415,3 +415,25 @@ def test_a_run_that_goes_on_is_waited_for(people):
         process.wait()
     (people.root / "ready").unlink()
     erase(people, P17)
+
+
+# ---------------------------------------------------------------------------------------------------------- remotes
+
+
+def test_what_was_erased_does_not_come_back_from_a_remote(people):
+    people("remote", "add", "origin", "../remote", "--plain-keys")
+    people("push")
+    found = erase(people, P17).json
+    assert found["remotes"] == ["origin"]
+    assert any("remote origin" in each for each in found["outstanding"])
+    for words in (["fetch"], ["pull"], ["push"]):
+        assert "erased here" in people(*words, "--json", code=12).error["what"]
+    assert not any(P17 in path for path in listed(people))
+    assert people("erasure", "verify", found["erasure"], "--deep", "--json").json["clean"]
+    people("remote", "add", "fresh", "../fresh", "--plain-keys")
+    people("push", "fresh")
+    people("fetch", "fresh")
+    three = people.root.parent / "three"
+    people("clone", "../fresh", "../three")
+    assert (three / "data/people/p18/note.txt").exists()
+    assert not (three / P17).exists()

@@ -55,13 +55,13 @@ class ErasingRepo(SharedRepo):
 
         return erasure.erasures(self._workspace)
 
-    def erasure(self, identity: str) -> ErasureDetails:
+    def erasure(self, identity: str | None = None) -> ErasureDetails:
         """Return one erasure as a whole; see :func:`dvtool.operations.erasure.details`."""
         from dvtool.operations import erasure
 
         return erasure.details(self._workspace, identity)
 
-    def verify_erasure(self, identity: str, *, deep: bool = False) -> VerifyResult:
+    def verify_erasure(self, identity: str | None = None, *, deep: bool = False) -> VerifyResult:
         """Look whether anything is left; see :func:`dvtool.operations.erasure.verify`."""
         from dvtool.operations import erasure
 
@@ -79,13 +79,13 @@ class ErasingRepo(SharedRepo):
 
         return erasure.abort(self._workspace, identity)
 
-    def erasure_certificate(self, identity: str) -> bytes:
+    def erasure_certificate(self, identity: str | None = None) -> bytes:
         """Return the certificate of an erasure; see :func:`dvtool.operations.erasure.certify`."""
         from dvtool.operations import erasure
 
         return erasure.certify(self._workspace, identity)
 
-    def save_certificate(self, identity: str, target: str) -> None:
+    def save_certificate(self, identity: str | None, target: str) -> None:
         """Write a certificate to a new file; see :func:`dvtool.operations.erasure.save_certificate`."""
         from dvtool.operations import erasure
 

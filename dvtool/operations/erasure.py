@@ -104,7 +104,7 @@ def erasures(workspace: Workspace) -> list[ErasureItem]:
     return [_item(identity, phase, record) for record, identity, phase in found]
 
 
-def details(workspace: Workspace, word: str) -> ErasureDetails:
+def details(workspace: Workspace, word: str | None) -> ErasureDetails:
     """Return one erasure as a whole.
 
     Raises:
@@ -112,7 +112,7 @@ def details(workspace: Workspace, word: str) -> ErasureDetails:
         IntegrityError: when its record is damaged.
     """
     state = workspace.session.store.refresh()
-    identity = find(state, word)
+    identity = _meant(workspace, word)
     record = _record(workspace, state, identity)
     item = msgspec.structs.asdict(_item(identity, log.step(state.erasures.get(identity) or b"")[0], record))
     names = {each.id: each.run.name for each in catalogue.everything(workspace)} if record is not None else {}
@@ -144,6 +144,18 @@ def details(workspace: Workspace, word: str) -> ErasureDetails:
     )
 
 
+def _meant(workspace: Workspace, word: str | None) -> bytes:
+    """Return the erasure that a word means; by default the newest."""
+    if word is not None:
+        return find(workspace.session.store.state, word)
+    known = erasures(workspace)
+    if not known:
+        raise NotFoundError(
+            "nothing was erased in this repository", next="run 'dv erase --help' to see how that is done"
+        )
+    return bytes.fromhex(known[-1].id)
+
+
 def find(state: State, word: str) -> bytes:
     """Return the erasure that a word means: the beginning of its id, with ``E-`` before it or without.
 
@@ -166,7 +178,7 @@ def find(state: State, word: str) -> bytes:
     return found[0]
 
 
-def verify(workspace: Workspace, word: str, *, deep: bool = False) -> VerifyResult:
+def verify(workspace: Workspace, word: str | None, *, deep: bool = False) -> VerifyResult:
     """Look whether anything is left of an erasure in this repository.
 
     Raises:
@@ -174,7 +186,7 @@ def verify(workspace: Workspace, word: str, *, deep: bool = False) -> VerifyResu
         NotFoundError, UsageError: as :func:`find`.
     """
     state = workspace.session.store.refresh()
-    identity = find(state, word)
+    identity = _meant(workspace, word)
     if log.step(state.erasures.get(identity) or b"")[0] not in {log.ERASED, log.FINISHED}:
         raise ConflictError(
             "nothing of this erasure is done yet", where=formats.short(identity), next="run 'dv erasure resume'"
@@ -232,14 +244,14 @@ def _pending(workspace: Workspace, word: str | None) -> bytes:
     return pending[0]
 
 
-def certify(workspace: Workspace, word: str) -> bytes:
+def certify(workspace: Workspace, word: str | None) -> bytes:
     """Return the certificate of an erasure.
 
     Raises:
         NotFoundError: when there is none: it is not finished, or its certificate was removed.
     """
     state = workspace.session.store.refresh()
-    identity = find(state, word)
+    identity = _meant(workspace, word)
     record = _record(workspace, state, identity)
     if record is None or not record.certificate:
         raise NotFoundError(
@@ -251,7 +263,7 @@ def certify(workspace: Workspace, word: str) -> bytes:
     return record.certificate
 
 
-def save_certificate(workspace: Workspace, word: str, target: str) -> None:
+def save_certificate(workspace: Workspace, word: str | None, target: str) -> None:
     """Write the certificate of an erasure to a file that is not there yet.
 
     Raises:

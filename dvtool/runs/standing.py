@@ -9,12 +9,14 @@ import msgspec
 from dvtool import ids, paths
 from dvtool.capture.redaction import HIDDEN
 from dvtool.errors import DvError, IntegrityError
+from dvtool.formats import erasure as erasures
 from dvtool.formats import pack, run, tree
 from dvtool.formats.tree import DIRECTORY
 from dvtool.history.describe import Erased
 
 if TYPE_CHECKING:
     from dvtool.formats.run import Run
+    from dvtool.formats.tree import Tally
     from dvtool.workspace import Workspace
 
 EXACT: Final = "exact"
@@ -38,30 +40,44 @@ def judge(workspace: Workspace, value: Run) -> Standing:
     is degraded when less than all of what decides its result was recorded or is left.
     """
     gone = [] if value.command else ["the command is not recorded"]
-    lost, erased = _data(workspace, value)
+    lost = _data(workspace, value)
     gone += lost
     less = _code(value) + _circumstances(value)
-    if erased:
-        total = sum(each.files for each in value.inputs)
-        less.append(f"{erased:,} of {total:,} files that it read were erased")
+    erased = 0
+    for top, what in ((run.INPUTS, "read"), (run.OUTPUTS, "made")):
+        files, taken = _taken(workspace, value, top)
+        if taken:
+            count = sum(number for _erasure, number in taken)
+            names = ", ".join(erasures.short(erasure) for erasure, _number in taken)
+            less.append(f"{count:,} of {files + count:,} files that it {what} were erased under {names}")
+            erased += count
     state = GONE if gone else DEGRADED if less else EXACT
     return Standing(state=state, reasons=(*gone, *less), erased=Erased(files=erased, rows=0))
 
 
-def _data(workspace: Workspace, value: Run) -> tuple[list[str], int]:
-    """Return what is lost of the data, and how many files of it were erased."""
+def _taken(workspace: Workspace, value: Run, top: str) -> tuple[int, Tally]:
+    """Return how many files are left of what a run read or made, and how many were erased, by erasure."""
+    try:
+        entry = workspace.session.trees.resolve(value.tree, top)
+    except DvError:
+        return 0, ()  # which is told as what is lost
+    return (entry.files, entry.erased) if entry is not None else (0, ())
+
+
+def _data(workspace: Workspace, value: Run) -> list[str]:
+    """Return what is lost of the data."""
     session = workspace.session
     reasons: list[str] = []
     try:
         entry = session.trees.resolve(value.tree, run.INPUTS)
         if entry is None:
-            return reasons, 0
+            return reasons
         missing = _missing(workspace, entry.id)
     except (IntegrityError, DvError) as error:
-        return [f"what it read cannot be read: {error.what}"], 0
+        return [f"what it read cannot be read: {error.what}"]
     if missing and session.lazy is None:
         reasons.append(f"{missing:,} of the files that it read are not in this store")
-    return reasons, sum(count for _erasure, count in entry.erased)
+    return reasons
 
 
 def _missing(workspace: Workspace, root: bytes) -> int:

@@ -27,6 +27,7 @@ VARIABLE = [
     (re.compile(r"\b[0-9a-f]{32,}\b"), "<long id>"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b\d{8}-\d{6}-[0-9a-z]{10}\b"), "<run>"),
+    (re.compile(r"\bE-[0-9a-f]{8}\b"), "<erasure>"),
     (re.compile(r"\b\d+\.\d s\b"), "<seconds>"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "<time>"),
 ]

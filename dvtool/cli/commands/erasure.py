@@ -48,11 +48,11 @@ def _line(item: ErasureItem) -> None:
 
 
 @erasure_command.command("show", epilog=shared.example("dv erasure show E-7f3a", "dv erasure show E-7f3a --json"))
-@click.argument("erasure", metavar="ID")
+@click.argument("erasure", metavar="[ID]", required=False)
 @shared.json_option
 @click.pass_obj
-def show_subcommand(settings: Settings, *, erasure: str, json: bool) -> None:
-    """Show an erasure: what stands for what, runs, models and decisions, and what is outstanding."""
+def show_subcommand(settings: Settings, *, erasure: str | None, json: bool) -> None:
+    """Show an erasure, by default the newest: what stands for what, runs, decisions, and what is outstanding."""
     found = opening.open_repo(settings).erasure(erasure)
     if json:
         output.as_json(found)
@@ -80,12 +80,12 @@ def _show(found: ErasureDetails) -> None:
 @erasure_command.command(
     "verify", epilog=shared.example("dv erasure verify E-7f3a", "dv erasure verify E-7f3a --deep --json")
 )
-@click.argument("erasure", metavar="ID")
+@click.argument("erasure", metavar="[ID]", required=False)
 @click.option("--deep", is_flag=True, help="Open every frame of every pack.")
 @shared.json_option
 @click.pass_obj
-def verify_subcommand(settings: Settings, *, erasure: str, deep: bool, json: bool) -> int:
-    """Look whether anything is left of an erasure here. Exit code 1 if there is."""
+def verify_subcommand(settings: Settings, *, erasure: str | None, deep: bool, json: bool) -> int:
+    """Look whether anything is left of an erasure, by default the newest, here. Exit code 1 if there is."""
     found = opening.open_repo(settings).verify_erasure(erasure, deep=deep)
     if json:
         output.as_json(found)
@@ -123,13 +123,13 @@ def abort_subcommand(settings: Settings, *, erasure: str | None) -> None:
     "certificate",
     epilog=shared.example("dv erasure certificate E-7f3a", "dv erasure certificate E-7f3a -o certificate.json"),
 )
-@click.argument("erasure", metavar="ID")
+@click.argument("erasure", metavar="[ID]", required=False)
 @click.option(
     "-o", "target", type=click.Path(dir_okay=False), metavar="FILE", help="Write it there; never over a file."
 )
 @click.pass_obj
-def certificate_subcommand(settings: Settings, *, erasure: str, target: str | None) -> None:
-    """Print the certificate of an erasure: a JSON document, signed with this clone's key."""
+def certificate_subcommand(settings: Settings, *, erasure: str | None, target: str | None) -> None:
+    """Print the certificate of an erasure, by default the newest: a JSON document, signed with this clone's key."""
     if target is None:
         output.say(opening.open_repo(settings).erasure_certificate(erasure).decode().rstrip("\n"))
     else:

@@ -6,6 +6,7 @@ the time.  No path, id of content, or number of bytes stands in it.
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -136,7 +137,7 @@ def parsed(certificate: bytes) -> dict[str, Any]:
     """
     try:
         found = msgspec.json.decode(certificate, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise IntegrityError("the certificate is damaged", why="it is no JSON document") from None
     return found
 
@@ -157,4 +158,22 @@ def is_genuine(certificate: bytes) -> bool:
         public, signature = bytes.fromhex(document["clone"]), bytes.fromhex(document[SIGNATURE])
     except (KeyError, TypeError, ValueError):
         return False
+    # What is signed is what is said: each key once, and a signature in one form.
+    if _says_twice(certificate) or signature.hex() != document[SIGNATURE]:
+        return False
     return crypto.is_signed(public, signature, canonical(document))
+
+
+def _says_twice(certificate: bytes) -> bool:
+    """Return whether a document has a key twice in an object, or else is read by one reader as not by another."""
+    found = False
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len(dict(pairs)) < len(pairs)
+
+    try:
+        json.loads(certificate.decode(), object_pairs_hook=look)
+    except (ValueError, RecursionError):  # numbers and nesting without end, which no certificate has
+        return True
+    return found

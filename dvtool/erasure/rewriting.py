@@ -7,7 +7,7 @@ name may tell as much, and its tally stands in the one above.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -17,12 +17,16 @@ from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.store.editing import Editor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
     from collections.abc import Set as AbstractSet
 
     from dvtool.erasure.targets import Matcher
     from dvtool.formats.tree import Leaf, Tally
     from dvtool.store.editing import ObjectStore
+
+    T = TypeVar("T")
+    Work = Generator["Work[Rewritten]", "Rewritten", T]
+    """What stops where it needs a directory below, and is sent what became of that."""
 
 _NO_ID: Final = bytes(ids.ID_SIZE)
 
@@ -66,9 +70,10 @@ class Trees:
         self._contents = contents
         self._keep_path = keep_path
         self._met = met
-        self._known: dict[tuple[bytes, str], Rewritten] = {}
+        # By node and path; where no path is looked at, None stands for all of them, which is not the root's "".
+        self._known: dict[tuple[bytes, str | None], Rewritten] = {}
         self._whole: dict[tuple[bytes, str], Rewritten] = {}
-        self._untouched: set[tuple[bytes, str]] = set()
+        self._untouched: set[tuple[bytes, str | None]] = set()
 
     def root(self, root: bytes, tracked: Iterable[str] = (), prefix: str = "") -> tuple[bytes, int]:
         """Return a tree without what is erased, and how many files went.
@@ -96,33 +101,35 @@ class Trees:
 
     def directory(self, identity: bytes, path: str) -> Rewritten:
         """Return a directory without what is erased."""
+        return _finished(self._below(identity, path))
+
+    def _below(self, identity: bytes, path: str) -> Work[Rewritten]:
         reaches = self._matcher.reaches(path)
         if not reaches and not self._contents:
             return Rewritten(id=identity, files=0)
-        key = (identity, path if reaches else "")
+        key = (identity, path if reaches else None)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._directory(identity, path, reaches=reaches)
+            found = self._known[key] = yield from self._directory(identity, path, reaches=reaches)
         return found
 
-    def _directory(self, identity: bytes, path: str, *, reaches: bool) -> Rewritten:
+    def _directory(self, identity: bytes, path: str, *, reaches: bool) -> Work[Rewritten]:
         changes: dict[str, Entry | None] = {}
         gone: list[Tally] = []
         files = 0
         for at, (_last, leaf, _totals) in enumerate(self._trees.leaves(identity)):
             # Of a large directory that changed here and there most leaves were met in another version of it.
-            key = (leaf, path if reaches else "")
+            key = (leaf, path if reaches else None)
             if key in self._untouched:
                 continue
             before = len(changes)
-            files += self._of_leaf(self._trees.leaf_at(identity, at), path, changes, gone, reaches=reaches)
+            files += yield from self._of_leaf(self._trees.leaf_at(identity, at), path, changes, gone, reaches=reaches)
             if len(changes) == before:
                 self._untouched.add(key)
         if not changes:
             return Rewritten(id=identity, files=0)
         new = self._editor.edit(identity, changes, tree.merge_tallies(gone))
-        is_empty = not self._trees.totals(new).entries
-        return Rewritten(id=None if is_empty and files else new, files=files)
+        return Rewritten(id=new if self._trees.totals(new).entries else None, files=files)
 
     def _of_leaf(
         self,
@@ -132,19 +139,19 @@ class Trees:
         gone: list[Tally],
         *,
         reaches: bool,
-    ) -> int:
+    ) -> Work[int]:
         """Note what becomes of the entries of one leaf; return how many files go."""
         files = 0
         for name, entry in zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True):
             place = paths.join(path, name)
             if reaches and self._matcher.rule_of(place) is not None:
-                files += self._erase(changes, gone, name, entry, place)
+                files += yield from self._erase(changes, gone, name, entry, place)
             elif entry.kind == DIRECTORY:
-                below = self.directory(entry.id, place)
+                below = yield self._below(entry.id, place)
                 files += below.files
                 self._replace(changes, gone, name, entry, below)
             elif entry.size and entry.id in self._contents:
-                files += self._erase(changes, gone, name, entry, place)
+                files += yield from self._erase(changes, gone, name, entry, place)
         return files
 
     def _replace(
@@ -159,15 +166,13 @@ class Trees:
         else:
             changes[name] = self._trees.directory_entry(below.id)
 
-    def _erase(self, changes: dict[str, Entry | None], gone: list[Tally], name: str, entry: Entry, place: str) -> int:
+    def _erase(
+        self, changes: dict[str, Entry | None], gone: list[Tally], name: str, entry: Entry, place: str
+    ) -> Work[int]:
         """Erase one entry; return how many files that are."""
         if entry.kind == DIRECTORY:
-            below = self._all(entry.id, place)
-            if below.id is None:
-                changes[name] = None
-                gone.append(tree.merge_tallies([entry.erased, self._tally(below.files)]))
-            elif below.id != entry.id:
-                changes[name] = self._trees.directory_entry(below.id)
+            below = yield self._all(entry.id, place)
+            self._replace(changes, gone, name, entry, below)
             return below.files
         if entry.kind == tree.ERASED:
             if not self._keep_path:
@@ -183,22 +188,39 @@ class Trees:
             gone.append(self._tally(1))
         return 1
 
-    def _all(self, identity: bytes, path: str) -> Rewritten:
+    def _all(self, identity: bytes, path: str) -> Work[Rewritten]:
         """Return a directory all of which is erased: nothing is left of it but, if they are kept, the names."""
         found = self._whole.get((identity, path))
         if found is not None:
             return found
         changes: dict[str, Entry | None] = {}
         gone: list[Tally] = []
-        files = sum(
-            self._erase(changes, gone, name, entry, paths.join(path, name))
-            for name, entry in self._trees.entries(identity)
-        )
+        files = 0
+        for name, entry in self._trees.entries(identity):
+            files += yield from self._erase(changes, gone, name, entry, paths.join(path, name))
         new = None
-        if self._keep_path and files:
-            new = self._editor.edit(identity, changes, tree.merge_tallies(gone))
+        if self._keep_path:
+            left = self._editor.edit(identity, changes, tree.merge_tallies(gone))
+            new = left if self._trees.totals(left).entries else None
         found = self._whole[identity, path] = Rewritten(id=new, files=files)
         return found
 
     def _tally(self, files: int) -> Tally:
         return ((self._erasure, files),) if files else ()
+
+
+def _finished(work: Work[Rewritten]) -> Rewritten:
+    """Return what work comes to; directories nest deeper than calls do, so that those under way stand in a list."""
+    stack = [work]
+    value: Any = None
+    while stack:
+        try:
+            asked = stack[-1].send(value)
+        except StopIteration as end:
+            stack.pop()
+            value = end.value
+        else:
+            stack.append(asked)
+            value = None
+    found: Rewritten = value
+    return found

@@ -20,7 +20,7 @@ NONCE_SIZE: Final = 32
 KEY_SIZE: Final = 32
 TEXT_LIMIT: Final = 2**16
 ITEM_LIMIT: Final = 2**20
-CERTIFICATE_LIMIT: Final = 2**24
+SIZE_LIMIT: Final = 2**24
 LOCATOR_LIMIT: Final = 2**26
 
 OPEN: Final = "open"
@@ -102,6 +102,7 @@ class Locator(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 _RECORD: Any = Record
+_LOCATOR: Any = Locator
 
 
 def encode(record: Record) -> bytes:
@@ -111,7 +112,8 @@ def encode(record: Record) -> bytes:
         FormatError: when a reader would refuse them.
     """
     data = codec.encode_foreign(record, what="erasure record")
-    return codec.encode(decode(data))
+    decode(data)
+    return data
 
 
 def decode(data: bytes) -> Record:
@@ -120,6 +122,8 @@ def decode(data: bytes) -> Record:
     Raises:
         FormatError: when it is malformed.
     """
+    if len(data) > SIZE_LIMIT:
+        raise FormatError("an erasure record is larger than the format allows")
     found: Record = codec.decode(_RECORD, data, what="erasure record")
     lengths = (len(found.id), len(found.store), len(found.nonce))
     if lengths != (ids.SHORT_SIZE, ids.SHORT_SIZE, NONCE_SIZE) or found.revision < 0:
@@ -137,7 +141,7 @@ def decode(data: bytes) -> Record:
         raise FormatError("an erasure record holds an id of the wrong length")
     texts = [text for each in found.decisions for text in (each.note, each.author)]
     texts += [text for each in found.places for text in (each.name, *each.left)]
-    if any(len(text) > TEXT_LIMIT for text in texts) or len(found.certificate) > CERTIFICATE_LIMIT:
+    if any(len(text) > TEXT_LIMIT for text in texts):
         raise FormatError("an erasure record holds an overlong text")
     return found
 
@@ -154,8 +158,7 @@ def seal_locator(locator: Locator, key: bytes, erasure: bytes, salt: bytes) -> b
         FormatError: when a reader would refuse it.
     """
     payload = codec.encode_foreign(locator, what="locator")
-    if len(payload) > LOCATOR_LIMIT:
-        raise FormatError("too much is to be erased at once", next="erase it in several steps")
+    decode_locator(payload)
     return sealed.seal(sealed.LOCATOR, key, bytes(sealed.LABEL_SIZE), salt, erasure, payload)
 
 
@@ -166,7 +169,18 @@ def open_locator(blob: bytes, key: bytes, erasure: bytes) -> Locator:
         KeyAccessError: when the key is another's.
         IntegrityError, FormatError: when it is damaged or malformed.
     """
-    found = codec.decode(Locator, sealed.open_blob(sealed.LOCATOR, key, erasure, blob, what="locator"), what="locator")
+    return decode_locator(sealed.open_blob(sealed.LOCATOR, key, erasure, blob, what="locator"))
+
+
+def decode_locator(data: bytes) -> Locator:
+    """Return the locator that the payload of a blob encodes.
+
+    Raises:
+        FormatError: when it is malformed.
+    """
+    if len(data) > LOCATOR_LIMIT:
+        raise FormatError("too much is to be erased at once", next="erase it in several steps")
+    found: Locator = codec.decode(_LOCATOR, data, what="locator")
     if found.copies not in COPIES or any(len(each) != ids.ID_SIZE for each in found.contents):
         raise FormatError("a locator holds a word or an id that cannot be")
     return found

@@ -272,9 +272,16 @@ def erased_of(run: Run) -> tuple[Erased, ...]:
         FormatError: when the section that says it is malformed.
     """
     raw = run.sections.get(ERASED)
-    if raw is None:
-        return ()
-    found: tuple[Erased, ...] = codec.decode(_TAKEN, bytes(raw), what="what was erased from a run")
+    return decode_erased(bytes(raw)) if raw is not None else ()
+
+
+def decode_erased(data: bytes) -> tuple[Erased, ...]:
+    """Return what the section of a run says that erasures took from it.
+
+    Raises:
+        FormatError: when it is malformed.
+    """
+    found: tuple[Erased, ...] = codec.decode(_TAKEN, data, what="what was erased from a run")
     for each in found:
         good = len(each.erasure) == ids.SHORT_SIZE and min(each.files, each.rows) >= 0
         if not good or any(len(identity) != ids.ID_SIZE for identity in each.before):

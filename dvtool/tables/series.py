@@ -170,35 +170,49 @@ def without_rows(data: bytes, key: str, is_meant: Callable[[str], bool]) -> tupl
         is_meant: says of a key, as text, whether its row goes.
 
     Raises:
-        FormatError: when it is no table, or has no such column.
+        FormatError: when it is no table, has no such column or two of them, or holds what cannot be written anew.
     """
     import pyarrow as pa
 
     table = _decode(data, None)
-    if key not in table.column_names:
-        raise FormatError("a table of samples has no column of keys", why=f"it is said to be {key!r}")
-    keep = [at for at, value in enumerate(table.column(key).to_pylist()) if value is None or not is_meant(_text(value))]
-    gone = int(table.num_rows) - len(keep)
-    if not gone:
-        return data, 0
-    kept = table.take(pa.array(keep, pa.int64()))
-    columns = [_anew(column) for column in kept.columns]
-    return _encode(pa.Table.from_arrays(columns, names=kept.column_names)), gone
+    if table.column_names.count(key) != 1:
+        raise FormatError("a table of samples has not one column of keys", why=f"it is said to be {key!r}")
+    at = table.column_names.index(key)
+    try:
+        columns = [column.cast(_plain(column.type)) for column in table.columns]
+        keep = [row for row, value in enumerate(columns[at].to_pylist()) if value is None or not is_meant(_text(value))]
+        gone = int(table.num_rows) - len(keep)
+        if not gone:
+            return data, 0
+        kept = pa.Table.from_arrays(columns, names=table.column_names).take(pa.array(keep, pa.int64()))
+        return _encode(kept), gone
+    except (pa.ArrowException, ValueError) as error:
+        raise FormatError("rows cannot be taken out of a table of samples", why=str(error)) from None
 
 
 def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _anew(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column whose values are all that it holds: a dictionary, or what lies below a list, may hold more."""
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a column whose values are all that it holds: a dictionary may hold more, and so may views."""
     import pyarrow as pa
 
-    if pa.types.is_dictionary(column.type):
-        return pa.array(column.to_pylist(), column.type.value_type)
-    if pa.types.is_nested(column.type):
-        return pa.array(column.to_pylist())
-    return column.combine_chunks()
+    types = pa.types
+    found = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
+    if types.is_dictionary(kind):
+        found = _plain(kind.value_type)
+    elif types.is_map(kind):
+        found = pa.map_(_plain(kind.key_type), _plain(kind.item_type))
+    elif types.is_struct(kind):
+        found = pa.struct([pa.field(each.name, _plain(each.type), each.nullable) for each in kind])
+    elif types.is_fixed_size_list(kind):
+        found = pa.list_(_plain(kind.value_type), kind.list_size)
+    elif types.is_list(kind):
+        found = pa.list_(_plain(kind.value_type))
+    elif types.is_large_list(kind):
+        found = pa.large_list(_plain(kind.value_type))
+    return found
 
 
 def _encode(table: pa.Table) -> bytes:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from dvtool import digest, ids
 from dvtool.crypto import Sealer
-from dvtool.errors import KeyAccessError
+from dvtool.errors import DvError, KeyAccessError
 from dvtool.formats import (
+    erasure,
     identity,
     index,
     journal,
@@ -117,6 +118,14 @@ def _blob(data: bytes) -> object:
     return sealed.open_blob(sealed.KEY_FILE, KEY, STORE, data, what="it")
 
 
+def _locator_key(data: bytes) -> object:
+    """The key of a locator, rightly sealed, which is these bytes; and the bytes themselves as if it were sealed."""
+    with contextlib.suppress(DvError):
+        erasure.unwrap(data, KEY, STORE)
+    wrapped = erasure.wrap(data, bytes(ids.ID_SIZE), KEY, STORE, bytes(sealed.SALT_SIZE))
+    return erasure.unwrap(wrapped, KEY, STORE)
+
+
 UNLOCK: Final = repokey.Unlock(passphrase=lambda: None, identities=lambda: (KEY,))
 
 
@@ -143,6 +152,7 @@ def _repokey_secrets(data: bytes) -> object:
 
 
 OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
+    "erasure": erasure.decode,
     "keyfile": keyfile.decode,
     "log": _log,
     "manifest": _manifest,
@@ -155,6 +165,9 @@ OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
 """Decoders of what is one MessagePack value and nothing else."""
 
 DECODERS: Final[dict[str, Callable[[bytes], object]]] = OBJECTS | {
+    "erasure key": _locator_key,
+    "erasure locator": erasure.decode_locator,
+    "erasure sealed": lambda data: erasure.open_locator(data, KEY, STORE),
     "identity": identity.decode_identities,
     "identity recipient": identity.decode_recipients,
     "index": _index,
@@ -173,6 +186,7 @@ DECODERS: Final[dict[str, Callable[[bytes], object]]] = OBJECTS | {
     "repokey with its checksum": _with_trailer(_repokey, repokey.MAGIC),
     "repokey recipients": _repokey_recipients,
     "repokey secrets": _repokey_secrets,
+    "run erased": run.decode_erased,
     "sealed": _blob,
     "sealed with its checksum": _with_trailer(_blob, sealed.MAGIC + bytes([sealed.KEY_FILE, sealed.VERSION, 0, 0])),
     "storeformat": storeformat.decode,

@@ -429,3 +429,53 @@ def test_snapshots_that_a_run_names_are_those_of_its_sources(good):
 def test_json_can_say_what_is_shown():
     value = {"a": [float("nan"), float("inf"), float("-inf"), 1.5, (2, "x")], "b": None, "c": {"d": True}}
     assert run.shown(value) == {"a": ["nan", "inf", "-inf", 1.5, [2, "x"]], "b": None, "c": {"d": True}}
+
+
+TAKEN = run.Erased(erasure=bytes(16), files=3, rows=0, before=(ONE,))
+
+
+@given(
+    taken=several(
+        st.builds(
+            run.Erased,
+            erasure=st.binary(min_size=16, max_size=16),
+            files=counts,
+            rows=counts,
+            before=st.lists(st.binary(min_size=32, max_size=32), max_size=3).map(tuple),
+        )
+    )
+)
+def test_a_run_says_of_every_erasure_what_it_took_in_their_order(taken, golden):
+    found = run.decode(golden("run", "everything").data)
+    for each in taken:
+        found = run.decode(run.encode(run.with_erased(found, each)))
+    assert run.erased_of(found) == taken
+    assert "x-note" in found.sections
+
+
+def test_a_run_from_which_nothing_was_erased_says_so(good):
+    assert run.erased_of(good) == ()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"erasure": b""},
+        {"erasure": bytes(32)},
+        {"files": -1},
+        {"rows": -1},
+        {"before": (bytes(31),)},
+        {"before": (ONE, b"")},
+        {"before": (ONE,) * (run.ITEM_LIMIT + 1)},
+    ],
+)
+def test_a_run_that_says_of_an_erasure_what_cannot_be_is_refused(changes, good):
+    marks = codec.encode((TAKEN, replaced(TAKEN, **changes)))
+    with pytest.raises(FormatError):
+        run.erased_of(replaced(good, sections={run.ERASED: msgspec.Raw(marks)}))
+
+
+@pytest.mark.parametrize("raw", [b"\xc0", b"\xa1a", b"\x91\x01", b"\xdc\x00\x00", b"\xdd\xff\xff\xff\xff", b"\xc1"])
+def test_a_section_that_is_no_list_of_erasures_is_refused_when_it_is_looked_at(raw, good):
+    with pytest.raises(FormatError):
+        run.with_erased(replaced(good, sections={run.ERASED: msgspec.Raw(raw)}), TAKEN)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from dvtool import digest, paths
 from dvtool.errors import DvError
-from dvtool.formats import codec, journal, pack
+from dvtool.formats import codec, erasure, journal, pack
 from dvtool.formats.storeformat import Chunking
 from dvtool.store.chunker import Chunker
 from dvtool.store.compression import Compressor, decompress
-from dvtool.testing.decoders import DECODERS
+from dvtool.testing.decoders import DECODERS, KEY, STORE
 from dvtool.testing.forging import zstd_frame
 from dvtool.testing.names import FORBIDDEN, ODD
 from dvtool.worktree.ignore import Ignore
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+LOCATOR = erasure.Locator(
+    patterns=("data/p17",),
+    subjects=("p17",),
+    authors=("a@example.org",),
+    rules=("data/{subject}/**",),
+    contents=(bytes(32),),
+    copies="keep",
+    keep_path=True,
+    redact=False,
+)
 SMALL = Chunking(minimum=64, average=256, maximum=1024)
 """Sizes at which a few thousand bytes have cuts."""
 
@@ -111,6 +121,9 @@ SEEDS = {
     "planted": [b"harmless"],
     "repokey recipients": [b"\1\0\0\0" + bytes(112) + b"\3Ada"],
     "repokey secrets": [bytes(32) + bytes(32) + digest.derive(bytes(32), b"key check" + bytes(16 + 32))[:16]],
+    "erasure key": [bytes(range(32)), erasure.wrap(bytes(32), bytes(32), KEY, STORE, bytes(32))],
+    "erasure locator": [codec.encode(LOCATOR)],
+    "erasure sealed": [erasure.seal_locator(LOCATOR, KEY, STORE, bytes(32))],
     "index page": [bytes(52), bytes(52 * 200)],
     "index directory": [b"\x93\x90\x00\xc4\x00"],
     "pack footer": [bytes(4), b"\1\0\0\0" + bytes(32) + b"\1" + bytes(8)],
@@ -119,6 +132,7 @@ SEEDS = {
         codec.encode(journal.Params(time=1, step=2, values={"a": [{}, None, True, -1, 1.5, "x"]})),
         codec.encode(journal.Table(name="x", file="x.parquet", key="k", rows=1)),
     ],
+    "run erased": [codec.encode(((bytes(16), 1, 2, (bytes(32),)),)), codec.encode(())],
     "log row": [bytes([at, 32]) + bytes(64) for at in range(7)] + [b"\0\x0aheads/main" + bytes(32)],
 }
 """Where no golden vector is what a target takes."""

@@ -390,3 +390,70 @@ def large_directory(small_nodes):
     objects = RememberedObjects()
     with real_sizes():
         return objects, build(objects, {f"{i:06}": file(i) for i in range(30_000)})
+
+
+counted = st.dictionaries(st.sampled_from([ERASURE, bytes(16), b"\xff" * 16]), st.integers(1, 9), max_size=3)
+tallies = counted.map(lambda counts: tuple(sorted(counts.items())))
+numbered = st.sampled_from([f"n{number:02}" for number in range(40)])
+one_directory = st.dictionaries(numbered, st.integers(0, 9))
+some_changes = st.dictionaries(
+    st.sampled_from([f"n{number:02}" for number in range(40)]), st.none() | st.integers(0, 9)
+)
+
+
+@given(before=one_directory, changes=some_changes, old=tallies, new=tallies)
+@example(before={f"n{number:02}": 1 for number in range(40)}, changes={}, old=(), new=((ERASURE, 1),))
+@example(before={"n00": 1}, changes={"n00": None}, old=((ERASURE, 1),), new=((ERASURE, 2),))
+def test_what_is_erased_from_a_directory_is_added_to_its_tally_and_changes_nothing_else(before, changes, old, new):
+    objects = RememberedObjects()
+    editor = Editor(objects, KEY)
+    reader = Trees(objects)
+    base = editor.edit(None, {name: file(number) for name, number in before.items()}, old)
+    entries = {name: None if number is None else file(number) for name, number in changes.items()}
+    found = editor.edit(base, entries, new)
+    assert reader.totals(base).erased == old
+    assert reader.totals(found).erased == tree.merge_tallies([old, new])
+    left = {name: entry for name, entry in ({**dict(reader.entries(base)), **entries}).items() if entry is not None}
+    assert dict(reader.proven(found, KEY)) == left
+    leaves = [reader.leaf_at(found, at) for at in range(len(reader.leaves(found)))]
+    assert [leaf.here for leaf in leaves[1:]] == [()] * (len(leaves) - 1)
+    assert leaves[0].here == tree.merge_tallies([old, new])
+    # One way to say it: however the tally came together, the same directory has the same id.
+    whole: dict[str, tree.Entry | None] = dict(left)
+    assert editor.edit(None, whole, tree.merge_tallies([old, new])) == found
+
+
+def test_only_the_first_leaf_and_what_leads_to_it_is_written_for_a_tally():
+    objects = RememberedObjects()
+    editor = Editor(objects, KEY)
+    base = editor.edit(None, {f"n{number:04}": file(number) for number in range(500)})
+    objects.writes.clear()
+    found = editor.edit(base, {}, ((ERASURE, 1),))
+    node, height = Trees(objects).node(found), 1
+    assert isinstance(node, tree.Inner)
+    height += node.level
+    before, after = (Trees(objects).leaves(root) for root in (base, found))
+    assert before[1:] == after[1:]
+    assert before[0] != after[0]
+    assert len(set(objects.writes) - {identity for _last, identity, _totals in before}) >= height
+
+
+def test_without_changes_and_tally_a_directory_is_itself():
+    objects = RememberedObjects()
+    editor = Editor(objects, KEY)
+    base = editor.edit(None, {"a": file(1)}, ((ERASURE, 1),))
+    assert editor.edit(base, {}, ()) == base
+    assert editor.edit(None, {}, ()) == editor.empty()
+    assert Trees(objects).totals(editor.edit(None, {}, ((ERASURE, 1),))).erased == ((ERASURE, 1),)
+
+
+def test_a_tally_is_added_beside_sections_that_nobody_knows():
+    objects = RememberedObjects()
+    editor = Editor(objects, KEY)
+    names = [f"n{number}" for number in range(3)]
+    sections = {"x-a": msgspec.Raw(b"\xc3")}
+    base = objects.put_object(ids.TREE, tree.encode_leaf(names, [file(1)] * 3, (), sections)[0])
+    for changes in ({}, {"n0": None}, dict.fromkeys(names)):
+        leaf = Trees(objects).leaf_at(editor.edit(base, changes, ((ERASURE, 1),)), 0)
+        assert bytes(leaf.sections["x-a"]) == b"\xc3"
+        assert leaf.here == ((ERASURE, 1),)

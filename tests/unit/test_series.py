@@ -1,6 +1,9 @@
 """Series and samples as Parquet."""
 
+import base64
+import io
 import math
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -8,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet as parquet_file
 
 from dvtool.errors import FormatError, UsageError
 from dvtool.tables import series
@@ -115,3 +119,162 @@ def test_a_number_that_is_none_is_kept():
     again = series.decode_metrics(series.encode_metrics(filled([("loss", "", None, 1, math.nan, 0)])))
     assert math.isnan(again.values[0])
     assert again.steps == [None]
+
+
+SECRET = "somebody-17"
+SHOWN = "everybody-else"
+
+
+def parquet(table, **options):
+    sink = io.BytesIO()
+    parquet_file.write_table(table, sink, compression="none", **options)
+    return sink.getvalue()
+
+
+def taken(data, key="path"):
+    """What is left without the rows of somebody, and in how many forms it says so."""
+    kept, gone = series.without_rows(data, key, lambda value: SECRET in value)
+    return kept, gone, parquet_file.ParquetFile(io.BytesIO(kept))
+
+
+def everything_in(data):
+    """All that a table holds: its values, its types, its dictionaries, statistics and metadata, and its bytes."""
+    file = parquet_file.ParquetFile(io.BytesIO(data))
+    found = [str(file.metadata), str(file.schema), str(file.schema_arrow), str(file.metadata.metadata)]
+    groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+    found += [str(group.column(column)) for group in groups for column in range(file.metadata.num_columns)]
+    table = file.read()
+    found += [str(table.to_pylist())]
+    for column in table.columns:
+        found += [str(chunk.dictionary.to_pylist()) for chunk in column.chunks if pa.types.is_dictionary(column.type)]
+    raw = parquet(table)
+    schema = (file.metadata.metadata or {}).get(b"ARROW:schema", b"")
+    return "".join(found).encode() + raw + base64.b64decode(schema) + data
+
+
+def dictionary(*values):
+    return pa.array(values).dictionary_encode()
+
+
+PATHS = [f"data/{SECRET}/a", f"data/{SHOWN}/b", None]
+COLUMNS = {
+    "text": pa.array([SECRET, SHOWN, None]),
+    "dictionary": dictionary(SECRET, SHOWN, None),
+    "categories": pa.DictionaryArray.from_arrays(pa.array([1, 0, None], pa.int8()), pa.array([SHOWN, SECRET])),
+    "list": pa.array([[SECRET], [SHOWN], None]),
+    "list of dictionaries": pa.ListArray.from_arrays([0, 1, 2, 2], dictionary(SECRET, SHOWN)),
+    "large list": pa.LargeListArray.from_arrays([0, 1, 2, 2], dictionary(SECRET, SHOWN)),
+    "fixed list": pa.FixedSizeListArray.from_arrays(dictionary(SECRET, SHOWN, SHOWN), 1),
+    "struct": pa.StructArray.from_arrays([dictionary(SECRET, SHOWN, None)], ["a"]),
+    "map": pa.MapArray.from_arrays([0, 1, 2, 2], pa.array([SECRET, "k"]), dictionary(SECRET, SHOWN)),
+    "bytes": pa.array([SECRET.encode(), SHOWN.encode(), None]),
+    "view": pa.array([SECRET, SHOWN, None], pa.string_view()),
+    "view of bytes": pa.array([SECRET.encode(), SHOWN.encode(), None], pa.binary_view()),
+    "moment": pa.array([1, 2**60 + 1, None], pa.timestamp("ns")),
+    "list of moments": pa.array([[1], [2**60 + 1], None], pa.list_(pa.timestamp("ns"))),
+    "decimal": pa.array([Decimal("1.50"), Decimal("2.25"), None]),
+    "nothing": pa.nulls(3),
+}
+
+
+@pytest.mark.parametrize("what", COLUMNS)
+def test_of_a_row_that_goes_nothing_is_left_and_the_others_stay_as_they_were(what):
+    data = parquet(pa.table({"path": PATHS, "x": COLUMNS[what]}))
+    assert SECRET.encode() in everything_in(data)
+    kept, gone, file = taken(data)
+    assert gone == 1
+    assert SECRET.encode() not in everything_in(kept)
+    assert file.read()["path"].to_pylist() == PATHS[1:]
+    assert file.read()["x"].to_pylist() == COLUMNS[what].to_pylist()[1:]
+    assert series.without_rows(kept, "path", lambda value: SECRET in value) == (kept, 0)
+
+
+@pytest.mark.parametrize("what", ["text", "dictionary", "categories", "bytes", "view", "view of bytes"])
+def test_the_column_of_keys_may_be_of_any_kind_of_text(what):
+    kept, gone, file = taken(parquet(pa.table({"key": COLUMNS[what], "at": [0, 1, 2]})), "key")
+    assert gone == 1
+    assert file.read()["at"].to_pylist() == [1, 2]
+    assert SECRET.encode() not in everything_in(kept)
+
+
+def test_keys_that_are_numbers_are_asked_for_as_text():
+    data = parquet(pa.table({"key": [16, 17, 18]}))
+    kept, gone = series.without_rows(data, "key", lambda value: value == "17")
+    assert gone == 1
+    assert [row["key"] for row in series.rows(kept)] == [16, 18]
+
+
+def test_what_pandas_says_of_the_old_table_is_not_kept():
+    frame = pd.DataFrame(
+        {"path": PATHS[:2], "kind": pd.Categorical([SECRET, SHOWN])}, index=pd.Index([7, 8], name=SECRET)
+    )
+    data = parquet(pa.Table.from_pandas(frame))
+    kept, gone, file = taken(data)
+    assert gone == 1
+    assert b"pandas" in everything_in(data)
+    assert b"pandas" not in everything_in(kept)
+    assert file.read().num_rows == 1
+
+
+def test_metadata_of_columns_and_of_the_table_are_not_kept():
+    schema = pa.schema([pa.field("path", pa.string(), metadata={"of": SECRET})], metadata={"about": SECRET})
+    data = parquet(pa.table({"path": PATHS}, schema=schema))
+    kept, gone, _file = taken(data)
+    assert gone == 1
+    assert SECRET.encode() not in everything_in(kept)
+
+
+def test_the_dictionary_pages_of_parquet_hold_nothing_of_what_went():
+    many = [f"{SECRET if number % 2 else SHOWN}-{number % 10}" for number in range(5000)]
+    data = parquet(pa.table({"path": many, "x": many}), use_dictionary=True, row_group_size=500)
+    kept, gone, file = taken(data)
+    assert gone == 2500
+    chunk = file.metadata.row_group(0).column(0)
+    assert chunk.has_dictionary_page
+    assert chunk.statistics.min.startswith(SHOWN)
+    assert SECRET.encode() not in everything_in(kept)
+
+
+def test_all_rows_may_go():
+    kept, gone, file = taken(parquet(pa.table({"path": PATHS[:1], "x": [1]})))
+    assert gone == 1
+    assert file.read().num_rows == 0
+    assert file.schema_arrow.names == ["path", "x"]
+    assert SECRET.encode() not in everything_in(kept)
+
+
+def test_a_table_of_which_nothing_goes_is_not_written_anew():
+    data = parquet(pa.table({"path": PATHS[1:]}))
+    assert series.without_rows(data, "path", lambda value: SECRET in value) == (data, 0)
+    empty = parquet(pa.table({"path": pa.array([], pa.string())}))
+    assert series.without_rows(empty, "path", lambda _value: True) == (empty, 0)
+
+
+def test_rows_without_a_key_stay_whatever_is_meant():
+    kept, gone = series.without_rows(parquet(pa.table({"path": [None, "a", None]})), "path", lambda _value: True)
+    assert gone == 1
+    assert [row["path"] for row in series.rows(kept)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PAR1" + bytes(50) + b"PAR1",
+        parquet(pa.table({"other": ["a"]})),
+        parquet(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["path", "path"])),
+    ],
+    ids=["empty", "noise", "no such column", "two such columns"],
+)
+def test_without_a_table_and_its_column_of_keys_no_row_is_taken_out(data):
+    with pytest.raises(FormatError):
+        series.without_rows(data, "path", lambda _value: True)
+
+
+@given(st.lists(st.none() | st.sampled_from(["a", "b", "c", "ü"]), max_size=20), st.sets(st.sampled_from("abcü")))
+def test_the_rows_that_stay_are_those_that_are_not_meant_in_their_order(keys, meant):
+    data = parquet(pa.table({"key": pa.array(keys, pa.string()), "at": pa.array(range(len(keys)), pa.int64())}))
+    kept, gone = series.without_rows(data, "key", lambda value: value in meant)
+    left = [(key, at) for at, key in enumerate(keys) if key not in meant]
+    assert [(row["key"], row["at"]) for row in series.rows(kept)] == left
+    assert gone == len(keys) - len(left)

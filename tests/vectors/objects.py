@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool.formats import manifest, run, snapshot, stage, table, tree
-from tests.vectors.vector import ERASURE, SECTIONS, TIME, Vector, fill, identity, plain
+from dvtool.formats import erasure, manifest, run, snapshot, stage, table, tree
+from tests.vectors.vector import ERASURE, KEY, SECTIONS, STORE, TIME, Vector, fill, identity, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -280,12 +280,105 @@ def runs() -> Iterator[Vector]:
     killed = msgspec.structs.replace(
         short_run(), status="killed", stage="eval", ended=TIME, ending=run.Ending(signal=9, why="killed")
     )
+    marked = msgspec.structs.replace(short_run(), revision=2)
+    for taken in (
+        run.Erased(erasure=ERASURE, files=3, rows=0, before=(identity("snapshot"), identity("superseded"))),
+        run.Erased(erasure=fill("other erasure", 16), files=0, rows=12, before=()),
+    ):
+        marked = run.with_erased(marked, taken)
     for name, about, value in [
         ("short", "A run that read nothing and of which nothing came.", short_run()),
         ("everything", "Something in every place, and an optional section.", full_run()),
         ("killed", "A run that a signal ended.", killed),
+        ("erased", "A run from which two erasures took something.", marked),
     ]:
         yield Vector(format="run", name=name, about=about, inputs={}, value=plain(value), data=run.encode(value))
 
 
-SOURCES = (trees, manifests, tables, snapshots, runs)
+def erasures() -> Iterator[Vector]:
+    """Yield records of erasures, a sealed locator, and its key as whoever has an old object finds it."""
+    begun = erasure.Record(
+        id=ERASURE,
+        revision=0,
+        nonce=fill("erasure nonce", 32),
+        store=STORE,
+        started=TIME,
+        committed=TIME + 1,
+        finished=0,
+        copies="",
+        keep_path=False,
+        snapshots=0,
+        files=0,
+        contents=0,
+        runs=(),
+        successors=(),
+        decisions=(),
+        places=(),
+    )
+    whole = msgspec.structs.replace(
+        begun,
+        revision=3,
+        finished=TIME + 2_000_000,
+        copies="erase",
+        keep_path=True,
+        snapshots=2,
+        files=12,
+        contents=7,
+        runs=(RUN,),
+        successors=(identity("next"), identity("after next")),
+        decisions=(
+            erasure.Decision(run=RUN, direct=True),
+            erasure.Decision(
+                run=PARENT,
+                direct=False,
+                decision="retrain",
+                note="by the end of June \u2713",
+                author="A. Author <author@example.org>",
+                time=TIME + 9,
+            ),
+        ),
+        places=(
+            erasure.Place(name="this repository", done=True, packs=4),
+            erasure.Place(name="worktree /data/work", done=False, left=("data/p17.csv: it was changed",)),
+        ),
+        certificate=b'{"certificate": "dv erasure"}\n',
+        sections=SECTIONS,
+    )
+    for name, about, value in [
+        ("committed", "A record as it is when the erasure is committed.", begun),
+        ("everything", "Something in every place, and an optional section.", whole),
+    ]:
+        data = erasure.encode(value)
+        yield Vector(format="erasure", name=name, about=about, inputs={}, value=plain(value), data=data)
+    locator = erasure.Locator(
+        patterns=("data/p17", "scans/**/p17_*.dcm"),
+        subjects=("p17", "\u00fc*.[1]"),
+        authors=("author@example.org",),
+        rules=("data/{subject}/**",),
+        contents=(identity("content"),),
+        copies="erase",
+        keep_path=False,
+        redact=True,
+        sections=SECTIONS,
+    )
+    salt = fill("salt of a locator", 32)
+    yield Vector(
+        format="erasure",
+        name="locator",
+        about="A sealed locator.",
+        inputs={"key": KEY.hex(), "erasure": ERASURE.hex(), "salt": salt.hex()},
+        value=plain(locator),
+        data=erasure.seal_locator(locator, KEY, ERASURE, salt),
+    )
+    salt, nonce = fill("salt of a key of a locator", 32), fill("old nonce", 32)
+    yield Vector(
+        format="erasure",
+        name="wrapped-key",
+        about="The key of that locator, for whoever has an object that was superseded.",
+        inputs={"nonce": nonce.hex(), "erasure": ERASURE.hex(), "salt": salt.hex()},
+        value={"superseded": identity("superseded").hex(), "key": KEY.hex()},
+        data=erasure.wrap(KEY, identity("superseded"), nonce, ERASURE, salt),
+    )
+
+
+SOURCES = (trees, manifests, tables, snapshots, runs, erasures)

@@ -11,7 +11,7 @@ from dvtool import digest, ids
 from dvtool.crypto import Sealer
 from dvtool.formats import identity as text
 from dvtool.formats import index, pack, repokey, sealed, storeformat, tree
-from tests.vectors.vector import KEY, REPOSITORY, SECTIONS, STORE, Vector, fill, identity, plain
+from tests.vectors.vector import ERASURE, KEY, REPOSITORY, SECTIONS, STORE, Vector, fill, identity, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +136,25 @@ def blobs() -> Iterator[Vector]:
             inputs={"longterm": KEY.hex(), "store": STORE.hex(), "place": place, "salt": salt.hex()},
             value={"kind": kind, "label": kind_label.hex(), "payload": payload.hex()},
             data=sealed.seal(kind, KEY, kind_label, salt, STORE + place.encode(), payload),
+        )
+    for name, about, kind, context in [
+        ("locator", "A blob that is bound to an erasure.", sealed.LOCATOR, ERASURE),
+        (
+            "locator-key",
+            "A blob that is bound to an erasure and to an object that it superseded.",
+            sealed.LOCATOR_KEY,
+            ERASURE + identity("superseded"),
+        ),
+    ]:
+        salt = fill(f"salt {name}", sealed.SALT_SIZE)
+        payload = fill(f"payload {name}", 32)
+        yield Vector(
+            format="sealed",
+            name=name,
+            about=about,
+            inputs={"longterm": KEY.hex(), "context": context.hex(), "salt": salt.hex()},
+            value={"kind": kind, "label": bytes(sealed.LABEL_SIZE).hex(), "payload": payload.hex()},
+            data=sealed.seal(kind, KEY, bytes(sealed.LABEL_SIZE), salt, context, payload),
         )
 
 

@@ -62,6 +62,7 @@ locators = st.builds(
     authors=several(texts),
     rules=several(texts),
     contents=several(hashes),
+    roots=several(texts),
     copies=st.sampled_from(erasure.COPIES),
     keep_path=st.booleans(),
     redact=st.booleans(),

@@ -27,6 +27,7 @@ LOCATOR = erasure.Locator(
     authors=("a@example.org",),
     rules=("data/{subject}/**",),
     contents=(bytes(32),),
+    roots=(),
     copies="keep",
     keep_path=True,
     redact=False,

@@ -356,6 +356,7 @@ def erasures() -> Iterator[Vector]:
         authors=("author@example.org",),
         rules=("data/{subject}/**",),
         contents=(identity("content"),),
+        roots=("data",),
         copies="erase",
         keep_path=False,
         redact=True,

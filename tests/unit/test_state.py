@@ -1,9 +1,11 @@
 """The fold's own checks: which entries may follow."""
 
+import msgspec
 import pytest
 
 from dvtool.errors import ExistsError
 from dvtool.formats import log
+from dvtool.store import checkpoints
 from dvtool.store import store as stores
 from dvtool.testing.effects import SeededEntropy, SteppedClock
 
@@ -74,3 +76,44 @@ def test_who_takes_what_is_not_there_changes_nothing(store):
     assert state.packs.items() == before
     assert state.aside(one) is None
     assert state.is_doomed(one)
+
+
+ERASURE = b"\1" * 16
+PLANNED = b"\2" * 16
+
+
+def step(store, phase, **locator):
+    """Take a step of an erasure, and return the locator that is kept of it then."""
+    action = log.Erasure(erasure=ERASURE, phase=phase, planned=PLANNED, **locator)
+    store.log.append("erase", lambda _state: [action])
+    return store.refresh().locators.get(ERASURE)
+
+
+@pytest.mark.parametrize("ends", [[log.ABORTED], [log.ERASED, log.FINISHED]], ids=["aborted", "finished"])
+def test_a_locator_is_kept_as_long_as_its_erasure_is_not_over(store, ends):
+    kept = msgspec.msgpack.encode((b"sealed", (b"one", b"two")))
+    assert step(store, log.ERASING, locator=b"sealed", wraps=(b"one", b"two")) == kept
+    for phase in ends[:-1]:
+        assert step(store, phase) == kept
+    assert step(store, ends[-1]) is None
+    assert store.refresh().pending() == []
+
+
+def test_a_locator_that_is_said_again_takes_the_place_of_the_one_before(store):
+    step(store, log.ERASING, locator=b"sealed", wraps=(b"one",))
+    assert step(store, log.ERASED, locator=b"anew") == msgspec.msgpack.encode((b"anew", ()))
+    assert step(store, log.FINISHED, locator=b"for others", wraps=(b"two",)) == msgspec.msgpack.encode(
+        (b"for others", (b"two",))
+    )
+
+
+def test_the_locator_of_an_erasure_outlives_a_checkpoint_and_ends_after_it(store, tmp_path):
+    kept = step(store, log.ERASING, locator=b"sealed", wraps=(b"one",))
+    step(store, log.ERASED)
+    checkpoints.write(store)
+    again = stores.open_local(f"{tmp_path}/store", clock=SteppedClock(), entropy=SeededEntropy("again"))
+    assert again.refresh().checkpoint
+    assert again.refresh().locators.get(ERASURE) == kept
+    assert step(again, log.FINISHED) is None
+    checkpoints.write(again)
+    assert again.refresh().locators.items() == []

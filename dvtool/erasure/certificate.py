@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 SIGNATURE: Final = "signature"
 KEY_SIZE: Final = 32
+LISTED: Final = 10_000
+"""Snapshots that a certificate lists; how many there are stands in it as well, and the record has all."""
 LAW: Final = (
     "Whether a model that was trained on the data must go too is decided case by case (EDPB Opinion 28/2024); "
     "the decisions below are those of the people named."
@@ -98,7 +100,7 @@ def _document(record: Record, public: bytes, request: str | None, ground: str | 
         "copies": record.copies or None,
         "names_kept": record.keep_path,
         "snapshots": record.snapshots,
-        "successors": [each.hex() for each in record.successors],
+        "successors": [each.hex() for each in record.successors[:LISTED]],
         "runs": list(record.runs),
         "models": [
             {

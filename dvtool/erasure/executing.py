@@ -168,10 +168,12 @@ def locator_of(workspace: Workspace, state: State, erasure: bytes) -> Locator:
 
 
 def _unwrapped(store: Store, wraps: Sequence[bytes], erasure: bytes) -> list[bytes]:
+    """Return the key of a locator by the first object that is still here and opens it; nothing when there is none."""
     for wrapped in wraps:
-        nonce = planning.nonce_of(store, wrapped[:32])
+        nonce = planning.nonce_of(store, wrapped[: ids.ID_SIZE])
         if nonce is not None:
-            return [formats.unwrap(wrapped, nonce, erasure)]
+            with contextlib.suppress(DvError):
+                return [formats.unwrap(wrapped, nonce, erasure)]
     return []
 
 

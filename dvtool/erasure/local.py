@@ -184,6 +184,8 @@ def clean(workspace: Workspace, matcher: Matcher, once: Iterable[str], contents:
     left = _remove(session, files)
     for name in CACHES:
         shutil.rmtree(f"{session.layout.control}/{name}", ignore_errors=True)
+    for path in _unfinished(session, {*session.stage().roots, *once}):
+        session.context.disk.unlink(path)
     session.context.disk.sync_directory(session.layout.control)
     _forget_sparse(workspace, matcher)
     index = session.index()
@@ -193,6 +195,22 @@ def clean(workspace: Workspace, matcher: Matcher, once: Iterable[str], contents:
     session.save()
     _rewrite_ignored(workspace)
     return Cleaned(root=session.root, files=len(files) - len(left), linked=tuple(linked), left=tuple(left))
+
+
+def _unfinished(session: Session, roots: Iterable[str]) -> Iterator[str]:
+    """Yield the unfinished files of a worktree and of its store, whoever left them and however long ago.
+
+    A command that goes on may be writing one; it cannot come to its end any more, and says so.
+    """
+    beside = os.path.join(os.path.dirname(session.layout.store()), "tmp")
+    with contextlib.suppress(OSError):
+        yield from (f"{beside}/{name}" for name in sorted(os.listdir(beside)))
+    places = [session.layout.control, session.root, *(f"{session.root}/{root}" for root in roots if root)]
+    for place in places:
+        for directory, names, files in os.walk(place):
+            yield from (f"{directory}/{name}" for name in files if paths.is_partial(name))
+            if place in {session.layout.control, session.root} and "" not in roots:
+                names.clear()
 
 
 def _remove(session: Session, files: list[str]) -> list[str]:

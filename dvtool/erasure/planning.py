@@ -354,7 +354,10 @@ class _Planner:
         ]
         tables = {getattr(self.state, name).table.root for name in log.TABLES} - {b""}
         marks.follow([*sorted(tables), *roots])
-        marks.follow_from(found.made)
+        new = [each.new for each in (*found.snapshots.values(), *found.stages.values(), *found.runs.values())]
+        # Trees that were made on the way, and that others took the place of, would keep what they still name.
+        reached = marks.follow_from(new, found.made)
+        found.made = {identity: each for identity, each in found.made.items() if identity in reached}
 
     def _find_copies(self) -> None:
         """Find the retained files that hold something of what goes."""

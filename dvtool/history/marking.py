@@ -145,20 +145,34 @@ class Marks:
         self._strict = strict
         self._follow([(_ANY, identity) for identity in roots])
 
-    def follow_from(self, made: Mapping[bytes, tuple[int, bytes]]) -> None:
-        """Mark what objects lead to that are not in the store yet.
+    def follow_from(self, roots: Iterable[bytes], made: Mapping[bytes, tuple[int, bytes]]) -> set[bytes]:
+        """Mark what objects lead to that are not in the store yet; return those of them that are led to.
 
         Args:
-            made: by id, their kinds and their bytes; they may name each other.
+            roots: ids of objects that are not in the store.
+            made: by id, the kinds and the bytes of all that are not; what no root leads to is passed over.
 
         Raises:
             IntegrityError, FormatError: as :meth:`follow`.
         """
         self._strict = True
-        edge = (each for identity, (kind, data) in made.items() for each in self._leads_to(kind, identity, data))
-        pending = [each for each in edge if each[1] not in made]
+        reached: set[bytes] = set()
+        stored: list[tuple[int, bytes]] = []
+        pending = list(roots)
+        while pending:
+            identity = pending.pop()
+            if identity in reached:
+                continue
+            reached.add(identity)
+            for kind, each in self._leads_to(made[identity][0], identity, made[identity][1]):
+                if each in made:
+                    pending.append(each)
+                else:
+                    stored.append((kind, each))
+        reached |= self._wanted & made.keys()
         self._wanted -= made.keys()
-        self._follow(pending)
+        self._follow(stored)
+        return reached
 
     def _follow(self, pending: list[tuple[int, bytes]]) -> None:
         self._progress.start("marking what is needed", files=0, size=0)

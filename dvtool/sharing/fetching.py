@@ -238,7 +238,11 @@ class _Fetch:
             aside = [name for name in relied if self.here.state.aside(name) is not None]
             transaction.relied.aside.update(aside)
 
+            erasures = self.here.state.erasures.items()
+
             def build(state: State) -> list[log.Action]:
+                if state.erasures.items() != erasures:
+                    raise _AgainError("something was erased here meanwhile", next="run it again")
                 if any(state.is_doomed(name) for name in relied):
                     raise _AgainError("packs were collected while they were being built on", next="run it again")
                 if not meeting.holds(state):

@@ -332,6 +332,12 @@ class State:
         for action in actions:
             if isinstance(action, log.MoveRef) and action.new is not None and log.symbolic(action.new) is None:
                 self.require_unexpired(action.new)
+                if self.superseded.get(action.new) is not None:
+                    raise ConflictError(
+                        f"{describe_ref(action.name)} would move to a snapshot whose data was erased meanwhile",
+                        where=action.new.hex(),
+                        next="run the command again",
+                    )
             elif isinstance(action, log.Supersede):
                 gone = {old for old, new in action.pairs if log.expired(new) is not None}
                 for name, value in self.ref_names("") if gone else ():

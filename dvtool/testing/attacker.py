@@ -85,6 +85,7 @@ CHECKLIST: Final[dict[str, tuple[str, ...]]] = {
     "exports": (),
     "crash journal of an erasure": ("notes of dv", "unfinished files"),
     "erasure record": ("objects", "log"),
+    "locator of an erasure, sealed for whoever holds an old snapshot": (),
     "certificate": ("worktree", "notes of dv"),
     "Git's own history": ("Git",),
 }

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TOGETHER: Final = 10
 """Contents of which all combinations are tried where a total may hold them; of more, each alone and all together."""
+SUBSETS: Final = 5
+"""Files of one directory of which all combinations are put back; of more, each alone and all together."""
 NAMES: Final = 64
 """Names under which each content is put back into each directory."""
 
@@ -198,12 +200,12 @@ class Model:
             made += [identity for _name, identity, _totals in level]
         return made
 
-    def entry_of(self, value: Directory) -> Entry:
-        """Return the entry that a directory above would have for this one."""
+    def entry_of(self, value: Directory, identity: bytes = b"") -> Entry:
+        """Return the entry that a directory above would have for this one, whose id may be known."""
         found = list(value.entries.values())
         tally = tree.merge_tallies([value.here, *(each.erased for each in found if each.erased)])
         files = sum(each.files for each in found)
-        return Entry(DIRECTORY, sum(each.size for each in found), self.build(value)[-1], files, tally)
+        return Entry(DIRECTORY, sum(each.size for each in found), identity or self.build(value)[-1], files, tally)
 
     def resolve(self, root: bytes, path: str) -> Entry | None:
         """Return what lies at a path below a retained directory."""
@@ -264,24 +266,20 @@ class Guesser:
 
     def _put_back(self) -> Iterator[tuple[bytes, str]]:
         """Yield (id, what was put back) of each directory that a guess makes, and of those above it."""
-        tops = [*self.model.roots(), b""]
-        for top in tops:
+        additions = [*self._alone(), *self._some()]
+        for top in (*self.model.roots(), b""):
             value = self.model.directory(top) if top else Directory({}, ())
             if value is None:
                 continue
-            for number, content in enumerate(self.contents, 1):
-                entry = self.model.entry(content)
-                for name in self.names:
-                    for kind in (entry.kind, _executable(entry.kind)):
-                        added = {name: entry._replace(kind=kind)}
-                        for found in self._with(top, value, added):
-                            yield found, f"content {number} as {name!r}"
+            for added, what in additions:
+                yield from ((found, what) for found in self._with(top, value, added))
             for prefix in self._prefixes():
                 for restored in self._restored(value, prefix, self.files):
-                    for found in (*self.model.build(restored), *self._upwards(top, restored)):
-                        yield found, "all files together"
-        for found in self._in_runs():
-            yield found, "all files together"
+                    found = self.model.build(restored)
+                    above = self._upwards(top, restored, found[-1])
+                    yield from ((each, "all files together") for each in (*found, *above))
+        for found_there in self._in_runs():
+            yield found_there, "all files together"
 
     def _with(self, top: bytes, value: Directory, added: dict[str, Entry]) -> Iterator[bytes]:
         """Yield the ids that a directory and those above would have with further entries."""
@@ -289,17 +287,18 @@ class Guesser:
             if all(base.entries.get(name) == entry for name, entry in added.items()):
                 continue
             made = base._replace(entries={**base.entries, **added})
-            self._made.setdefault(top, {}).setdefault("", set()).add(self.model.build(made)[-1])
-            yield from self.model.build(made)
-            yield from self._upwards(top, made)
+            found = self.model.build(made)
+            self._made.setdefault(top, {}).setdefault("", set()).add(found[-1])
+            yield from found
+            yield from self._upwards(top, made, found[-1])
 
-    def _upwards(self, top: bytes, made: Directory) -> Iterator[bytes]:
-        """Yield the ids of the directories above one that is as it was."""
-        pending = [(top, made)]
+    def _upwards(self, top: bytes, made: Directory, named: bytes) -> Iterator[bytes]:
+        """Yield the ids of the directories above one that is as it was, and has the id ``named``."""
+        pending = [(top, made, named)]
         seen = set()
         while pending:
-            identity, value = pending.pop()
-            entry = self.model.entry_of(value)
+            identity, value, named = pending.pop()
+            entry = self.model.entry_of(value, named)
             for above, name in self._parents().get(identity, ()):
                 holder = self.model.directory(above)
                 if holder is None or (above, name, entry.id) in seen:
@@ -307,9 +306,10 @@ class Guesser:
                 seen.add((above, name, entry.id))
                 for base in _before(holder):
                     changed = base._replace(entries={**base.entries, name: entry})
-                    self._made.setdefault(above, {}).setdefault("", set()).add(self.model.build(changed)[-1])
-                    yield from self.model.build(changed)
-                    pending.append((above, changed))
+                    found = self.model.build(changed)
+                    self._made.setdefault(above, {}).setdefault("", set()).add(found[-1])
+                    yield from found
+                    pending.append((above, changed, found[-1]))
 
     def _parents(self) -> dict[bytes, list[tuple[bytes, str]]]:
         """Return, by directory, which directories hold it under which names."""
@@ -321,6 +321,25 @@ class Guesser:
                     if entry.kind == DIRECTORY:
                         self._above.setdefault(entry.id, []).append((top, name))
         return self._above
+
+    def _alone(self) -> Iterator[tuple[dict[str, Entry], str]]:
+        """Yield (what is added to a directory, how it is called): each content under each name."""
+        for number, content in enumerate(self.contents, 1):
+            entry = self.model.entry(content)
+            for name in self.names:
+                for kind in (entry.kind, _executable(entry.kind)):
+                    yield {name: entry._replace(kind=kind)}, f"content {number} as {name!r}"
+
+    def _some(self) -> Iterator[tuple[dict[str, Entry], str]]:
+        """Yield the same of some of the files of each directory: they may have come one after the other."""
+        by_directory: dict[str, dict[str, Entry]] = {}
+        for path, entry in self.files.items():
+            directory, _slash, name = path.rpartition("/")
+            by_directory.setdefault(directory, {})[name] = entry
+        for files in by_directory.values():
+            for count in range(2, len(files) if len(files) <= SUBSETS else 2):
+                for chosen in itertools.combinations(files.items(), count):
+                    yield dict(chosen), f"{count} files together"
 
     def _prefixes(self) -> list[str]:
         """Return the directories in which erased files lay, and those above."""

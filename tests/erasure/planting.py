@@ -278,20 +278,21 @@ def id_at(editor, top, path):
     return entry.id
 
 
-def before(root, path=PATH, data=TEXT):
-    """The ids that dv gives to the root tree with the text in its place, and to the directory that holds it."""
+def before(root, directory="data/people", texts=None):
+    """The ids that dv gives to the root tree with texts in a directory, and to the directory that holds them."""
     store = store_of(root)
     session = Repo.open(str(root)).workspace.session
-    scratch = Scratch(store, store.hasher)
-    directory, _, name = path.rpartition("/")
-    entry = Entry(FILE, len(data), store.hasher.id(ids.CHUNK, data))
-    editor = Editor(scratch, store.secrets.split)
-    top = editor.apply(session.stage().tree, {directory: {name: entry}})
+    editor = Editor(Scratch(store, store.hasher), store.secrets.split)
+    added = texts or {PATH.rpartition("/")[2]: TEXT}
+    entries: dict[str, Entry | None] = {
+        name: Entry(FILE, len(text), store.hasher.id(ids.CHUNK, text)) for name, text in added.items()
+    }
+    top = editor.apply(session.stage().tree, {directory: entries})
     return top, id_at(editor, top, directory)
 
 
-def retained(identity):
-    return lambda root: entry_of(root, log.MoveRef(name="heads/odd", old=None, new=identity(root)))
+def retained(identity, branch="odd"):
+    return lambda root: entry_of(root, log.MoveRef(name=f"heads/{branch}", old=None, new=identity(root)))
 
 
 def planted_run(root, change):

@@ -8,13 +8,27 @@ import sys
 
 import pytest
 
-from dvtool.errors import NotFoundError, StorageError, UsageError
-from dvtool.formats import repokey
+from dvtool.effects import SystemEntropy
+from dvtool.errors import KeyAccessError, NotFoundError, StorageError, UsageError
+from dvtool.formats import repokey, storeformat
 from dvtool.repo import Repo
 from dvtool.testing import attacker
 from dvtool.testing.attacker import CHECKLIST, ROWS, search
 from dvtool.testing.canary import Wanted
-from tests.erasure.planting import NUMBER, PATH, PLANTS, RAW, TEXT, WORD, build, content, put, saved_pack
+from tests.erasure.planting import (
+    NUMBER,
+    PATH,
+    PLANTS,
+    RAW,
+    TEXT,
+    WORD,
+    before,
+    build,
+    content,
+    put,
+    retained,
+    saved_pack,
+)
 
 WORDS = Wanted(words=(WORD,))
 NUMBERS = Wanted(words=(NUMBER,))
@@ -104,6 +118,70 @@ def test_a_directory_that_held_several_files_is_guessed_with_all_of_them(root):
     repo.add(["data"])
     found = search(str(root), Wanted(files=tuple(files)), rows=["directories"])
     assert [each for each in found if each.found == "all files together"]
+
+
+def test_some_of_the_files_of_a_directory_are_guessed_as_well(root):
+    # They came one after the other, and what is retained is the directory with two of the three.
+    texts = [b"%d of three that belong together\n" % number for number in range(3)]
+    files = tuple((f"data/people/q{number}.txt", text) for number, text in enumerate(texts))
+    PLANTS["the id of a directory"].plant(root)
+    assert search(str(root), Wanted(files=files)) == ()
+    two = {f"q{number}.txt": texts[number] for number in (0, 2)}
+    retained(lambda root: before(root, "data/people", two)[0], "two")(root)
+    found = search(str(root), Wanted(files=files))
+    assert [(each.row, each.found) for each in found] == [("directories", "2 files together")]
+
+
+def test_keys_under_a_wrapping_key_that_is_given_up_are_found(root):
+    content(root)
+    path = root / ".dv/store/keys/repo"
+    repository = storeformat.decode((root / ".dv/store/format").read_bytes()).repository
+    known = repokey.decode(path.read_bytes(), repository)
+    entropy = SystemEntropy()
+    for previous, expected in ((known.wrapping, {"chunks"}), (None, set())):
+        value = repokey.Opened(secret=known.secret, wrapping=os.urandom(32), previous=previous)
+        path.write_bytes(repokey.encode(repository, value, repokey.Plain(), entropy))
+        assert {each.row for each in search(str(root), STRETCH)} == expected
+
+
+def test_a_key_that_is_sealed_opens_as_for_dv(root, monkeypatch):
+    content(root)
+    Repo.open(str(root)).protect_key(repokey.Passphrase(text="of my own", memory=repokey.MEMORY_LEAST))
+    with pytest.raises(KeyAccessError):
+        search(str(root), STRETCH)
+    monkeypatch.setenv("DV_PASSPHRASE", "of my own")
+    assert {each.row for each in search(str(root), STRETCH)} == {"chunks"}
+
+
+@pytest.fixture(scope="module")
+def ran(template, tmp_path_factory):
+    """A repository with a run of which all fingerprints are the program's own."""
+    root = tmp_path_factory.mktemp("ran") / "work"
+    shutil.copytree(template, root, symlinks=True)
+    put(f"{root}/{PATH}", TEXT)
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", *words], cwd=root, check=True)
+    script = f"open('made.txt', 'wb').write({TEXT!r})"
+    words = ["run", "--in", "data", "--out", "made.txt", "-p", f"who={WORD}", "--", sys.executable, "-c", script]
+    subprocess.run([sys.executable, "-m", "dvtool.cli.main", *words], cwd=root, check=True, capture_output=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (FILES, "what it read"),
+        (Wanted(files=(("made.txt", TEXT),)), "what it made"),
+        (WORDS, f"word {WORD!r} as parameter"),
+        (Wanted(words=(f"open('made.txt', 'wb').write({TEXT!r})",)), "in its command"),
+    ],
+)
+def test_what_real_runs_retain_is_confirmed(ran, wanted, found):
+    # Nothing was erased, so each guess gives what is there: that they agree shows that they are computed as dv does.
+    assert [each for each in search(str(ran), wanted, rows=["fingerprints"]) if found in each.found]
 
 
 def test_the_id_of_the_erased_is_found_as_well(root):

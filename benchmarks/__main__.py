@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks.arena import Arena
 from benchmarks.contenders import CONTENDERS
 from benchmarks.contenders.contract import Found
+from benchmarks.erasers import ERASERS
 from benchmarks.machine import describe
 from benchmarks.measure import remove
 from benchmarks.page import page
@@ -27,7 +28,7 @@ from benchmarks.trackers import TRACKERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_KNOWN = tuple(dict.fromkeys([*CONTENDERS, *SHARERS, *TRACKERS]))
+_KNOWN = tuple(dict.fromkeys([*CONTENDERS, *SHARERS, *TRACKERS, *ERASERS]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,6 +145,7 @@ def _find(given: argparse.Namespace) -> Found:
         dv=_locate_dv(given.dv),
         dvc=_program(work / "dvc" / "bin" / "dvc"),
         mlflow=_program(work / "mlflow" / "bin" / "python"),
+        filter_repo=_program(work / "filter-repo" / "bin" / "git-filter-repo"),
         dvclive=_program(work / "dvclive" / "bin" / "python"),
     )
 

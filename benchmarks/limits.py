@@ -14,6 +14,10 @@ from benchmarks.results import (
     CHANGE,
     CLONE,
     DIFF,
+    ERASE_DIRECTORY,
+    ERASE_FEW,
+    ERASE_MANY,
+    ERASE_ONE,
     FETCH_NOTHING,
     FIRST,
     FULL,
@@ -78,6 +82,7 @@ EVERYDAY = "100,000 files of 8 KiB"
 SHARED = f"{EVERYDAY}, by S3 on loopback"
 LOGGING = "one run that logs values"
 RECORDED = "10,000 runs on 1,000 snapshots of 1,000 files"
+ERASED = "1,000 snapshots of 20,000 files of 8 KiB"
 LIMITS = (
     Limit(
         title="first add + commit, against `tar` + sync",
@@ -271,6 +276,26 @@ LIMITS = (
         at_most=2.0,
         strict=True,
         unit="s",
+    ),
+    *(
+        Limit(
+            title=f"erasure of {work}, against `git-filter-repo` and `git gc`",
+            cases=ERASED,
+            works=work,
+            against=("git-filter-repo", work),
+            at_most=1.0,
+            strict=True,
+        )
+        for work in (ERASE_ONE, ERASE_FEW, ERASE_DIRECTORY, ERASE_MANY)
+    ),
+    *(
+        Limit(
+            title=f"erasure of {work}, against that of one file of all snapshots",
+            cases=ERASED,
+            works=work,
+            against=(SUBJECT, ERASE_ONE),
+        )
+        for work in (ERASE_FEW, ERASE_MANY)
     ),
 )
 

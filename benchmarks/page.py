@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders import CONTENDERS
+from benchmarks.erasers import ERASERS
 from benchmarks.limits import amount, judge
 from benchmarks.results import (
     BY_EIGHT,
@@ -12,6 +13,10 @@ from benchmarks.results import (
     CHANGE,
     CLONE,
     DIFF,
+    ERASE_DIRECTORY,
+    ERASE_FEW,
+    ERASE_MANY,
+    ERASE_ONE,
     FETCH_NOTHING,
     FIRST,
     FULL,
@@ -62,6 +67,7 @@ BASELINES = {
     BY_EIGHT: "dv",
     TRUE: "unrecorded",
     OPENS: "unrecorded",
+    **dict.fromkeys((ERASE_ONE, ERASE_FEW, ERASE_DIRECTORY, ERASE_MANY), "git-filter-repo"),
 }
 """Whose median the ratio column divides by; ``tar`` where the work is not named."""
 
@@ -94,7 +100,12 @@ eight processes than for two, so eight are held against as many as there are cor
 measurements differ by. The microseconds of an opened file are the time of a program that opens all of them under `dv
 run --trace audit`, less that under `--trace declared`, divided by the number of files: what the hook in Python takes,
 and what it takes to look the files up when the run has ended. Histories of runs are made through the library and not
-timed. "Nothing remembered" is the first list, without `.dv/cache`."""
+timed. "Nothing remembered" is the first list, without `.dv/cache`.
+
+In the suite `erase`, both tools have the same history, checked out: each snapshot edits five files. It is made once,
+through the library and by `git fast-import`, packed, and copied for each measurement, not timed. What Git takes is
+`git-filter-repo` without its own collection, and then the collection that makes the data go; both are in the table by
+themselves as well. "Contents written" are files of packs that were not there before."""
 
 
 AGAIN = """\
@@ -153,7 +164,7 @@ def _busy(record: Record) -> list[str]:
 
 def _kinds(record: Record) -> Mapping[str, type[Tool]]:
     """The tools that take part in a suite."""
-    kinds: dict[str, Mapping[str, type[Tool]]] = {"remotes": SHARERS, "runs": TRACKERS}
+    kinds: dict[str, Mapping[str, type[Tool]]] = {"remotes": SHARERS, "runs": TRACKERS, "erase": ERASERS}
     return kinds.get(record.suite, CONTENDERS)
 
 

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Self
 
 from benchmarks.blobs import Table
 from benchmarks.contenders import CONTENDERS
+from benchmarks.erasers import ERASERS
 from benchmarks.sharers import SHARERS
-from benchmarks.suites import everyday, large, remotes, runs, scale, startup, table, upkeep
+from benchmarks.suites import erase, everyday, large, remotes, runs, scale, startup, table, upkeep
 from benchmarks.trackers import TRACKERS
 from benchmarks.trees import Tree
 
 if TYPE_CHECKING:
     from benchmarks.arena import Arena
 
-SUITES = ("everyday", "files", "large", "csv", "startup", "memory", "scale", "upkeep", "remotes", "runs")
+SUITES = (
+    "everyday", "files", "large", "csv", "startup", "memory", "scale", "upkeep", "remotes", "runs", "erase",
+)  # fmt: skip
 KIB = 1 << 10
 MIB = 1 << 20
 EDITED = 100
+EDITED_OF_MANY = 5
+"""Files that each snapshot of a long history edits."""
 COMMITTED = 1000
 """Files beside which runs are recorded."""
 
@@ -34,6 +39,7 @@ DEFAULT_CONTENDERS: dict[str, tuple[str, ...]] = {
     "upkeep": ("dv", "git", "restic", "borg"),
     "remotes": tuple(SHARERS),
     "runs": tuple(TRACKERS),
+    "erase": tuple(ERASERS),
 }
 HISTORY_CONTENDERS = frozenset({"dv"})
 """Those for which a history of a thousand snapshots is made; with a few seconds for each, the others take an hour."""
@@ -59,6 +65,7 @@ class Sizes:
     shared: int = 20_000
     shared_by_few: int | None = 100_000
     values: int | None = None
+    erased: int = 20_000
     read: int = 10_000
     ran: int = 10_000
 
@@ -76,13 +83,16 @@ class Sizes:
             shared=600,
             shared_by_few=None,
             values=80,
+            erased=600,
             read=200,
             ran=30,
         )
         if not quick:
             sizes = cls()
         if files is not None:
-            sizes = replace(sizes, everyday=files, counts=(files,), many=files, shared=files, shared_by_few=None)
+            sizes = replace(
+                sizes, everyday=files, counts=(files,), many=files, shared=files, erased=files, shared_by_few=None
+            )
         if mib is not None:
             given = tuple(one * MIB for one in mib)
             sizes = replace(sizes, large=given, weighed=given)
@@ -102,9 +112,7 @@ def perform(suite: str, arena: Arena, sizes: Sizes) -> None:
         case "startup":
             startup.run(arena)
         case "memory":
-            for size in sizes.weighed:
-                large.weigh(arena, size)
-            scale.weigh(arena, tree(sizes.many))
+            _weigh(arena, sizes)
         case "scale":
             edited = min(EDITED, sizes.many // 4)
             scale.run(arena, Tree(files=sizes.many, size=64, changed=edited, added=0, gone=0))
@@ -125,9 +133,18 @@ def perform(suite: str, arena: Arena, sizes: Sizes) -> None:
                     tree=Tree(files=COMMITTED, size=KIB, directories=5), snapshots=sizes.history, runs=sizes.ran
                 ),
             )
+        case "erase":
+            data = Tree(files=sizes.erased, size=8 * KIB, changed=EDITED_OF_MANY, directories=2)
+            erase.run(arena, erase.History(tree=data, snapshots=max(sizes.history, 20)))
         case _:
             message = f"no suite {suite}"
             raise ValueError(message)
+
+
+def _weigh(arena: Arena, sizes: Sizes) -> None:
+    for size in sizes.weighed:
+        large.weigh(arena, size)
+    scale.weigh(arena, tree(sizes.many))
 
 
 def tree(count: int) -> Tree:

@@ -50,6 +50,10 @@ LIST_COLD = "list of all runs, nothing remembered"
 LIST_WARM = "list of all runs"
 LINEAGE_FEW = "what was made from a file of few snapshots"
 LINEAGE_ALL = "what was made from a file of all snapshots"
+ERASE_ONE = "one file of all snapshots"
+ERASE_FEW = "one file of ten snapshots"
+ERASE_DIRECTORY = "a directory of 200 files"
+ERASE_MANY = "100 requests together"
 TIMES = frozenset({"s", "us"})
 """Units of which the median counts, and not the largest value."""
 
@@ -77,6 +81,16 @@ def sent_of(work: str) -> str:
 def received_of(work: str) -> str:
     """Name of the measurement of the bytes that come in reply."""
     return f"{work}: received"
+
+
+def packs_gone_of(work: str) -> str:
+    """Name of the measurement of the packs that an erasure destroys."""
+    return f"{work}: packs that go"
+
+
+def packs_written_of(work: str) -> str:
+    """Name of the measurement of what an erasure writes in their place, and keeps."""
+    return f"{work}: contents written"
 
 
 @dataclass(slots=True, kw_only=True)

@@ -68,6 +68,7 @@ class Found:
     mlflow: Path | None = None
     """The Python that has MLflow; of the next, DVCLive."""
     dvclive: Path | None = None
+    filter_repo: Path | None = None
 
 
 class Tool(ABC):

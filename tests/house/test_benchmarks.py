@@ -111,3 +111,27 @@ def test_the_history_that_is_asked_holds_what_it_says(module, tmp_path, monkeypa
     counts = [sum(node.type == "snapshot" for node in graph.nodes) for graph in (everywhere, late)]
     assert counts == [12, 10]
     assert repo.fsck(str(tmp_path)).clean
+
+
+def test_what_is_erased_from_is_the_same_history_in_both(module, tmp_path, monkeypatch):
+    import dvtool
+
+    monkeypatch.setenv("DV_AUTHOR", "Bench Mark <bench@example.org>")
+    history = module("suites.erase").History(tree=module("trees").Tree(files=40, size=64, changed=3), snapshots=24)
+    slot = module("contenders.contract").Slot(tmp_path)
+    slot.make()
+    history.tree.write(slot.data)
+    history.write_edits(tmp_path / "edits")
+    repo = dvtool.init(str(slot.tree))
+    repo.add(["data"])
+    repo.commit("first")
+    module("erasers.make_edits").main(str(slot.tree), str(tmp_path / "edits"))
+    repo = dvtool.open(str(slot.tree))
+    listed = [each.snapshot for each in repo.log()]
+    assert len(listed) == 24
+    stream = b"".join(module("erasers.filter_repo").stream((tmp_path / "edits").read_text().splitlines()))
+    written = sum(data is not None for edits in history.edits() for data in edits.values())
+    assert (stream.count(b"commit refs/heads/main\n"), stream.count(b"M 100644 inline ")) == (23, written)
+    directory = history.brief.rpartition("/")[0]
+    holding = [each for each in listed if any(found.path == history.brief for found in repo.ls(each, directory))]
+    assert len(holding) == 6

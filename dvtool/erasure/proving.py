@@ -40,7 +40,7 @@ def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), 
     state = store.refresh()
     record = formats.decode(store.read_object(ids.ERASURE, state.ref(formats.ref_name(erasure)) or b""))
     old = superseded(state, record)
-    problems = [*_listed(store, [*old, *gone]), *_files(store, state), *_entries(store, state)]
+    problems = [*_listed(store, [*old, *gone]), *_files(store, state), *_entries(store, erasure)]
     problems += _frames(store, deep=deep)
     problems += _raw(workspace, {*old, *gone})
     return problems
@@ -75,10 +75,15 @@ def _files(store: Store, state: State) -> Iterator[str]:
             yield f"{what} is there that no entry needs: {path}"
 
 
-def _entries(store: Store, state: State) -> Iterator[str]:
-    """Yield the entries from before the checkpoint that were not emptied."""
-    newest = next((number for number in range(state.checkpoint, 0, -1) if _is_stub(store, number)), 0)
-    for number in range(newest, 0, -1):
+def _entries(store: Store, erasure: bytes) -> Iterator[str]:
+    """Yield the entries from before the erasure that were not emptied; a later erasure has emptied its own as well."""
+    last = store.state.number
+    for entry in store.log.entries(last):
+        last = entry.number
+        steps = [each for each in entry.actions if isinstance(each, log.Erasure)]
+        if any((each.erasure, each.phase) == (erasure, log.ERASED) for each in steps):
+            break
+    for number in range(last - 1, 0, -1):
         if not _is_stub(store, number):
             yield f"entry {number} of the log was not emptied"
 

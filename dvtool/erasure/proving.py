@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from dvtool.workspace import Workspace
 
 _LOG_KEY: Final = re.compile("log-[0-9a-f]{32}")
-_STEP: Final = 1 << 20
+_WORD: Final = 8
+_STRIDE: Final = 24
+"""Bytes of a file of which one word is looked at; a text of 32 bytes has a whole one in it, wherever it stands."""
+_STEP: Final = _STRIDE << 15
+"""Bytes that are read at once: so the strides of a file begin anew with each of them."""
 
 
 def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), deep: bool = False) -> list[str]:
@@ -103,26 +108,53 @@ def _raw(workspace: Workspace, identities: list[bytes]) -> Iterator[str]:
     controls = {session.layout.control, os.path.dirname(session.layout.store())}
     if not identities:
         return
-    form = re.compile(
-        b"|".join(re.escape(each) for identity in identities for each in (identity, identity.hex().encode()))
-    )
+    sieve = Sieve(identities)
     for control in sorted(controls):
         for directory, names, files in os.walk(control):
             names.sort()
             for name in sorted(files):
                 path = f"{directory}/{name}"
-                if _holds(path, form):
+                if sieve.is_in(path):
                     yield f"{os.path.relpath(path, session.root)} holds an id of something that went"
 
 
-def _holds(path: str, form: re.Pattern[bytes]) -> bool:
-    try:
+class Sieve:
+    """Looks for many texts at once, in time that does not grow with how many they are.
+
+    Of each text every place is known at which a multiple of the stride can fall into it.  So it is enough to look at
+    eight bytes of a file in each stride, as a number; only where one is known is the file searched for the texts.
+    """
+
+    def __init__(self, identities: Iterable[bytes]) -> None:
+        """Look for ids, as bytes and in hexadecimal."""
+        self._texts = [text for identity in identities for text in (identity, identity.hex().encode())]
+        self._words = {
+            int.from_bytes(text[at : at + _WORD], sys.byteorder) for text in self._texts for at in range(_STRIDE)
+        }
+
+    def is_in(self, path: str) -> bool:
+        """Return whether any of the texts stands in a file."""
+        try:
+            with open(path, "rb", buffering=0) as file:
+                buffer = memoryview(bytearray(_STEP))
+                while count := file.readinto(buffer):
+                    while count < _STEP and (more := file.readinto(buffer[count:])):
+                        count += more
+                    words = buffer[: count - count % _WORD].cast("Q")[:: _STRIDE // _WORD]
+                    if not self._words.isdisjoint(words) and self._holds(path):
+                        return True
+        except OSError:
+            return False
+        return False
+
+    def _holds(self, path: str) -> bool:
+        """Return the same, text by text."""
+        longest = max(map(len, self._texts))
         with open(path, "rb") as file:
             before = b""
             while block := file.read(_STEP):
-                if form.search(before + block):
+                here = before + block
+                if any(text in here for text in self._texts):
                     return True
-                before = block[-64:]
-    except OSError:
+                before = here[-longest:]
         return False
-    return False

@@ -20,39 +20,30 @@ from dvtool.worktree import recording
 from dvtool.worktree.session import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dvtool.store.editing import Changes
     from dvtool.store.transaction import Transaction
 
 AUTHOR = "Bench Mark <bench@example.org>"
-PORTION = 50
-"""Snapshots that one entry of the log adds."""
 
 
 def main(root: str, edits: str) -> None:
-    with open(edits, encoding="ascii") as file:
-        lines = file.read().splitlines()
-    for start in range(0, len(lines), PORTION):
-        _commit(root, lines[start : start + PORTION], start + 1)
-
-
-def _commit(root: str, lines: Iterable[str], number: int) -> None:
     session = Workspace.open(root, Context(cwd=root)).session
     store, head = session.store, session.head()
     assert head.snapshot is not None
-    before = session.snapshot(head.snapshot)
-    tree, last = before.root, head.snapshot
-    with store.transaction() as transaction:
-        editor = Editor(transaction, store.secrets.split)
-        for at, line in enumerate(lines, number):
-            tree = editor.apply(tree, _changes(transaction, json.loads(line)))
-            last, _value = recording.make(
-                session, transaction, tree=tree, roots=before.roots, parents=(last,), author=AUTHOR,
-                message=f"snapshot {at}", with_settings=False,
-            )  # fmt: skip
-        move = log.MoveRef(name=f"heads/{head.branch}", old=head.snapshot, new=last)
-        transaction.commit("commit", lambda _state: [move])
+    last, before = head.snapshot, session.snapshot(head.snapshot)
+    tree = before.root
+    with open(edits, encoding="ascii") as lines:
+        for number, line in enumerate(lines, 1):
+            with store.transaction() as transaction:
+                tree = Editor(transaction, store.secrets.split).apply(tree, _changes(transaction, json.loads(line)))
+                new, _value = recording.make(
+                    session, transaction, tree=tree, roots=before.roots, parents=(last,), author=AUTHOR,
+                    message=f"snapshot {number}", with_settings=False,
+                )  # fmt: skip
+                moves: list[log.Action] = [log.MoveRef(name=f"heads/{head.branch}", old=last, new=new)]
+                transaction.commit("commit", lambda _state, moves=moves: moves)  # type: ignore[misc]
+            store.maintain()  # as each command does
+            last = new
 
 
 def _changes(transaction: Transaction, edits: dict[str, str | None]) -> Changes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Final
 
-from dvtool import ids, paths
+from dvtool import ids
 from dvtool.errors import NotFoundError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log, pack
 from dvtool.store import scrub
-from dvtool.worktree import index, layout, places
+from dvtool.worktree import layout, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from dvtool.workspace import Workspace
 
 _LOG_KEY: Final = re.compile("log-[0-9a-f]{32}")
-_HEX: Final = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-SEARCHED: Final = 1 << 20
-"""Bytes of a file outside of the store that are searched for ids: more than any of dv's own has there."""
+_WORD: Final = 8
+_STRIDE: Final = 24
+"""Bytes of a file of which one word is looked at; a text of 32 bytes has a whole one in it, wherever it stands."""
+_STEP: Final = _STRIDE << 15
+"""Bytes that are read at once: so the strides of a file begin anew with each of them."""
 
 
 def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), deep: bool = False) -> list[str]:
@@ -42,7 +45,7 @@ def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), 
     old = superseded(state, record)
     problems = [*_listed(store, [*old, *gone]), *_files(store, state), *_entries(store, erasure)]
     problems += _frames(store, deep=deep)
-    problems += _raw(workspace, {*old, *gone})
+    problems += _raw(workspace, {*old, *gone}, deep=deep)
     return problems
 
 
@@ -105,44 +108,63 @@ def _frames(store: Store, *, deep: bool) -> Iterator[str]:
                 yield f"{damage.what}: {damage.file} ({damage.why})"
 
 
-def _raw(workspace: Workspace, identities: set[bytes]) -> Iterator[str]:
+def _raw(workspace: Workspace, identities: set[bytes], *, deep: bool) -> Iterator[str]:
     """Yield the files under ``.dv`` in which an old id stands in the clear: as bytes, or in hexadecimal.
 
-    The store is sealed, so there it would be chance; what is in it is looked at by its form.
+    Packs, which are sealed, are looked into only if it is to be ``deep``.
     """
     if not identities:
         return
+    sieve = Sieve(identities)
     store = workspace.session.layout.store()
     roots = {workspace.session.root, *places.noted(store).values()}
-    own = [layout.Layout(root) for root in sorted(roots) if os.path.isdir(f"{root}/{layout.DIRECTORY}")]
-    for place in own:
-        yield from _indexed(place, identities)
-    indexes = {place.index for place in own}
-    for control in sorted({place.control for place in own} | {os.path.dirname(store)}):
+    controls = {f"{root}/{layout.DIRECTORY}" for root in roots} | {os.path.dirname(store)}
+    for control in sorted(controls):
         for directory, names, files in os.walk(control):
-            names[:] = sorted(name for name in names if f"{directory}/{name}" != store)
+            names[:] = sorted(name for name in names if deep or f"{directory}/{name}" != f"{store}/packs")
             for name in sorted(files):
                 path = f"{directory}/{name}"
-                if path not in indexes and _holds(path, identities):
+                if sieve.is_in(path):
                     yield f"{path} holds an id of something that went"
 
 
-def _indexed(place: layout.Layout, identities: set[bytes]) -> Iterator[str]:
-    """Yield the directories of which a worktree's index, as it lies on the disk, lists something that went."""
-    found = index.load(place.index)
-    for directory in found.directories:
-        record = found.record(directory)
-        listed = record.ids if record is not None else b""
-        if not identities.isdisjoint(listed[at : at + ids.ID_SIZE] for at in range(0, len(listed), ids.ID_SIZE)):
-            yield f"the index of worktree {place.root} still lists what was erased from {paths.shown(directory) or '.'}"
+class Sieve:
+    """Looks for many texts at once, in time that does not grow with how many they are.
 
+    Of each text every place is known at which a multiple of the stride can fall into it.  So it is enough to look at
+    eight bytes of a file in each stride, as a number; only where one is known is the file searched for the texts.
+    """
 
-def _holds(path: str, identities: set[bytes]) -> bool:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(SEARCHED)
-    except OSError:
+    def __init__(self, identities: Iterable[bytes]) -> None:
+        """Look for ids, as bytes and in hexadecimal."""
+        self._texts = [text for identity in identities for text in (identity, identity.hex().encode())]
+        self._words = {
+            int.from_bytes(text[at : at + _WORD], sys.byteorder) for text in self._texts for at in range(_STRIDE)
+        }
+
+    def is_in(self, path: str) -> bool:
+        """Return whether any of the texts stands in a file."""
+        try:
+            with open(path, "rb", buffering=0) as file:
+                buffer = memoryview(bytearray(_STEP))
+                while count := file.readinto(buffer):
+                    while count < _STEP and (more := file.readinto(buffer[count:])):
+                        count += more
+                    words = buffer[: count - count % _WORD].cast("Q")[:: _STRIDE // _WORD]
+                    if not self._words.isdisjoint(words) and self._holds(path):
+                        return True
+        except OSError:
+            return False
         return False
-    if not identities.isdisjoint(bytes.fromhex(found.decode()) for found in _HEX.findall(data)):
-        return True
-    return any(identity in data for identity in identities)
+
+    def _holds(self, path: str) -> bool:
+        """Return the same, text by text."""
+        longest = max(map(len, self._texts))
+        with open(path, "rb") as file:
+            before = b""
+            while block := file.read(_STEP):
+                here = before + block
+                if any(text in here for text in self._texts):
+                    return True
+                before = here[-longest:]
+        return False

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "worktree": "dvtool.cli.commands.worktree",
     "config": "dvtool.cli.commands.upkeep",
     "key": "dvtool.cli.commands.key",
+    "hold": "dvtool.cli.commands.hold",
     "expire": "dvtool.cli.commands.expire",
     "fsck": "dvtool.cli.commands.fsck",
     "gc": "dvtool.cli.commands.gc",

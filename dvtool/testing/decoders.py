@@ -13,6 +13,7 @@ from dvtool import digest, ids
 from dvtool.crypto import Sealer
 from dvtool.errors import KeyAccessError
 from dvtool.formats import (
+    hold,
     identity,
     index,
     journal,
@@ -143,6 +144,7 @@ def _repokey_secrets(data: bytes) -> object:
 
 
 OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
+    "hold": hold.decode,
     "keyfile": keyfile.decode,
     "log": _log,
     "manifest": _manifest,

@@ -39,6 +39,7 @@ def test_documents_of_another_shape_raise_only_our_errors(name, draw, documents)
 @pytest.mark.parametrize(
     ("form", "case"),
     [
+        ("hold", "everything"),
         ("journal", "every-record"),
         ("keyfile", "two-packs"),
         ("lock", "branch"),

@@ -88,9 +88,9 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     (``worktree`` is ``.dv/worktree``); it is None when there were none.  ``restored`` were taken by name from another
     copy of the store, ``rebuilt`` are key files and index files that were written anew, ``copied`` counts the sound
     objects of damaged packs, and ``recovered`` the lost ones that were found elsewhere.  ``given_up`` are entries of
-    the log that the store goes on without, ``unnamed`` the snapshots that lost their names with them, and ``runs`` the
-    runs that have theirs back.  ``worktree`` is the id of this worktree if its ``.dv/worktree`` was lost and made anew:
-    what it lacks counts as left out since.
+    the log that the store goes on without, ``unnamed`` the snapshots that lost their names with them, and ``runs`` and
+    ``holds`` those that have theirs back, released holds perhaps among them.  ``worktree`` is the id of this worktree
+    if its ``.dv/worktree`` was lost and made anew: what it lacks counts as left out since.
     """
 
     quarantine: str | None
@@ -102,6 +102,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     given_up: tuple[str, ...]
     unnamed: tuple[str, ...]
     runs: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
     worktree: str | None = None
 
 

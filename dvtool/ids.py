@@ -34,6 +34,7 @@ RUN: Final = 6
 ERASURE: Final = 7
 TABLE: Final = 8
 CLONE: Final = 9
+HOLD: Final = 10
 
 KIND_NAMES: Final = {
     CHUNK: "chunk",
@@ -45,6 +46,7 @@ KIND_NAMES: Final = {
     ERASURE: "erasure record",
     TABLE: "table",
     CLONE: "clone record",
+    HOLD: "hold",
 }
 
 

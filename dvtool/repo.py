@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dvtool.operations.doctor import Diagnosis
     from dvtool.operations.expire import ExpireResult
     from dvtool.operations.gc import GcResult
+    from dvtool.operations.hold import HoldItem
     from dvtool.operations.ls import ListItem, Usage
     from dvtool.operations.merge import MergeResult
     from dvtool.operations.move import MoveResult
@@ -477,6 +478,31 @@ class Repo(ErasingRepo):
             plan=plan,
             only=several(only) if isinstance(only, str) else only,
         )
+
+    def add_hold(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        subjects: Sequence[str] = (),
+        ground: str,
+        until: dt.datetime | None = None,
+    ) -> list[HoldItem]:
+        """Say that data must be kept; see :func:`dvtool.operations.hold.add`."""
+        from dvtool.operations import hold
+
+        return hold.add(self._workspace, several(arguments), subjects=several(subjects), ground=ground, until=until)
+
+    def holds(self) -> list[HoldItem]:
+        """Return the holds that were not released, the oldest first."""
+        from dvtool.operations import hold
+
+        return hold.list_holds(self._workspace)
+
+    def release_holds(self, names: Sequence[str] = (), *, subjects: Sequence[str] = ()) -> list[HoldItem]:
+        """Let go of holds; see :func:`dvtool.operations.hold.release`."""
+        from dvtool.operations import hold
+
+        return hold.release(self._workspace, several(names), subjects=several(subjects))
 
     @staticmethod
     def fsck(

@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "key": "dvtool.cli.commands.key",
     "erase": "dvtool.cli.commands.erase",
     "erasure": "dvtool.cli.commands.erasure",
+    "hold": "dvtool.cli.commands.hold",
     "expire": "dvtool.cli.commands.expire",
     "fsck": "dvtool.cli.commands.fsck",
     "gc": "dvtool.cli.commands.gc",

@@ -32,6 +32,7 @@ from dvtool.operations.erasure import DecisionItem, ErasureDetails, ErasureItem,
 from dvtool.operations.expire import ExpireResult
 from dvtool.operations.fetch import PullResult
 from dvtool.operations.gc import GcResult
+from dvtool.operations.hold import HoldItem
 from dvtool.operations.keys import IdentityItem, KeyBackup, KeyChange, KeyRotation, KeyState
 from dvtool.operations.ls import ListItem, Usage
 from dvtool.operations.merge import MergeResult
@@ -109,6 +110,9 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "key export": KeyBackup,
     "key import": KeyState,
     "key rotate": KeyRotation,
+    "hold add": list[HoldItem],
+    "hold list": list[HoldItem],
+    "hold release": list[HoldItem],
     "fsck": Report,
     "gc": GcResult,
     "erase": EraseResult,

@@ -49,6 +49,8 @@ ERASURES: Final = "erasures"
 """Refs below this name are those of erasure records, by the hexadecimal id of the erasure."""
 CLONES: Final = "clones"
 """Refs below this name are those of registered clones, by the hexadecimal id of the clone; nil forgets one."""
+HOLDS: Final = "holds"
+"""Refs below this name are those of holds, by the hexadecimal id of the hold; nil releases one."""
 
 EXPIRED: Final = b"\0" * 24
 """What stands for an expired snapshot begins so, as no id does, and ends with the time in 8 bytes."""
@@ -169,8 +171,9 @@ class _Versioned(msgspec.Struct, frozen=True, array_like=True):
 
 _ENTRY: Any = Entry
 _LOCATED: Any = tuple[bytes, tuple[bytes, ...]]
-_TOPS: Final = frozenset({"heads", "tags", "runs", "remotes", "stage", "worktrees", ERASURES, CLONES})
-_NUMBERED: Final = re.compile(f"(?:{ERASURES}|{CLONES})/[0-9a-f]{{32}}")
+_TOPS: Final = frozenset({"heads", "tags", "runs", "remotes", "stage", "worktrees", ERASURES, CLONES, HOLDS})
+_BY_NUMBER: Final = frozenset({ERASURES, CLONES, HOLDS})
+_NUMBERED: Final = re.compile("[a-z]+/[0-9a-f]{32}")
 _FILE: Final = re.compile("packs/[0-9a-f]{64}|index/[0-9a-f]{32}|keys/(?:log-)?[0-9a-f]{32}")
 
 
@@ -379,12 +382,12 @@ def check_ref(name: str) -> None:
 
     Raises:
         FormatError: when it is not ``heads/…``, ``tags/…`` and so on, could act as a path elsewhere, or is that of an
-            erasure record or clone without being named by its id.
+            erasure record, clone or hold without being named by its id.
     """
     top, _, rest = name.partition("/")
     if top not in _TOPS or not rest or len(name) > 1024:  # noqa: PLR2004
         raise FormatError(f"the log holds the impossible ref {paths.brief(name)!r}")
-    if top in {ERASURES, CLONES} and not _NUMBERED.fullmatch(name):
+    if top in _BY_NUMBER and not _NUMBERED.fullmatch(name):
         raise FormatError(f"the log holds the impossible ref {paths.brief(name)!r}")
     if not name.isprintable() or any(part in {"", ".", ".."} or paths.is_reserved(part) for part in rest.split("/")):
         raise FormatError(f"the log holds the impossible ref {paths.brief(name)!r}")

@@ -8,9 +8,9 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.errors import DvError
-from dvtool.formats import log, pack, run, snapshot, stage, tree
+from dvtool.formats import hold, log, pack, run, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
-from dvtool.history import graph, recorded
+from dvtool.history import graph, holds, recorded
 from dvtool.store import manifests, tables
 from dvtool.store.trees import DEPTH_LIMIT, Trees
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LISTED: Final = 10_000
 """Damaged paths that are listed of one tree: a crafted one can have more of them than fit into memory."""
 
-RECORDS: Final = {log.ERASURES: ids.ERASURE, log.CLONES: ids.CLONE}
+RECORDS: Final = {log.ERASURES: ids.ERASURE, log.CLONES: ids.CLONE, log.HOLDS: ids.HOLD}
 """What the refs name that lead to no tree, by the first part of their names."""
 KINDS: Final = {"runs": ids.RUN, "stage": ids.STAGE}
 """What the other refs name that name no snapshots."""
@@ -98,7 +98,7 @@ class Links:
         for name, value in state.ref_names(""):
             kind = RECORDS.get(name.partition("/")[0])
             if kind is not None:
-                self._record(kind, value)
+                self._record(kind, name, value)
             elif log.symbolic(value) is None:
                 pending.append((value, name))
         seen: set[tuple[bytes, str]] = set()
@@ -124,10 +124,12 @@ class Links:
             except DvError as error:
                 self._break("table", which.root, error)
 
-    def _record(self, kind: int, identity: bytes) -> None:
-        """Check an object that leads nowhere."""
+    def _record(self, kind: int, name: str, identity: bytes) -> None:
+        """Check an object that leads nowhere, which a ref names."""
         try:
-            self._source.read_object(kind, identity)
+            data = self._source.read_object(kind, identity)
+            if kind == ids.HOLD:
+                holds.check_name(name, hold.decode(data))
         except DvError as error:
             self._break(ids.KIND_NAMES[kind], identity, error)
 

@@ -292,7 +292,7 @@ class Marks:
         elif kind == ids.RUN:
             self.runs += 1
             yield from self._run(run.decode(data))
-        elif kind not in {ids.CHUNK, ids.ERASURE, ids.CLONE}:
+        elif kind not in {ids.CHUNK, ids.ERASURE, ids.CLONE, ids.HOLD}:
             raise FormatError(
                 f"a ref names a {ids.KIND_NAMES[kind]}",
                 where=identity.hex(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool.formats import log
-from dvtool.history import recorded
+from dvtool.history import holds, recorded
 from dvtool.history.describe import rfc3339
 from dvtool.store.transaction import PUT_ASIDE
 
@@ -119,7 +119,7 @@ def undoable(entries: Iterable[log.Entry], since: int, expired: Callable[[bytes]
         ):
             hidden.add(worktree)
             continue
-        values = {value for move in moves(entry) for value in (move.old, move.new)}
+        values = {value for move in moves(entry) if not _is_final(move) for value in (move.old, move.new)}
         found.update(
             value for value in values if value is not None and log.symbolic(value) is None and not expired(value)
         )
@@ -136,7 +136,8 @@ def _erases(action: log.Action) -> bool:
 def is_of(entry: log.Entry, worktree: str) -> bool:
     """Return whether an entry was made from a worktree, and moved refs that it may move back.
 
-    That a run took place cannot be taken back, so what only records runs is passed over; removing them can.
+    That a run took place cannot be taken back, so what only records runs is passed over; removing them can. Holds come
+    and go by their own command alone.
     """
     tops = [move.name.partition("/")[::2] for move in moves(entry)]
     others = any(top in {"worktrees", "stage"} and rest != worktree for top, rest in tops)
@@ -147,7 +148,14 @@ def is_of(entry: log.Entry, worktree: str) -> bool:
 
 def _may_go_back(move: log.MoveRef) -> bool:
     """Return whether a move is one that somebody would want to take back by itself."""
-    return not move.name.startswith(("remotes/", *([recorded.PREFIX] if move.new is not None else [])))
+    return not _is_final(move) and not move.name.startswith(
+        ("remotes/", *([recorded.PREFIX] if move.new is not None else []))
+    )
+
+
+def _is_final(move: log.MoveRef) -> bool:
+    """Return whether nobody ever takes a move back, so that what it left need not be kept."""
+    return move.name.startswith(holds.PREFIX)
 
 
 def _value(value: bytes | None) -> str | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from dvtool.errors import UsageError
 from dvtool.formats import log
-from dvtool.history import expiry
+from dvtool.history import expiry, holds
 from dvtool.history.describe import rfc3339
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ def expire(
     names = None if only is None else frozenset(only)
     agreed = {identity for identity in found.going if names is None or identity.hex() in names}
     gone = history.whole(found.going, agreed)
+    if plan and gone and workspace.session.state.ref_names(holds.PREFIX):
+        workspace.session.context.tell(
+            "note: there are holds, and an expiry does not ask what they cover: 'dv hold list' shows them"
+        )
     if not plan and gone:
         gone = drop(workspace.session.store, history, rule, frozenset(gone))
         workspace.after_change()

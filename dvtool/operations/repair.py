@@ -21,7 +21,7 @@ from dvtool.errors import (
     StorageError,
     UsageError,
 )
-from dvtool.formats import index, log, pack, run, snapshot, stage, storeformat
+from dvtool.formats import hold, index, log, pack, run, snapshot, stage, storeformat
 from dvtool.history import recorded
 from dvtool.history.describe import rfc3339
 from dvtool.history.links import Links
@@ -108,6 +108,7 @@ class _Repair:
         self.given_up: list[str] = []
         self.unnamed: list[bytes] = []
         self.runs: list[str] = []
+        self.holds: list[str] = []
 
     def _take_source(self, source: str) -> None:
         """Find out what a source is: a store, a repository, or a directory of files.
@@ -191,6 +192,7 @@ class _Repair:
             given_up=tuple(sorted(self.given_up)),
             unnamed=tuple(sorted(identity.hex() for identity in self.unnamed)),
             runs=tuple(self.runs),
+            holds=tuple(self.holds),
             worktree=adopted,
         )
         return msgspec.structs.replace(report, repair=done)
@@ -269,6 +271,7 @@ class _Repair:
             # Nobody knows which of them refs led to: nothing is to be overwritten because it lies in one.
             name_segments(store, add, log.putting_aside() if adopted else {})
             self.runs = _name_runs(store, adopted)
+            self.holds = _name_holds(store, adopted)
             self.unnamed = _snapshots_of(store, adopted)
         for name in lost:
             self.backend.replace(name, log.STUB)
@@ -349,6 +352,28 @@ def _name_runs(store: Store, adopted: list[log.AddPacks]) -> list[str]:
         store.log.append(mending.OPERATION, lambda _state: moves)
         store.refresh()
     return named
+
+
+def _name_holds(store: Store, adopted: list[log.AddPacks]) -> list[str]:
+    """Have refs name the holds that adopted files have, and return their ids.
+
+    One that was released since comes back as well: nobody can tell, and what is kept too long can still be let go.
+    """
+    moves: list[log.Action] = []
+    named = []
+    for identity in _objects_of(store, adopted, ids.HOLD):
+        try:
+            found = hold.decode(store.read_object(ids.HOLD, identity))
+        except DvError:
+            continue
+        ref = hold.ref_name(found.id)
+        if store.state.ref(ref) is None and found.id.hex() not in named:
+            moves.append(log.MoveRef(name=ref, old=None, new=identity))
+            named.append(found.id.hex())
+    if moves:
+        store.log.append(mending.OPERATION, lambda _state: moves)
+        store.refresh()
+    return sorted(named)
 
 
 def _objects_of(store: Store, adopted: list[log.AddPacks], kind: int) -> Iterator[bytes]:

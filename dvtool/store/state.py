@@ -445,8 +445,15 @@ def added_again(entry: log.Entry, doomed: set[str]) -> list[str]:
 def describe_ref(name: str) -> str:
     """Return a ref's name as people say it."""
     top, _, rest = name.partition("/")
-    words = {"heads": f"branch {rest!r}", "tags": f"tag {rest!r}", "stage": "the stage", "worktrees": "HEAD"}
-    return words.get(top, name if top != "runs" else f"run {rest}")
+    words = {
+        "heads": f"branch {rest!r}",
+        "tags": f"tag {rest!r}",
+        "runs": f"run {rest}",
+        "holds": f"hold {rest}",
+        "stage": "the stage",
+        "worktrees": "HEAD",
+    }
+    return words.get(top, name)
 
 
 def expired_error(identity: bytes, time: int, *, what: str = "") -> ErasedError:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dvtool import digest, ids
 from dvtool.errors import IntegrityError
-from dvtool.formats import erasure, log, pack, run, snapshot, stage, tree
+from dvtool.formats import erasure, hold, log, pack, run, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.history import graph
 from dvtool.store import manifests
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Audit(NamedTuple):
-    """What a store holds: refs by name, snapshots (stages, runs) with their files, and how many frames were read."""
+    """What a store has: refs by name, snapshots (and the like) with their files, and how many frames were read."""
 
     refs: dict[str, bytes]
     snapshots: dict[bytes, dict[str, bytes]]
@@ -53,8 +53,11 @@ def audit(store: Store) -> Audit:
 
 
 def files(store: Store, root: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield (path, content) of every file and link below a tree, and (path + "/", b"") of every directory."""
-    for path, entry in Trees(store).walk(root):
+    """Yield (path, content) of every file and link below a tree, and (path + "/", b"") of every directory.
+
+    Of ``b""``, which is no tree, nothing.
+    """
+    for path, entry in Trees(store).walk(root) if root else ():
         if entry.kind == DIRECTORY:
             yield path + "/", b""
         elif entry.kind != tree.ERASED:
@@ -113,7 +116,7 @@ def _scrub_pack(store: Store, reader: PackReader, name: bytes) -> None:
 
 
 def root_of(store: Store, identity: bytes) -> tuple[bytes, list[bytes]]:
-    """Return the tree that a snapshot, a stage or a run names, and what else it leads to."""
+    """Return the tree that a snapshot, a stage or a run names, and what else it leads to; b"" of a hold."""
     found = store.segments.find(identity)
     if found is None:
         raise IntegrityError("a ref or snapshot leads to something that is not in the store", where=identity.hex())
@@ -125,6 +128,9 @@ def root_of(store: Store, identity: bytes) -> tuple[bytes, list[bytes]]:
     if kind == ids.RUN:
         computed = run.decode(data)
         return computed.tree, graph.standing(run.names_of(computed), store.state.standing)
+    if kind == ids.HOLD:
+        hold.decode(data)
+        return b"", []
     recorded = snapshot.decode(data)
     for _name, chunk, size in recorded.settings:
         if len(store.read_object(ids.CHUNK, chunk)) != size:

@@ -14,6 +14,7 @@ from dvtool.crypto import Sealer
 from dvtool.errors import DvError, KeyAccessError
 from dvtool.formats import (
     erasure,
+    hold,
     identity,
     index,
     journal,
@@ -153,6 +154,7 @@ def _repokey_secrets(data: bytes) -> object:
 
 OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
     "erasure": erasure.decode,
+    "hold": hold.decode,
     "keyfile": keyfile.decode,
     "log": _log,
     "manifest": _manifest,

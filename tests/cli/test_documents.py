@@ -53,6 +53,7 @@ def busy(data):
     data.write("data/moved.txt", "moved along\n")
     data.write("data/tool", "#!/bin/sh\n")
     data("tag", "v1")
+    data("hold", "add", "data/sub", "--ground", "a case", "--until", "2999-12-31")
     data("branch", "side")
     data("config", "user.name", "Ada")
     data.commit("second")
@@ -123,6 +124,9 @@ CALLS = [
     ["gc"],
     ["gc", "--remote", "origin"],
     ["cache", "prune"],
+    ["hold", "add", "data", "--ground", "another case"],
+    ["hold", "list"],
+    ["hold", "release", "data/sub"],
     ["expire", "--keep-last", "1", "--plan"],
     ["expire", "--keep-last", "1", "--yes"],
     ["merge", "side"],

@@ -176,6 +176,11 @@ def share_and_go_on(base):
     many_entries(base)
 
 
+def hold_some(base):
+    many_entries(base)
+    Repo.open(f"{base}/repo").add_hold(["data/sub"], ground="a case")
+
+
 def back_up(base):
     Repo.open(f"{base}/repo").export_key(f"{base}/backup", FOR_ME)
 
@@ -267,6 +272,11 @@ COMMANDS = {
     "gc --grace 0": Command(lambda repo, _base, _context: repo.gc(retention=0, grace=0), leave_garbage),
     "expire": Command(lambda repo, _base, _context: repo.expire(keep_last=1), many_tags),
     "cache prune": Command(lambda _repo, base, context: Repo.prune_cache(f"{base}/repo", context), leave_caches),
+    # Said twice, it holds twice.
+    "hold add": Command(lambda repo, _base, _context: repo.add_hold(["data/sub", "x/**"], ground="a case")),
+    "hold release": Command(
+        lambda repo, _base, _context: repo.release_holds(["data/sub"]), hold_some, again=(NotFoundError,)
+    ),
     "remote add": Command(
         lambda repo, base, _context: repo.add_remote("origin", f"{base}/remote", protection=repokey.Plain()),
         again=(ExistsError,),

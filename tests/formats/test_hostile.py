@@ -41,6 +41,7 @@ def test_documents_of_another_shape_raise_only_our_errors(name, draw, documents)
     [
         ("erasure", "committed"),
         ("erasure", "everything"),
+        ("hold", "everything"),
         ("journal", "every-record"),
         ("keyfile", "two-packs"),
         ("lock", "branch"),

@@ -203,6 +203,10 @@ def test_an_id_that_begins_like_a_symbolic_value_is_an_id():
         "erasures/" + "a" * 33,
         "erasures/" + "a" * 32 + "/b",
         "clones/" + "g" * 32,
+        "holds/x",
+        "holds/" + "A" * 32,
+        "holds/" + "a" * 31,
+        "holds/" + "a" * 32 + "/b",
     ],
 )
 def test_an_impossible_ref_is_refused(name):

@@ -21,7 +21,7 @@ def test_ids_are_those_of_the_golden_vector():
     kept = vector("ids")
     hasher = digest.IdHasher(bytes.fromhex(kept["inputs"]["id_key"]))
     content = bytes.fromhex(kept["inputs"]["content"])
-    known = kept["value"] | vector("id-of-a-clone")["value"]
+    known = kept["value"] | vector("id-of-a-clone")["value"] | vector("id-of-a-hold")["value"]
     assert {name: hasher.id(kind, content).hex() for kind, name in ids.KIND_NAMES.items()} == known
 
 

@@ -33,6 +33,13 @@ def digests() -> Iterator[Vector]:
         inputs={"id_key": KEY.hex(), "content": content.hex()},
         value={ids.KIND_NAMES[ids.CLONE]: hasher.id(ids.CLONE, content).hex()},
     )
+    yield Vector(
+        format="digest",
+        name="id-of-a-hold",
+        about="The same content as a hold.",
+        inputs={"id_key": KEY.hex(), "content": content.hex()},
+        value={ids.KIND_NAMES[ids.HOLD]: hasher.id(ids.HOLD, content).hex()},
+    )
     secrets = Secrets(repokey.Opened(secret=KEY, wrapping=KEY))
     yield Vector(
         format="digest",

@@ -101,6 +101,14 @@ def entries() -> Iterator[Vector]:
             "A stage leads to two packs that were put aside.",
             (log.MoveRef(name="stage/main", old=None, new=identity("stage")),),
         ),
+        (
+            "hold",
+            "A hold is made, and another released.",
+            (
+                log.MoveRef(name=f"holds/{fill('hold', 16).hex()}", old=None, new=identity("hold")),
+                log.MoveRef(name=f"holds/{fill('another hold', 16).hex()}", old=identity("another hold"), new=None),
+            ),
+        ),
     ]
     sections = {
         "undo": {**log.made_from("main"), **log.taking_back(2)},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool.formats import erasure, manifest, run, snapshot, stage, table, tree
+from dvtool.formats import erasure, hold, manifest, run, snapshot, stage, table, tree
 from tests.vectors.vector import ERASURE, KEY, SECTIONS, STORE, TIME, Vector, fill, identity, plain
 
 if TYPE_CHECKING:
@@ -120,6 +120,32 @@ def snapshots() -> Iterator[Vector]:
         staged = stage.Stage(tree=identity("root"), roots=roots, merging=merging, nonce=fill("stage nonce", 32))
         data = stage.encode(staged)
         yield Vector(format="stage", name=name, about=about, inputs={}, value=plain(staged), data=data)
+
+
+def holds() -> Iterator[Vector]:
+    """Yield holds."""
+    plainly = hold.Hold(
+        id=fill("hold", 16),
+        paths=("data/trial-7",),
+        subject="",
+        ground="case 12/2026",
+        author="A. Author <author@example.org>",
+        created=TIME,
+        until=None,
+        nonce=fill("hold nonce", 32),
+    )
+    patterns = ("", "**/[!a-c]*.dcm", "data/images/*/mask?.png")
+    for name, about, value in [
+        ("path", "One path, until it is released.", plainly),
+        ("subject", "A subject.", msgspec.structs.replace(plainly, paths=(), subject="person \u00fc/4711 [x]")),
+        (
+            "everything",
+            "Several patterns, the root among them; an end, and an optional section.",
+            msgspec.structs.replace(plainly, paths=patterns, author="", until=TIME + 1, sections=SECTIONS),
+        ),
+    ]:
+        data = hold.encode(value)
+        yield Vector(format="hold", name=name, about=about, inputs={}, value=plain(value), data=data)
 
 
 ENVIRONMENT = {
@@ -382,4 +408,4 @@ def erasures() -> Iterator[Vector]:
     )
 
 
-SOURCES = (trees, manifests, tables, snapshots, runs, erasures)
+SOURCES = (trees, manifests, tables, snapshots, runs, erasures, holds)

@@ -135,6 +135,10 @@ def _show_repair(done: Repair) -> None:
         output.say(f"snapshot {identity[:12]} has lost its name: bring it back with 'dv branch NAME {identity[:12]}'")
     if done.runs:
         output.say(f"{output.quantity(len(done.runs), 'run')}: the name is back")
+    for identity in done.holds:
+        output.say(
+            f"hold {identity} is back: if it had been released, release it again with 'dv hold release {identity}'"
+        )
     mended = (done.restored, done.rebuilt, done.copied, done.recovered, done.quarantined, done.given_up, done.worktree)
     if not any(mended):
         output.say("there was nothing that could be mended")

@@ -12,6 +12,7 @@ from dvtool.capture.redaction import Redactor
 from dvtool.erasure import executing, local, planning, targets
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
+from dvtool.history import holds
 from dvtool.history.describe import rfc3339
 from dvtool.runs import sealing
 from dvtool.runs.lineage import Lineage
@@ -45,6 +46,15 @@ class ModelItem(msgspec.Struct, frozen=True, kw_only=True):
     direct: bool
 
 
+class HoldItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold that stands in the way: of a path, or of a subject as ``subject:ID``."""
+
+    hold: str
+    ground: str
+    until: str | None
+    target: str
+
+
 class EraseResult(msgspec.Struct, frozen=True, kw_only=True):
     """What an erasure comes to, or came to.
 
@@ -52,8 +62,8 @@ class EraseResult(msgspec.Struct, frozen=True, kw_only=True):
     contents; ``paths`` are the paths that they had.  ``packs`` go, of ``bytes`` bytes together, of which ``rewritten``
     are written anew.  ``runs`` are written anew as well; ``models`` are runs that made something from what goes.
     ``worktree`` are files that are removed from worktrees, ``linked`` those of them with another hard link, which
-    stays.  To the snapshots in ``forgotten`` no ref leads: they go, whatever is in them.  ``remotes`` are not reached.
-    ``mentions`` are places where a target is spoken of in a text.
+    stays.  ``holds`` keep it from being erased.  To the snapshots in ``forgotten`` no ref leads: they go, whatever is
+    in them.  ``remotes`` are not reached.  ``mentions`` are places where a target is spoken of in a text.
     """
 
     plan: bool
@@ -72,6 +82,7 @@ class EraseResult(msgspec.Struct, frozen=True, kw_only=True):
     refs: tuple[str, ...]
     worktree: tuple[str, ...]
     linked: tuple[str, ...]
+    holds: tuple[HoldItem, ...]
     forgotten: tuple[str, ...]
     mentions: tuple[str, ...]
     remotes: tuple[str, ...]
@@ -133,6 +144,7 @@ def erase(
     result = _result(workspace, asked, found, is_plan=plan)
     if plan:
         return result
+    _refuse_held(result.holds)
     _require_said(found, asked, everything=everything)
     if agreed is not None:
         _require_agreed(result, agreed)
@@ -232,6 +244,37 @@ def _require_said(found: Plan, asked: Request, *, everything: bool) -> None:
         )
 
 
+def _held(workspace: Workspace, asked: Request, targets: Sequence[str]) -> tuple[HoldItem, ...]:
+    """Return the holds that stand in the way of some paths, and of the subjects that are asked about."""
+    session = workspace.session
+    found = holds.standing(session.store, session.store.state, session.context.clock.now())
+    rules = projects.read(session.root).subjects if found else ()
+    return tuple(
+        HoldItem(
+            hold=each.id.hex(),
+            ground=each.ground,
+            until=rfc3339(each.until) if each.until is not None else None,
+            target=target,
+        )
+        for each, target in holds.covering(found, targets, asked.targets.subjects, rules=rules)
+    )
+
+
+def _refuse_held(found: Sequence[HoldItem]) -> None:
+    """Refuse to erase what is held.
+
+    Raises:
+        ConflictError: when anything is.
+    """
+    if found:
+        raise ConflictError(
+            "what was to be erased is held",
+            why="; ".join(dict.fromkeys(each.ground for each in found)),
+            items=tuple(f"{each.target}: hold {each.hold[:8]}" for each in found[:SHOWN]),
+            next="wait until the hold is over, or release it with 'dv hold release'; nothing was erased",
+        )
+
+
 def _require_agreed(result: EraseResult, agreed: EraseResult) -> None:
     """Refuse to erase something else than was shown.
 
@@ -283,6 +326,7 @@ def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool)
         refs=tuple(sorted(move.name for move in found.moves)),
         worktree=tuple(worktree),
         linked=tuple(linked),
+        holds=_held(workspace, asked, sorted({*found.paths, *(path for path in worktree if path[:1] != "/")})),
         forgotten=tuple(sorted(identity.hex() for identity in found.forgotten)),
         mentions=tuple(sorted(found.mentions)),
         remotes=tuple(sorted(projects.read(session.root).remotes)),

@@ -192,6 +192,8 @@ def test_what_is_printed_decodes_strictly_into_the_type_of_its_schema(busy, word
     if words[0] in {"remote", "push", "fetch", "pull", "clone"} or "--remote" in words:
         busy("remote", "add", "origin", "../remote", "--plain-keys")
         busy("push", "origin", "main")
+    if words[0] in {"erase", "erasure"} and "--plan" not in words:
+        busy("hold", "release", "data/sub")
     if words[0] == "erasure":
         erasure = busy("erase", "data/sub", "--copies", "keep", "--yes", "--json").json["erasure"]
         words = [erasure if word == "ID" else word for word in words]

@@ -272,6 +272,28 @@ def test_a_target_that_makes_no_sense_changes_nothing(people, words, code, said)
     assert (people.root / P17).exists()
 
 
+@pytest.mark.parametrize("held", [[P17], ["data/people/*/note.txt"], ["data"], ["--subject", "p17"]], ids=" ".join)
+@pytest.mark.parametrize("asked", [[P17], ["--subject", "p17"]], ids=" ".join)
+def test_what_is_held_is_not_erased(people, held, asked):
+    people("hold", "add", *held, "--ground", "case 12/2026")
+    before = store_of(people).refresh().number
+    error = erase(people, *asked, code=12).error
+    assert error["why"] == "case 12/2026"
+    assert store_of(people).refresh().number == before
+    told = people("erase", *asked, "--plan", "--json").json["holds"]
+    assert {each["ground"] for each in told} == {"case 12/2026"}
+    assert "held, so it cannot be erased" in people("erase", *asked, "--plan").text
+    people("hold", "release", *held)
+    erase(people, *asked)
+
+
+def test_a_hold_on_others_is_no_matter(people):
+    people("hold", "add", "data/people/p18", "--ground", "case 13/2026")
+    erase(people, P17)
+    assert len(people("hold", "list", "--json").json) == 1
+    assert people("fsck", "--json").json["clean"]
+
+
 def test_everything_goes_if_that_is_said(people):
     erase(people, "data", "--all")
     assert listed(people) == []

@@ -177,6 +177,9 @@ def _show(found: EraseResult) -> None:
         _list(found.linked)
     packs = output.quantity(found.packs, "pack")
     output.say(f"{would}destroyed: {packs} of {output.size(found.bytes)}; {found.rewritten:,} of them written anew")
+    if found.holds:
+        output.say(f"held, so it cannot be erased: {output.quantity(len(found.holds), 'target')}", colour="red")
+        _list(f"{each.target}: {each.ground} (hold {each.hold[:8]})" for each in found.holds)
     if found.copies:
         output.say(f"content in common with what goes: {output.quantity(len(found.copies), 'file')} that stay")
         _list(

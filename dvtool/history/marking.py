@@ -156,15 +156,21 @@ class Marks:
         """
         self._strict = True
         edge = (each for identity, (kind, data) in made.items() for each in self._leads_to(kind, identity, data))
-        pending = [each for each in edge if each[1] not in made]
+        pending = list(dict.fromkeys(each for each in edge if each[1] not in made))
         self._wanted -= made.keys()
         self._follow(pending)
 
     def _follow(self, pending: list[tuple[int, bytes]]) -> None:
         self._progress.start("marking what is needed", files=0, size=0)
+        met: set[tuple[int, bytes]] = set()
         try:
             while pending:
-                kind, identity = pending.pop()
+                kind, identity = each = pending.pop()
+                if each in met:  # most of a large directory that changed a little was met with its earlier versions
+                    continue
+                if len(met) > BATCH:
+                    met.clear()
+                met.add(each)
                 found = self._mark(kind, identity)
                 if found is None:
                     continue

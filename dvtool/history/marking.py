@@ -157,7 +157,7 @@ class Marks:
         """
         self._strict = True
         reached: set[bytes] = set()
-        stored: list[tuple[int, bytes]] = []
+        stored: dict[tuple[int, bytes], None] = {}
         pending = list(roots)
         while pending:
             identity = pending.pop()
@@ -168,17 +168,23 @@ class Marks:
                 if each in made:
                     pending.append(each)
                 else:
-                    stored.append((kind, each))
+                    stored[kind, each] = None
         reached |= self._wanted & made.keys()
         self._wanted -= made.keys()
-        self._follow(stored)
+        self._follow(list(stored))
         return reached
 
     def _follow(self, pending: list[tuple[int, bytes]]) -> None:
         self._progress.start("marking what is needed", files=0, size=0)
+        met: set[tuple[int, bytes]] = set()
         try:
             while pending:
-                kind, identity = pending.pop()
+                kind, identity = each = pending.pop()
+                if each in met:  # most of a large directory that changed a little was met with its earlier versions
+                    continue
+                if len(met) > BATCH:
+                    met.clear()
+                met.add(each)
                 found = self._mark(kind, identity)
                 if found is None:
                     continue

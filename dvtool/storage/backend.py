@@ -9,7 +9,7 @@ import msgspec
 from dvtool.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dvtool.effects import View
 
@@ -18,6 +18,9 @@ WHOLE_LIMIT: Final = 2**28
 """No file is read whole that has more bytes: a key file with the keys of 250 TiB of packs still fits."""
 SMALL_LIMITS: Final = {"format": 2**16, "keys/repo": 2**20}
 """The same for files that are small in every store, and are read before anything about it is trusted."""
+
+TOGETHER: Final = 64
+"""Files that are overwritten together at most: a loss of power may leave some of so many undone, in any order."""
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,11 +94,24 @@ class Sweeper(Protocol):
         ...
 
 
+class Overwriter(Protocol):
+    """A backend that writes the same over many files in less time than over one after the other."""
+
+    def overwrite(self, names: Sequence[str], data: bytes) -> None:
+        """Write ``data`` over files, durably, in this order.
+
+        Where the power is lost, those that are written and those that are not differ in order within
+        :data:`TOGETHER` names at most.
+        """
+        ...
+
+
 class Backend(Protocol):
     """Bytes by name.  Names are relative, with ``/``; what is at a name appears whole or not at all.
 
-    ``put``, ``send`` and ``adopt`` become durable at the next ``flush``; ``create`` and ``replace`` are durable when
-    they return.  Several threads may use one backend, but for ``flush``, which waits for what all of them began.
+    ``put``, ``send``, ``adopt`` and ``purge`` become durable at the next ``flush``; ``create`` and ``replace`` are
+    durable when they return.  Several threads may use one backend, but for ``flush``, which waits for what all of them
+    began.
     """
 
     @property
@@ -238,6 +254,16 @@ def sweep(backend: Backend, before: int) -> int:
     """Give up uploads that never ended, as :class:`Sweeper` does; return how many, 0 if the place has no such thing."""
     ask = getattr(backend, "sweep", None)
     return int(ask(before)) if ask is not None else 0
+
+
+def overwrite(backend: Backend, names: Sequence[str], data: bytes) -> None:
+    """Write the same over many files, as :class:`Overwriter` does."""
+    act = getattr(backend, "overwrite", None)
+    if act is not None:
+        act(names, data)
+        return
+    for name in names:
+        backend.replace(name, data)
 
 
 def close(backend: Backend) -> None:

@@ -9,11 +9,11 @@ import stat
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import IntegrityError, NotFoundError, StorageError
-from dvtool.storage.backend import Abilities, Listed, Purged, too_long, whole_limit
+from dvtool.storage.backend import TOGETHER, Abilities, Listed, Purged, too_long, whole_limit
 from dvtool.storage.disk import Disk, attempt, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dvtool.effects import Entropy, View
 
@@ -228,6 +228,31 @@ class LocalBackend:
             raise
         self.disk.sync_directory(os.path.dirname(self.path(name)))
 
+    def overwrite(self, names: Sequence[str], data: bytes) -> None:
+        """Write ``data`` over files, durably: many names of one file have to be waited for once."""
+        for start in range(0, len(names), TOGETHER):
+            batch = names[start : start + TOGETHER]
+            first = self._temporary()
+            try:
+                self.disk.write(first, data)
+                self._share(first)
+                self.disk.sync(first)
+                for name in batch:
+                    self._overwrite(first, self.path(name))
+            finally:
+                self.disk.unlink(first)
+            for directory in sorted({os.path.dirname(self.path(name)) for name in batch}):
+                self.disk.sync_directory(directory)
+
+    def _overwrite(self, source: str, target: str) -> None:
+        temporary = self._temporary()
+        try:
+            self.disk.link(source, temporary)
+            self.disk.rename(temporary, target)
+        except BaseException:
+            self.disk.unlink(temporary)
+            raise
+
     def adopt(self, path: str, name: str) -> None:
         """Take the finished file at ``path`` as ``name``; durable after :meth:`flush`.
 
@@ -276,14 +301,14 @@ class LocalBackend:
             self._files.remove(path)  # else the next flush would look for it
 
     def purge(self, name: str, *, older: bool = False) -> Purged:
-        """Remove ``name``; a file system keeps no versions that could be asked for."""
+        """Remove ``name``, durably after :meth:`flush`; a file system keeps no versions that could be asked for."""
         if older:
             return Purged(versions=0)
         there = self.exists(name)
         self.delete(name)
         if self.exists(name):
             raise StorageError("a file of the store is there again", where=self.path(name), next="try again")
-        self.disk.sync_directory(os.path.dirname(self.path(name)))
+        self._directories.add(os.path.dirname(self.path(name)))
         return Purged(versions=int(there))
 
     def _place(self, temporary: str, name: str) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from dvtool.errors import ConflictError, DvError, IntegrityError, NotFoundError
 from dvtool.formats import log, pack
-from dvtool.storage.backend import Purged
+from dvtool.storage.backend import TOGETHER, Purged, overwrite
 from dvtool.store import checkpoints, keys, scrub
 from dvtool.store.state import segment_of
 
@@ -150,7 +150,7 @@ def destroy(store: Store, erasure: bytes) -> Destroyed:
     first = [name for name in gone if name.startswith("keys/")]
     rest = [name for name in gone if not name.startswith("keys/")]
     _purge(store.backend, first, left)
-    entries = _stub(store, state)
+    entries = empty_entries(store, state)
     labels = [name for name in sorted(store.backend.names("keys")) if _LOG_KEY.fullmatch(name)]
     old = [f"keys/{name}" for name in labels if name != f"log-{state.label.hex()}"]
     _purge(store.backend, old, left)
@@ -192,16 +192,24 @@ def _condemned(store: Store) -> State:
     return store.refresh()
 
 
-def _stub(store: Store, state: State) -> int:
-    """Overwrite the entries before the newest checkpoint, the oldest first; return how many there were."""
-    last = 0
+def empty_entries(store: Store, state: State) -> int:
+    """Overwrite the entries before the newest checkpoint, the oldest first; return how many there were.
+
+    Before so many stubs in a row there is no entry, even if the power was lost when some had been written.
+    """
+    left: list[str] = []
+    stubs = 0
     for number in range(state.checkpoint - 1, 0, -1):
-        if log.is_stub(store.backend.read(log.file_name(number))):
-            last = number
-            break
-    for number in range(last + 1, state.checkpoint):
-        store.backend.replace(log.file_name(number), log.STUB)
-    return max(0, state.checkpoint - 1 - last)
+        name = log.file_name(number)
+        if log.is_stub(store.backend.read(name)):
+            stubs += 1
+            if stubs == TOGETHER:
+                break
+        else:
+            stubs = 0
+            left.append(name)
+    overwrite(store.backend, left[::-1], log.STUB)
+    return len(left)
 
 
 def _purge(backend: Backend, names: Sequence[str], left: dict[str, Purged]) -> None:
@@ -217,6 +225,7 @@ def _purge(backend: Backend, names: Sequence[str], left: dict[str, Purged]) -> N
             continue
         if found.left:
             left[name] = found
+    backend.flush()
     if failed is not None:
         raise failed
 

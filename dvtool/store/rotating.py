@@ -253,6 +253,7 @@ class _Switch:
         for last in sorted(self.backend.names("keys")):
             if state.dropped.get(f"keys/{last}".encode()) is not None:
                 self.backend.purge(f"keys/{last}")
+        self.backend.flush()
 
     def _condemned(self, state: State) -> Iterator[str]:
         for name, _time in state.condemned.items(b"keys/"):

@@ -26,7 +26,7 @@ from dvtool.store.erasing import Destroyed
 from dvtool.worktree import projects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dvtool.erasure.planning import Plan, Wish
     from dvtool.formats.erasure import Decision, Locator
@@ -119,15 +119,19 @@ def outstanding(record: Record) -> list[str]:
     return certificate.outstanding(record)
 
 
-def begin(workspace: Workspace, request: Request, plan: Plan) -> Done:
+def begin(
+    workspace: Workspace, request: Request, plan: Plan, refuse: Callable[[State], None] = lambda _state: None
+) -> Done:
     """Erase what was planned.
+
+    ``refuse`` is called with the state in which the erasure begins, and raises if it must not.
 
     Raises:
         ConflictError: when a run goes on, another erasure is under way, or the store changes all the time.
         IntegrityError: when something is missing or damaged; nothing is erased then.
         StorageError: when the disk refuses. After the commit the erasure is pending, and is finished by a resumption.
     """
-    return _Executor(workspace, request).begin(plan)
+    return _Executor(workspace, request).begin(plan, refuse)
 
 
 def resume(workspace: Workspace, erasure: bytes) -> Done:
@@ -189,7 +193,7 @@ class _Executor:
         self.matcher = matcher_of(request)
         self.key = b""
 
-    def begin(self, plan: Plan) -> Done:
+    def begin(self, plan: Plan, refuse: Callable[[State], None]) -> Done:
         with local.held(self.workspace) as worktrees:
             local.refuse_runs(self.workspace)
             self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
@@ -199,7 +203,7 @@ class _Executor:
             )
             journal.write(self.place, noted, self.disk)
             try:
-                planned = erasing.announce(self.store, self.erasure, self._locator(), self._wraps(plan))
+                planned = erasing.announce(self.store, self.erasure, self._locator(), self._wraps(plan), refuse)
             except BaseException:
                 journal.remove(self.place, self.disk)
                 raise

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dvtool.erasure.executing import Request
     from dvtool.erasure.planning import Plan
+    from dvtool.store.state import State
     from dvtool.workspace import Workspace
 
 SHOWN: Final = 1000
@@ -148,7 +149,10 @@ def erase(
     _require_said(found, asked, everything=everything)
     if agreed is not None:
         _require_agreed(result, agreed)
-    done = executing.begin(workspace, asked, found)
+    targeted = _targeted(result)
+    done = executing.begin(
+        workspace, asked, found, lambda state: _refuse_held(_held(workspace, asked, targeted, state))
+    )
     workspace.session.store.maintain()
     return msgspec.structs.replace(
         result,
@@ -244,10 +248,15 @@ def _require_said(found: Plan, asked: Request, *, everything: bool) -> None:
         )
 
 
-def _held(workspace: Workspace, asked: Request, targets: Sequence[str]) -> tuple[HoldItem, ...]:
+def _targeted(result: EraseResult) -> list[str]:
+    """Return the paths of this worktree's repository that a plan is about."""
+    return sorted({*result.paths, *(path for path in result.worktree if not path.startswith("/"))})
+
+
+def _held(workspace: Workspace, asked: Request, targeted: Sequence[str], state: State) -> tuple[HoldItem, ...]:
     """Return the holds that stand in the way of some paths, and of the subjects that are asked about."""
     session = workspace.session
-    found = holds.standing(session.store, session.store.state, session.context.clock.now())
+    found = holds.standing(session.store, state, session.context.clock.now())
     rules = projects.read(session.root).subjects if found else ()
     return tuple(
         HoldItem(
@@ -256,7 +265,7 @@ def _held(workspace: Workspace, asked: Request, targets: Sequence[str]) -> tuple
             until=rfc3339(each.until) if each.until is not None else None,
             target=target,
         )
-        for each, target in holds.covering(found, targets, asked.targets.subjects, rules=rules)
+        for each, target in holds.covering(found, targeted, asked.targets.subjects, rules=rules)
     )
 
 
@@ -306,7 +315,7 @@ def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool)
         prefix = "" if root == session.root else f"{root}/"
         worktree += [prefix + path for path in files]
         linked += [prefix + path for path in more]
-    return EraseResult(
+    result = EraseResult(
         plan=is_plan,
         erasure=None,
         snapshots=len(found.snapshots),
@@ -326,10 +335,12 @@ def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool)
         refs=tuple(sorted(move.name for move in found.moves)),
         worktree=tuple(worktree),
         linked=tuple(linked),
-        holds=_held(workspace, asked, sorted({*found.paths, *(path for path in worktree if path[:1] != "/")})),
+        holds=(),
         forgotten=tuple(sorted(identity.hex() for identity in found.forgotten)),
         mentions=tuple(sorted(found.mentions)),
         remotes=tuple(sorted(projects.read(session.root).remotes)),
         outstanding=(),
         finished=None,
     )
+    held = _held(workspace, asked, _targeted(result), session.store.state)
+    return msgspec.structs.replace(result, holds=held)

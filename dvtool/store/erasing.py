@@ -44,15 +44,33 @@ class Destroyed(msgspec.Struct, frozen=True, kw_only=True):
     left: dict[str, Purged]
 
 
-def announce(store: Store, erasure: bytes, locator: bytes, wraps: tuple[bytes, ...]) -> bytes:
+def announce(
+    store: Store,
+    erasure: bytes,
+    locator: bytes,
+    wraps: tuple[bytes, ...],
+    refuse: Callable[[State], None] = lambda _state: None,
+) -> bytes:
     """Append the entry from which on nobody else can move refs or change packs and keys; return its write id.
+
+    Args:
+        store: the store.
+        erasure: the id of the erasure.
+        locator: what others find by it, sealed.
+        wraps: the key of that, for those who have what is superseded.
+        refuse: is called with the state that the entry will follow; what it raises keeps it from being written.
 
     Raises:
         ConflictError: when another erasure is under way, or is not over yet.
     """
     write = store.entropy.bytes(log.WRITE_ID_SIZE)
     action = log.Erasure(erasure=erasure, phase=log.ERASING, planned=write, locator=locator, wraps=wraps)
-    store.log.append(OPERATION, lambda _state: [action], write=write)
+
+    def build(state: State) -> list[log.Action]:
+        refuse(state)
+        return [action]
+
+    store.log.append(OPERATION, build, write=write)
     store.refresh()
     return write
 

@@ -157,6 +157,16 @@ def test_a_run_that_begins_meanwhile_is_not_recorded_or_reads_nothing_of_it(base
     assert [each.name for each in opened(base).runs()] in ([], ["meanwhile"])
 
 
+def test_a_hold_that_comes_in_between_is_honoured(base, monkeypatch):
+    with monkeypatch.context() as patch:
+        before_announcing(patch, lambda: opened(base).add_hold([WHO], ground="case 1"))
+        with pytest.raises(ConflictError, match="held"):
+            opened(base).erase([WHO])
+    assert opened(base).status().pending_erasures == ()
+    assert opened(base).erasures() == []
+    assert os.path.isdir(f"{base}/repo/{WHO}")
+
+
 def test_two_erasures_do_not_cross(base, monkeypatch):
     ended = []
 

@@ -165,7 +165,7 @@ def test_a_step_that_is_left_out_is_noticed(root, monkeypatch, owner, name, inst
     assert found(root, saved=[saved])
 
 
-@pytest.mark.parametrize("name", ["_stub", "_purge"])
+@pytest.mark.parametrize("name", ["empty_entries", "_purge"])
 def test_what_two_steps_keep_from_being_read_is_noticed_when_one_is_left_out(root, monkeypatch, name):
     """Entries are emptied, and the keys that opened them destroyed; the check that follows names what stayed."""
     monkeypatch.setattr(erasing, name, lambda *_arguments: 0)

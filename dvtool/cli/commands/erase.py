@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
-from dvtool.cli import opening, output, shared
+from dvtool.cli import opening, output, shared, targets
 from dvtool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Things of one sort that are shown to people; --json lists all."""
-SUBJECT = "subject:"
 AUTHOR = "author:"
 
 
@@ -32,12 +31,7 @@ AUTHOR = "author:"
 @click.argument("paths", nargs=-1, metavar="[PATH…]")
 @click.option("--subject", "subjects", multiple=True, metavar="ID", help="A person, whose files dv.toml's rules tell.")
 @click.option("--author-of", "authors", multiple=True, metavar="EMAIL", help="An author, whose name goes from history.")
-@click.option(
-    "--targets-from",
-    type=click.File(encoding="utf-8"),
-    metavar="FILE",
-    help="Read targets from a file, or - for stdin: a path on each line, or 'subject:ID', 'author:EMAIL'.",
-)
+@click.option("--targets-from", "source", metavar="FILE|-", help=f"{targets.HELP} Authors are written author:EMAIL.")
 @click.option(
     "--copies",
     type=click.Choice(["erase", "keep"]),
@@ -58,7 +52,7 @@ def erase_command(
     paths: Sequence[str],
     subjects: Sequence[str],
     authors: Sequence[str],
-    targets_from: TextIO | None,
+    source: str | None,
     copies: str | None,
     keep_path: bool,
     redact_text: bool,
@@ -78,13 +72,12 @@ def erase_command(
     Files that stay and have content in common with what goes may belong to somebody else, so it must be said what
     becomes of them. What a person has copied out, and remotes and other clones, are not reached by this.
     """
-    if targets_from is not None:
-        listed = _targets(targets_from)
-        _refuse_twice(listed, (paths, subjects, authors))
-        paths, subjects, authors = (
-            (*given, *more) for given, more in zip((paths, subjects, authors), listed, strict=True)
-        )
     repo = opening.open_repo(settings)
+    if source is not None:
+        listed = _listed(source, repo.workspace.session.context.cwd)
+        given = (paths, subjects, authors)
+        _refuse_twice(listed, given)
+        paths, subjects, authors = ([*one, *more] for one, more in zip(given, listed, strict=True))
     agreed = None
     if plan or not yes:
         agreed = repo.erase(
@@ -117,24 +110,11 @@ def erase_command(
     _show_all(done, json=json)
 
 
-def _targets(file: TextIO) -> tuple[list[str], list[str], list[str]]:
-    """Return the paths, subjects and authors that a file lists, one on each line; empty lines say nothing."""
-    paths, subjects, authors = list[str](), list[str](), list[str]()
-    try:
-        lines = file.read().splitlines()
-    except UnicodeDecodeError:
-        raise UsageError("the list of targets is not UTF-8", where=file.name, next="write it as UTF-8") from None
-    for line in lines:
-        word = line.strip()
-        if word.startswith(SUBJECT):
-            subjects.append(word.removeprefix(SUBJECT).strip())
-        elif word.startswith(AUTHOR):
-            authors.append(word.removeprefix(AUTHOR).strip())
-        elif word:
-            paths.append(word)
-    if not (paths or subjects or authors):
-        raise UsageError("the list of targets is empty", where=file.name, next="write one on each line")
-    return paths, subjects, authors
+def _listed(source: str, directory: str) -> tuple[list[str], list[str], list[str]]:
+    """Return the paths, subjects and authors that a file lists; raises as :func:`~dvtool.cli.targets.read`."""
+    found, subjects = targets.read(source, directory)
+    authors = [word.removeprefix(AUTHOR) for word in found if word.startswith(AUTHOR)]
+    return [word for word in found if not word.startswith(AUTHOR)], subjects, authors
 
 
 def _refuse_twice(listed: Sequence[Sequence[str]], given: Sequence[Sequence[str]]) -> None:

@@ -45,7 +45,7 @@ def _show(found: Status) -> None:
         )
         output.say(f"sparse: {named}{more}")
     for erasure in found.pending_erasures:
-        output.say(f"erasure {erasure} is not finished: until it is, nothing can be recorded", colour="removed")
+        output.say(f"erasure E-{erasure[:8]} was stopped before its end: run 'dv erasure resume'", colour="removed")
     staged = found.staged
     bare = (
         _bare(staged.roots_added, staged.added, staged.directories_added),

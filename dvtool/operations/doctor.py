@@ -192,7 +192,7 @@ def _log(workspace: Workspace) -> Check:
             name="log",
             result=WARNING,
             found="an erasure is under way",
-            next="wait for it, or finish it with the dv that began it",
+            next="wait for it; if it was stopped, run 'dv erasure resume'",
         )
     ahead = state.time / 1e6 - time.time()
     if ahead > 60:  # noqa: PLR2004 - seconds; less is ordinary drift between machines

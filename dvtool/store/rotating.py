@@ -109,7 +109,7 @@ def _require_ready(state: State) -> None:
     """
     if state.lock:
         raise ConflictError(
-            "an erasure is under way in this store", next="wait for it, or finish it with the dv that began it"
+            "an erasure is under way in this store", next="wait for it; if it was stopped, run 'dv erasure resume'"
         )
     if not state.number:
         raise ConflictError("the store is empty", next="put something into it first, or make it anew")

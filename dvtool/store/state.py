@@ -309,7 +309,7 @@ class State:
             raise ConflictError(
                 "an erasure is under way in this store",
                 why="refs, packs and keys stay as they are until it is done",
-                next="wait for it, or finish it with the dv that began it",
+                next="wait for it; if it was stopped, run 'dv erasure resume'",
             )
         for action in actions:
             if isinstance(action, log.AddPacks):

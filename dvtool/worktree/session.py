@@ -384,7 +384,7 @@ class Session:
         if self.state.lock:
             raise ConflictError(
                 "an erasure is under way in this store",
-                next="wait for it, or finish it with the dv that began it",
+                next="wait for it; if it was stopped, run 'dv erasure resume'",
             )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from dvtool.erasure import certificate
 from dvtool.formats import lock
+from dvtool.store import erasing
 from tests.cli.running import python, store_of
 
 P17 = "data/people/p17"
@@ -349,6 +350,51 @@ def test_a_snapshot_that_nothing_leads_to_is_told_and_goes(people):
     assert people("erase", P17, "--plan", "--json").json["forgotten"] == [lost]
     erase(people, P17)
     people("show", lost, code=10)
+
+
+# ---------------------------------------------------------------------------------------------------------- stopped
+
+
+def stop(dv, monkeypatch, owner, name):
+    def interrupt(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupt)
+        dv("erase", P17, "--yes", code=130)
+
+
+def test_an_erasure_that_was_announced_is_told_and_finished_or_given_up(people, monkeypatch):
+    stop(people, monkeypatch, erasing, "commit")
+    assert "dv erasure resume" in people("status").text
+    people.write("data/people/p18/x.txt", "x\n")
+    assert "dv erasure resume" in people("commit", "-a", "-m", "x", "--json", code=12).error["next"]
+    assert "is pending" in people("erase", "data/a.txt", "--yes", "--json", code=12).error["what"]
+    (pending,) = people("erasure", "list", "--json").json
+    assert (pending["state"], pending["files"]) == ("announced", None)
+    people("erasure", "verify", pending["id"], code=12)
+    people("erasure", "certificate", pending["id"], code=10)
+    assert "nothing is erased" in people("erasure", "abort").text
+    people("erasure", "abort", code=10)
+    people.commit("x")
+    assert (people.root / P17).exists()
+    stop(people, monkeypatch, erasing, "commit")
+    assert people("erasure", "resume", "--json").json["state"] == "finished"
+    assert not (people.root / P17).exists()
+
+
+def test_an_erasure_that_was_committed_can_only_be_finished(people, monkeypatch):
+    stop(people, monkeypatch, erasing, "destroy")
+    assert people.status()["pending_erasures"] != []
+    assert "committed" in people("erasure", "abort", code=12).told
+    (pending,) = people("erasure", "list", "--json").json
+    assert pending["state"] == "committed"
+    assert "finished" in people("erasure", "resume").text
+    assert people("erasure", "verify", pending["id"], "--deep", "--json").json["clean"]
+    people("erasure", "resume", code=10)
+    people("erasure", "resume", pending["id"], code=12)
+    people("erasure", "show", "E-0000", code=10)
+    people("erasure", "show", "nonsense", code=2)
 
 
 # ------------------------------------------------------------------------------------------------------ experiments

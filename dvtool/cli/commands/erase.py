@@ -145,9 +145,11 @@ def _show(found: EraseResult) -> None:
     would = "" if done else "would be "
     if found.erasure is not None:
         output.say(f"erasure E-{found.erasure[:8]}")
+    runs = f" and {output.quantity(len(found.runs), 'run')}" if found.runs else ""
+    places = output.quantity(found.snapshots, "snapshot") + runs
     output.say(
         f"{would}erased: {output.quantity(len(found.paths), 'path')}, {output.quantity(found.contents, 'content')}, "
-        f"met {output.quantity(found.files, 'time')} in {output.quantity(found.snapshots, 'snapshot')}"
+        f"met {output.quantity(found.files, 'time')} in {places}"
     )
     _list(found.paths)
     if found.worktree:

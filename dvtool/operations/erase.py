@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dvtool.erasure.planning import Plan
     from dvtool.workspace import Workspace
 
+INDEX_FILES: Final = 4
+"""Where there are more, they are merged first: they are looked through one by one, for everything that is kept."""
 SHOWN: Final = 1000
 """Things of one sort that an error lists."""
 
@@ -122,6 +124,8 @@ def erase(
         asked, keep_path=keep_path, redact=redact_text, reference=request, ground=ground, copies=copies
     )
     _refuse_pending(workspace)
+    if not plan and len(workspace.session.store.segments.live()) > INDEX_FILES:
+        workspace.session.store.maintain(due=True)
     found = _plan(workspace, asked)
     if copies == "erase" and found.copies:
         asked = msgspec.structs.replace(asked, contents=tuple(sorted({each.id for each in found.copies})))

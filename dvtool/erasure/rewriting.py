@@ -7,6 +7,7 @@ name may tell as much, and its tally stands in the one above.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.store.editing import Editor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from dvtool.erasure.targets import Matcher
@@ -142,7 +143,7 @@ class Trees:
     ) -> Work[int]:
         """Note what becomes of the entries of one leaf; return how many files go."""
         files = 0
-        for name, entry in zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True):
+        for name, entry in self._looked_at(leaf, path, reaches=reaches):
             place = paths.join(path, name)
             if reaches and self._matcher.rule_of(place) is not None:
                 files += yield from self._erase(changes, gone, name, entry, place)
@@ -153,6 +154,16 @@ class Trees:
             elif entry.size and entry.id in self._contents:
                 files += yield from self._erase(changes, gone, name, entry, place)
         return files
+
+    def _looked_at(self, leaf: Leaf, path: str, *, reaches: bool) -> Iterator[tuple[str, Entry]]:
+        """Yield the entries of a leaf that may have to go, or may hold something that has to."""
+        names = tree.names_of(leaf)
+        wanted = self._matcher.names_in(path) if reaches and not self._contents else None
+        if wanted is None:
+            yield from zip(names, tree.entries_of(leaf), strict=True)
+            return
+        for name in sorted(wanted.intersection(names)):
+            yield name, tree.entry_at(leaf, bisect_left(names, name))
 
     def _replace(
         self, changes: dict[str, Entry | None], gone: list[Tally], name: str, entry: Entry, below: Rewritten

@@ -128,6 +128,13 @@ class Matcher:
         self.rules = rules
         self._literals = {rule.literal: rule for rule in rules if rule.form is None}
         self._forms = [rule for rule in rules if rule.form is not None]
+        self._named: dict[str, set[str]] = {}
+        for literal in self._literals:
+            way = literal
+            while way:
+                above, _, name = way.rpartition("/")
+                self._named.setdefault(above, set()).add(name)
+                way = above
         self._leading = {parent for literal in self._literals for parent in paths.parents(literal)}
 
     def rule_of(self, path: str) -> Rule | None:
@@ -144,8 +151,16 @@ class Matcher:
 
     def reaches(self, directory: str) -> bool:
         """Return whether something below a directory may be matched; directories of which not are not looked into."""
-        if directory in self._leading:
-            return True
+        return directory in self._leading or self._may_form(directory)
+
+    def names_in(self, directory: str) -> frozenset[str] | set[str] | None:
+        """Return the names in a directory that are matched, or below which something may be; None for any name."""
+        return None if self._may_form(directory) else self._named.get(directory, frozenset())
+
+    def _may_form(self, directory: str) -> bool:
+        """Return whether a pattern may match something below a directory."""
+        if not self._forms:
+            return False
         depth = directory.count("/") + 1 if directory else 0
         return any(
             rule.depth > depth and (paths.below(rule.literal, directory) or paths.below(directory, rule.literal))

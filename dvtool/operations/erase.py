@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from dvtool.store.state import State
     from dvtool.workspace import Workspace
 
+INDEX_FILES: Final = 16
+"""Where there are more, they are merged first: they are looked through one by one, for everything that is kept."""
 SHOWN: Final = 1000
 """Things of one sort that an error lists."""
 
@@ -137,6 +139,8 @@ def erase(
     )
     _refuse_pending(workspace)
     workspace.forget_erasure()
+    if not plan and len(workspace.session.store.segments.live()) > INDEX_FILES:
+        workspace.session.store.maintain(due=True)
     found = _plan(workspace, asked)
     if copies == "erase" and found.copies:
         asked = msgspec.structs.replace(asked, contents=tuple(sorted({each.id for each in found.copies})))

@@ -6,6 +6,7 @@ With keys each frame is opened, and its content held against its id.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import re
@@ -36,6 +37,8 @@ PIECE: Final = 8 * 1024 * 1024
 TOP: Final = frozenset({"format", *storeformat.DIRECTORIES})
 """All that lies at the top of a store."""
 STRANGER: Final = "this is no file of a store"
+_GOOD_PART: Final = 4
+"""An index file is read as a whole where one in so many of its records is asked about."""
 _NUMBER: Final = re.compile("[0-9a-f]{16}")
 _PACK: Final = re.compile("[0-9a-f]{64}")
 _RANDOM: Final = re.compile("[0-9a-f]{32}")
@@ -221,6 +224,7 @@ def frames(store: Store, segment: Segment, position: int, view: View | None = No
     try:
         reader = segment.pack(position)
         footer = reader.footer()
+        recorded = _Recorded(segment, len(footer))
         passing = _Passing(view if view is not None else store.backend.view(file))
         size = passing.size
         strays = len(footer) != entry.frames or size != entry.size
@@ -229,7 +233,7 @@ def frames(store: Store, segment: Segment, position: int, view: View | None = No
                 content = reader.open(identity, location, passing.take(location.offset, location.stored))
                 if store.hasher.id(location.flags & pack.KIND_MASK, content) != identity:
                     bad.append(identity)
-                strays = strays or not _is_recorded(segment, identity, location)
+                strays = strays or not recorded.has(identity, location)
             except DvError:
                 bad.append(identity)
         damage = passing.finish(entry.name)
@@ -275,9 +279,22 @@ def _framed(footer: pack.Footer, position: int) -> Iterator[tuple[bytes, Locatio
         offset += stored
 
 
-def _is_recorded(segment: Segment, identity: bytes, location: Location) -> bool:
-    """Return whether the index file says of a frame what the pack's footer does."""
-    return any(found == location for _number, found in segment.index.all(identity))
+class _Recorded:
+    """What an index file says of frames: read as a whole where a pack has a good part of it, else looked up."""
+
+    def __init__(self, segment: Segment, frames: int) -> None:
+        """Prepare to be asked about so many frames."""
+        self._index = segment.index
+        self._all: set[bytes] | None = None
+        if frames * _GOOD_PART >= len(self._index):
+            with contextlib.suppress(DvError):  # what is damaged is then told frame by frame
+                self._all = set(self._index.records())
+
+    def has(self, identity: bytes, location: Location) -> bool:
+        """Return whether it says of a frame what the pack's footer does."""
+        if self._all is not None:
+            return index.record(identity, location) in self._all
+        return any(found == location for _number, found in self._index.all(identity))
 
 
 def _recorded(segment: Segment, position: int) -> tuple[bytes, ...]:

@@ -38,6 +38,8 @@ RECORD: Final = ids.ERASURE
 PORTION: Final = 65536
 """Frames whose ids are held together while packs are written anew."""
 HERE: Final = "this repository"
+ROWS: Final = "rows of tables"
+UNREAD: Final = "this dv erases files: rows that a rule of dv.toml names were not looked at"
 UNREACHED: Final = "it was not reached: what it has of this is there still"
 
 
@@ -295,6 +297,9 @@ class _Executor:
         direct, all_of_them = Lineage(self.workspace).made_from(plan.contents.keys())
         return tuple(formats.Decision(run=each, direct=each in direct) for each in sorted(all_of_them))
 
+    def _tell(self, text: str) -> None:
+        self.session.context.tell(f"warning: {text}")
+
     def _locator(self) -> bytes:
         entropy = self.store.entropy
         return formats.seal_locator(self.request.locator(), self.key, self.erasure, entropy.bytes(32))
@@ -363,15 +368,22 @@ class _Executor:
         left: list[str] = []
         for root, other in worktrees:
             if other is None:
-                left.append(f"a worktree at {root or 'an unknown place'} could not be opened")
+                self._tell(f"the worktree at {root or 'an unknown place'} could not be opened")
+                left.append("a worktree could not be opened: what lies there is there still")
                 continue
             try:
                 cleaned.append(local.clean(other, self.matcher, self.request.roots, wish_of(self.request).contents))
             except DvError as error:
-                left.append(f"worktree {root}: {error.finding()}")
+                self._tell(f"the worktree at {root} could not be cleaned: {error.finding()}")
+                left.append("a worktree could not be cleaned")
         destroyed = erasing.destroy(self.store, self.erasure)
         left += [f"{name}: {', '.join(found.left)}" for name, found in sorted(destroyed.left.items())]
-        left += [each for done in cleaned for each in done.left]
+        # What stays is told on the terminal alone: a certificate holds no path.
+        for done in cleaned:
+            for each in done.left:
+                self._tell(f"in {done.root} stays {each}")
+            if done.left:
+                left.append(f"{len(done.left):,} files could not be removed from a worktree")
         left += proving.verify(self.workspace, self.erasure)
         record = self._finish(planned, destroyed, left)
         journal.remove(self.place, self.disk)
@@ -386,6 +398,9 @@ class _Executor:
         here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(left))
         remotes = sorted(projects.read(self.session.root).remotes)
         away = [formats.Place(name=f"remote {each}", done=False, left=(UNREACHED,)) for each in remotes]
+        rules = projects.read(self.session.root).subjects if self.request.targets.subjects else ()
+        if any(each.tables is not None for each in rules):
+            away.append(formats.Place(name=ROWS, done=False, left=(UNREAD,)))
         # Whoever holds old objects there, and comes here again, finds by the locator what it is about.
         found = store.state.locators.get(self.erasure) if away else None
         locator, wraps = log.located(found) if found is not None else (b"", ())

@@ -184,6 +184,8 @@ def clean(workspace: Workspace, matcher: Matcher, once: Iterable[str], contents:
     left = _remove(session, files)
     for name in CACHES:
         shutil.rmtree(f"{session.layout.control}/{name}", ignore_errors=True)
+    # No run goes on: what is left are journals that could not be read, and those that were never begun.
+    shutil.rmtree(f"{session.layout.control}/{journals.DIRECTORY}", ignore_errors=True)
     for path in _unfinished(session, {*session.stage().roots, *once}):
         session.context.disk.unlink(path)
     session.context.disk.sync_directory(session.layout.control)

@@ -252,6 +252,12 @@ def _require_said(found: Plan, asked: Request, *, everything: bool) -> None:
         )
 
 
+def _unread(workspace: Workspace, asked: Request) -> list[str]:
+    """Return the tables in which a rule says that there are rows of a subject; only files are erased."""
+    rules = projects.read(workspace.session.root).subjects if asked.targets.subjects else ()
+    return [f"rows of {each.tables}, by {each.column}" for each in rules if each.tables is not None]
+
+
 def _targeted(result: EraseResult) -> list[str]:
     """Return the paths of this worktree's repository that a plan is about."""
     return sorted({*result.paths, *(path for path in result.worktree if not path.startswith("/"))})
@@ -341,7 +347,7 @@ def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool)
         linked=tuple(linked),
         holds=(),
         forgotten=tuple(sorted(identity.hex() for identity in found.forgotten)),
-        mentions=tuple(sorted(found.mentions)),
+        mentions=(*sorted(found.mentions), *_unread(workspace, asked)),
         remotes=tuple(sorted(projects.read(session.root).remotes)),
         outstanding=(),
         finished=None,

@@ -89,6 +89,37 @@ def test_a_subject_is_erased_by_the_rules_for_paths(people):
     assert "p17" not in json.dumps(certified)
 
 
+def test_rows_that_a_rule_names_are_outstanding(people):
+    people.write(
+        "dv.toml",
+        '[[subject]]\npaths = "data/people/{subject}/**"\n[[subject]]\ntables = "data/*.csv"\ncolumn = "who"\n',
+    )
+    assert "rows of data/*.csv, by who" in people("erase", "--subject", "p17", "--plan", "--json").json["mentions"]
+    assert any("rows of tables" in each for each in erase(people, "--subject", "p17").json["outstanding"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
+def test_a_file_that_stays_is_told_and_in_no_certificate(people):
+    (people.root / P17).chmod(0o500)
+    try:
+        done = erase(people, P17)
+        assert f"{P17}/note.txt" in done.told
+        certified = people("erasure", "certificate").text
+    finally:
+        (people.root / P17).chmod(0o700)
+    assert "could not be removed" in certified
+    assert "p17" not in certified
+
+
+def test_a_worktree_that_is_not_found_is_outstanding(people):
+    people("worktree", "add", "../other", "HEAD")
+    os.rename(people.root.parent / "other", people.root.parent / "moved")
+    done = erase(people, P17)
+    assert any("a worktree could not be opened" in each for each in done.json["outstanding"])
+    assert str(people.root.parent) in done.told
+    assert str(people.root.parent) not in people("erasure", "certificate").text
+
+
 @pytest.mark.parametrize("odd", ["p*", "p[17]", "p?", "{x}", "ä b", "p17.*", "-p", "#p"])
 def test_a_subject_means_itself_whatever_is_in_its_id(people, odd):
     people.write(f"data/people/{odd}/x.txt", "odd\n")

@@ -74,6 +74,8 @@ def build(root):
     put(f"{root}/.dv/tmp/999999999-0-{'ab' * 8}", TEXT)
     put(f"{root}/data/.dv-partial-999999999-0-{'ab' * 8}", TEXT)
     put(f"{root}/.dv/writing", b"data\0")
+    put(f"{root}/.dv/runs/broken-20260101-000000-0000000000/stdout.txt", TEXT)
+    put(f"{root}/.dv/runs/new-20260101-000000-0000000000/stdout.txt", TEXT)
 
 
 @pytest.fixture(scope="session")

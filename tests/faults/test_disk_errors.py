@@ -68,6 +68,7 @@ def test_every_command_that_changes_a_disk_is_tried():
     reading = {"status", "log", "show", "ls", "cat", "du", "diff", "oplog", "doctor", "completion", "upgrade"}
     reading |= {"lineage", "check"}
     elsewhere = {"archive": "tests/cli", "demo": "tests/cli", "run": "tests/cli", "runs": "tests/cli"}
+    elsewhere |= {"erase": "tests/erasure", "erasure": "tests/erasure"}
     tried = {name.partition(" ")[0] for name in FAULTED}
     assert set(COMMANDS) - reading - set(elsewhere) <= tried
     assert not tried & reading

@@ -218,15 +218,18 @@ def _unfinished(session: Session, roots: Iterable[str]) -> Iterator[str]:
 def _remove(session: Session, files: list[str]) -> list[str]:
     """Remove files, and directories that are empty then and stored no more, durably; return what stays."""
     root, disk, top = session.root, session.context.disk, session.stage().tree
-    left = []
+    left: dict[str, str] = {}
     above: set[str] = set()
-    for path in files:
-        try:
-            disk.unlink(f"{root}/{path}")
-        except DvError as error:
-            left.append(f"{paths.shown(path)}: {error.why or error.what}")
-            continue
-        above.update(paths.parents(path))
+    # What the disk refuses once it may do when it is asked again; what it refuses twice is told.
+    for again in (files, left):
+        for path in list(again):
+            try:
+                disk.unlink(f"{root}/{path}")
+            except DvError as error:
+                left[path] = error.why or error.what
+                continue
+            left.pop(path, None)
+            above.update(paths.parents(path))
     for directory in sorted(above - {""}, key=len, reverse=True):
         stored = session.trees.resolve(top, directory) if top is not None else None
         if stored is not None and stored.kind == DIRECTORY:
@@ -239,7 +242,7 @@ def _remove(session: Session, files: list[str]) -> list[str]:
     for directory in sorted(above):
         if os.path.isdir(f"{root}/{directory}"):
             disk.sync_directory(f"{root}/{directory}".rstrip("/"))
-    return left
+    return [f"{paths.shown(path)}: {why}" for path, why in left.items()]
 
 
 def _forget_sparse(workspace: Workspace, matcher: Matcher) -> None:

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from benchmarks.measure import Script
 
 HISTORY = HERE / "make_edits.py"
-PROGRAM = """\
-import sys, msgspec
-from dvtool.operations import erase
-from dvtool.repo import Repo
-targets = open(sys.argv[1]).read().splitlines()
-print(msgspec.json.encode(erase.erase(Repo.open(".").workspace, targets)).decode())
-"""
 
 
 class ErasingDv(Eraser):
@@ -65,16 +58,15 @@ class ErasingDv(Eraser):
         """Erase, in one operation."""
         listed = slot.base / "targets"
         listed.write_text("".join(f"{path}\n" for path in paths))
-        return {"": steps(slot.tree, (self._python(), "-P", "-c", PROGRAM, str(listed)))}
+        return {"": steps(slot.tree, (self._command(), "erase", "--targets-from", str(listed), "--yes", "--json"))}
 
     def left(self, slot: Slot, path: str) -> str:
         """Ask for it again: nothing of this may be known."""
-        asked = (self._python(), "-P", "-c", PROGRAM.replace("targets)", "targets, plan=True)"), str(slot.base / "one"))
-        (slot.base / "one").write_text(f"{path}\n")
+        asked = (self._command(), "erase", path, "--plan")
         done = subprocess.run(
             asked, cwd=slot.tree, env=self.environment(slot), capture_output=True, text=True, check=False
         )
-        return "" if "NotFoundError: nothing of this was ever stored" in done.stderr else f"{done.stdout}{done.stderr}"
+        return "" if "nothing of this was ever stored" in done.stderr else f"{done.stdout}{done.stderr}"
 
     def contents(self, slot: Slot) -> Sizes:
         """Name the packs."""
@@ -82,6 +74,6 @@ class ErasingDv(Eraser):
 
     def gone(self, output: str) -> int | None:
         """Read it from what was printed."""
-        said = json.loads(output.splitlines()[-1])
+        said = json.loads(output[output.index("{") :])
         assert not said["outstanding"], said["outstanding"]
         return int(said["bytes"])

@@ -7,6 +7,7 @@ the old objects can still be told, then keys, entries and packs destroyed, then 
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,18 +26,15 @@ from dvtool.store.erasing import Destroyed
 from dvtool.worktree import projects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from dvtool.erasure.planning import Plan, Wish
     from dvtool.formats.erasure import Decision, Locator
-    from dvtool.history.marking import PackUse
     from dvtool.store.state import State
     from dvtool.store.store import Store
     from dvtool.workspace import Workspace
 
 RECORD: Final = ids.ERASURE
-PORTION: Final = 65536
-"""Frames whose ids are held together while packs are written anew."""
 HERE: Final = "this repository"
 ROWS: Final = "rows of tables"
 UNREAD: Final = "this dv erases files: rows that a rule of dv.toml names were not looked at"
@@ -185,20 +183,6 @@ def _unwrapped(store: Store, wraps: Sequence[bytes], erasure: bytes) -> list[byt
     return []
 
 
-def _portions(uses: Sequence[PackUse]) -> Iterator[list[PackUse]]:
-    """Yield packs in turn, as many together as have a good number of needed frames."""
-    portion: list[PackUse] = []
-    frames = 0
-    for use in uses:
-        portion.append(use)
-        frames += use.live
-        if frames >= PORTION:
-            yield portion
-            portion, frames = [], 0
-    if portion:
-        yield portion
-
-
 class _Executor:
     def __init__(self, workspace: Workspace, request: Request) -> None:
         self.workspace = workspace
@@ -336,11 +320,9 @@ class _Executor:
         with store.transaction() as transaction:
             for kind, data in plan.made.values():
                 transaction.copy(kind, store.hasher.id(kind, data), data)
-            for uses in _portions(plan.rewrite):
-                needed = plan.marks.frames({use.file for use in uses})
-                for use in uses:
-                    needs = {identity for identity, _location in needed[use.file]}.__contains__
-                    collecting.copy(transaction, plan.marks.segments[use.segment], use.position, needs)
+            for use in plan.rewrite:
+                needs = functools.partial(plan.marks.is_marked, use)
+                collecting.copy(transaction, plan.marks.segments[use.segment], use.position, needs)
             data = formats.encode(record)
             transaction.copy(RECORD, store.hasher.id(RECORD, data), data)
             name, value = formats.ref_name(self.erasure), store.hasher.id(RECORD, data)
@@ -376,7 +358,7 @@ class _Executor:
             except DvError as error:
                 self._tell(f"the worktree at {root} could not be cleaned: {error.finding()}")
                 left.append("a worktree could not be cleaned")
-        destroyed = erasing.destroy(self.store, self.erasure)
+        destroyed = erasing.destroy(self.store)
         left += [f"{name}: {', '.join(found.left)}" for name, found in sorted(destroyed.left.items())]
         # What stays is told on the terminal alone: a certificate holds no path.
         for done in cleaned:

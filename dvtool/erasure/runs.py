@@ -189,7 +189,7 @@ class Runs:
             return value
         is_touched = f"{INPUTS}/{value.source}" in changed
         covering = self._matcher.covering(value.path) if value.path else None
-        path = self._nameless(value.path, "") if covering is not None and not self._keep_path else value.path
+        path = self._nameless() if covering is not None and not self._keep_path else value.path
         size = _rounded(value.size) if is_touched else value.size
         return msgspec.structs.replace(value, path=path, size=size)
 
@@ -197,15 +197,14 @@ class Runs:
         found = []
         for number, value in enumerate(values):
             is_meant = self._matcher.covering(value.path) is not None and not self._keep_path
-            path = self._nameless(value.path, f"-{number}") if is_meant else value.path
+            path = self._nameless(f"-{number}") if is_meant else value.path
             size = _rounded(value.size) if is_touched else value.size
             origin = GONE if is_meant and value.origin else value.origin
             found.append(msgspec.structs.replace(value, path=path, origin=origin, size=size))
         return tuple(found)
 
-    def _nameless(self, path: str, number: str) -> str:
+    def _nameless(self, number: str = "") -> str:
         """Return what stands for a path that goes; ``""``, which is all of a source, would say too much."""
-        del path
         return f"erased-{self._erasure.hex()[:8]}{number}"
 
     def _texts(self, old: Run) -> Run:

@@ -154,8 +154,8 @@ def require_readable(store: Store, added: Sequence[log.Action]) -> int:
     return count
 
 
-def destroy(store: Store, erasure: bytes) -> Destroyed:
-    """Destroy what the committed erasure gave up, and everything that no entry names; can be stopped and run again.
+def destroy(store: Store) -> Destroyed:
+    """Destroy what a committed erasure gave up, and everything that no entry names; can be stopped and run again.
 
     Keys go first, so that nothing which stays behind can be opened.
 
@@ -173,7 +173,6 @@ def destroy(store: Store, erasure: bytes) -> Destroyed:
     old = [f"keys/{name}" for name in labels if name != f"log-{state.label.hex()}"]
     _purge(store.backend, old, left)
     _purge(store.backend, rest, left)
-    del erasure
     return Destroyed(
         packs=sum(name.startswith("packs/") for name in rest),
         files=len(first) + sum(name.startswith("index/") for name in rest),

@@ -8,8 +8,12 @@ import sys
 import pytest
 
 from dvtool.erasure import certificate
+from dvtool.errors import StorageError
 from dvtool.formats import lock
+from dvtool.repo import Repo
+from dvtool.storage.disk import Disk
 from dvtool.store import erasing
+from dvtool.worktree.session import Context
 from tests.cli.running import python, store_of
 
 P17 = "data/people/p17"
@@ -98,15 +102,23 @@ def test_rows_that_a_rule_names_are_outstanding(people):
     assert any("rows of tables" in each for each in erase(people, "--subject", "p17").json["outstanding"])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")
+class Refusing(Disk):
+    """Does not let files of one name go."""
+
+    def unlink(self, path):
+        if path.endswith("/note.txt") and "p17" in path:
+            raise StorageError("the disk refuses", why="Operation not permitted")
+        super().unlink(path)
+
+
 def test_a_file_that_stays_is_told_and_in_no_certificate(people):
-    (people.root / P17).chmod(0o500)
-    try:
-        done = erase(people, P17)
-        assert f"{P17}/note.txt" in done.told
-        certified = people("erasure", "certificate").text
-    finally:
-        (people.root / P17).chmod(0o700)
+    told: list[str] = []
+    context = Context(disk=Refusing(), cwd=str(people.root), tell=told.append)
+    done = Repo.open(str(people.root), context).erase([P17])
+    assert any("could not be removed" in each for each in done.outstanding)
+    assert any(f"{P17}/note.txt" in each for each in told)
+    assert (people.root / P17 / "note.txt").exists()
+    certified = people("erasure", "certificate").text
     assert "could not be removed" in certified
     assert "p17" not in certified
 
@@ -154,8 +166,6 @@ def test_nobody_who_was_not_asked_has_agreed(people):
 
 
 def test_a_stale_plan_is_refused(people):
-    from dvtool.repo import Repo
-
     repo = Repo.open(str(people.root))
     agreed = repo.erase([P17], plan=True)
     people.write(f"{P17}/late.txt", "late\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -78,36 +79,23 @@ def erase_command(
         given = (paths, subjects, authors)
         _refuse_twice(listed, given)
         paths, subjects, authors = ([*one, *more] for one, more in zip(given, listed, strict=True))
-    agreed = None
-    if plan or not yes:
-        agreed = repo.erase(
-            paths,
-            subjects=subjects,
-            authors=authors,
-            copies=copies or "",
-            keep_path=keep_path,
-            redact_text=redact_text,
-            everything=everything,
-            plan=True,
-        )
-    if plan and agreed is not None:
-        _show_all(agreed, json=json)
-        return
-    if agreed is not None:
-        _confirm(agreed, json=json)
-    done = repo.erase(
+    erase = functools.partial(
+        repo.erase,
         paths,
         subjects=subjects,
         authors=authors,
         copies=copies or "",
         keep_path=keep_path,
         redact_text=redact_text,
-        request=request,
-        ground=ground,
         everything=everything,
-        agreed=agreed,
     )
-    _show_all(done, json=json)
+    agreed = erase(plan=True) if plan or not yes else None
+    if plan and agreed is not None:
+        _show_all(agreed, json=json)
+        return
+    if agreed is not None:
+        _confirm(agreed, json=json)
+    _show_all(erase(request=request, ground=ground, agreed=agreed), json=json)
 
 
 def _listed(source: str, directory: str) -> tuple[list[str], list[str], list[str]]:

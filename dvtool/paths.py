@@ -51,7 +51,9 @@ _IGNORABLE: Final = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F
 
 def is_partial(name: str) -> bool:
     """Return whether ``name`` is that of a file under construction; other names with the prefix are data."""
-    return re.fullmatch(re.escape(PARTIAL) + "[0-9]+-[0-9a-f]+-[0-9a-f]{16}", name) is not None
+    if not name.startswith(PARTIAL):
+        return False
+    return re.fullmatch("[0-9]+-[0-9a-f]+-[0-9a-f]{16}", name[len(PARTIAL) :]) is not None
 
 
 def is_reserved(name: str) -> bool:

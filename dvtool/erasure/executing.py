@@ -7,13 +7,12 @@ the old objects can still be told, then keys, entries and packs destroyed, then 
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dvtool import ids
-from dvtool.erasure import certificate, journal, local, planning, proving, targets
+from dvtool.erasure import carrying, certificate, journal, local, planning, proving, targets
 from dvtool.erasure.local import Cleaned
 from dvtool.erasure.targets import Matcher, Targets
 from dvtool.errors import ConflictError, DvError, KeyAccessError
@@ -21,7 +20,7 @@ from dvtool.formats import erasure as formats
 from dvtool.formats import log, project
 from dvtool.formats.erasure import Record
 from dvtool.runs.lineage import Lineage
-from dvtool.store import collecting, erasing
+from dvtool.store import erasing
 from dvtool.store.erasing import Destroyed
 from dvtool.worktree import projects
 
@@ -212,6 +211,7 @@ class _Executor:
             try:
                 if plan.number + 1 != self.store.state.number:
                     plan = self._planned_again(plan)
+                local.foresee(worktrees, plan)
                 self._commit(planned, plan, self._models(plan))
             except DvError:
                 self._give_up(planned)
@@ -232,6 +232,7 @@ class _Executor:
                 journal.write(self.place, journal.Journal(erasure=self.erasure, key=self.key), self.disk)
             if phase == log.ERASING:
                 plan = self._plan()
+                local.foresee(worktrees, plan)
                 self._commit(planned, plan, self._models(plan))
             elif phase != log.ERASED:
                 raise ConflictError(
@@ -318,16 +319,18 @@ class _Executor:
         store = self.store
         store.give_up(plan.gone.keys())
         with store.transaction() as transaction:
-            for kind, data in plan.made.values():
-                transaction.copy(kind, store.hasher.id(kind, data), data)
-            for use in plan.rewrite:
-                needs = functools.partial(plan.marks.is_marked, use)
-                collecting.copy(transaction, plan.marks.segments[use.segment], use.position, needs)
             data = formats.encode(record)
-            transaction.copy(RECORD, store.hasher.id(RECORD, data), data)
             name, value = formats.ref_name(self.erasure), store.hasher.id(RECORD, data)
+
+            def put_new() -> None:
+                for identity, (kind, made) in plan.made.items():
+                    transaction.copy(kind, identity, made)
+                transaction.copy(RECORD, value, data)
+
+            progress = self.session.context.progress
+            carrying.copy(transaction, plan.marks, plan.rewrite, progress, put_new)
             added = transaction.write_only()
-            erasing.require_readable(store, added)
+            carrying.read_back(store, added, progress)
             action = log.Erasure(
                 erasure=self.erasure,
                 phase=log.ERASED,
@@ -366,7 +369,7 @@ class _Executor:
                 self._tell(f"in {done.root} stays {each}")
             if done.left:
                 left.append(f"{len(done.left):,} files could not be removed from a worktree")
-        left += proving.verify(self.workspace, self.erasure)
+        left += proving.verify(self.workspace, self.erasure, opened=True)  # before the entry that committed it
         record = self._finish(planned, destroyed, left)
         journal.remove(self.place, self.disk)
         return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned))

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool import paths
+from dvtool import ids, paths
 from dvtool.erasure import targets
 from dvtool.erasure.targets import Matcher
 from dvtool.errors import ConflictError, DvError
+from dvtool.formats import snapshot, stage
 from dvtool.formats.tree import DIRECTORY
 from dvtool.git import beside
 from dvtool.runs import journals
 from dvtool.storage.disk import as_ours
+from dvtool.store.treediff import diff_trees
+from dvtool.store.trees import Trees
 from dvtool.workspace import Workspace
 from dvtool.worktree import ingest, layout, places
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
+    from dvtool.erasure.planning import Plan
     from dvtool.worktree.session import Session
 
 CACHES: Final = ("cache", "quarantine")
@@ -164,6 +168,33 @@ def _copies(session: Session, roots: list[str], contents: AbstractSet[bytes]) ->
         for name, entry in seen.columns().entries().items()
         if entry.size and entry.id in contents
     ]
+
+
+def foresee(worktrees: Iterable[tuple[str, Workspace | None]], plan: Plan) -> None:
+    """Bring the indexes of worktrees up to the trees that are about to take the place of those they mirror.
+
+    Afterwards the old trees cannot be read any more, and an index made from nothing knows no file: the next look at
+    the worktree would read them all.  Where it fails, that is what happens.
+    """
+    for _root, other in worktrees:
+        if other is None:
+            continue
+        with contextlib.suppress(DvError):
+            session = other.session
+            view = session.stage()
+            new = _tree_after(session, view.value, plan)
+            if new is not None and new != view.tree:
+                index = session.index()
+                index.follow(diff_trees(session.trees, Trees(plan.objects), view.tree, new), new)
+
+
+def _tree_after(session: Session, staged: bytes | None, plan: Plan) -> bytes | None:
+    """Return the tree of a stage, or of HEAD where nothing is staged, as it will be; None when it stays as it is."""
+    if staged is not None:
+        found = plan.stages.get(staged)
+        return stage.decode(plan.objects.read_object(ids.STAGE, found.new)).tree if found is not None else None
+    found = plan.snapshots.get(session.head().snapshot or b"")
+    return snapshot.decode(plan.objects.read_object(ids.SNAPSHOT, found.new)).root if found is not None else None
 
 
 def clean(workspace: Workspace, matcher: Matcher, once: Iterable[str], contents: AbstractSet[bytes]) -> Cleaned:

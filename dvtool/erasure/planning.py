@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids, paths
-from dvtool.erasure import rewriting, runs
+from dvtool.effects import Silence
+from dvtool.erasure import kept, rewriting, runs
 from dvtool.erasure.targets import Matcher
 from dvtool.errors import DvError, IntegrityError
 from dvtool.formats import log, pack, snapshot, stage, tree
@@ -20,9 +21,10 @@ from dvtool.history import graph, marking, recorded
 from dvtool.store import manifests
 from dvtool.store.editing import Scratch
 from dvtool.store.trees import Trees
+from dvtool.worktree import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Progress
@@ -32,10 +34,15 @@ if TYPE_CHECKING:
     from dvtool.history.marking import Marks, PackUse
     from dvtool.store.state import State
     from dvtool.store.store import Store
+    from dvtool.worktree.workers import Counter
 
 NOBODY: Final = "erased"
 """Stands where the name of an erased author stood."""
 NONCE_SIZE: Final = 32
+SHARED: Final = 64
+"""Snapshots from which on their trees are shared out among processes."""
+TURNS_EACH: Final = 4
+"""Parts of the history for each process, so that none waits long for the others."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +150,18 @@ def plan(store: Store, wish: Wish, progress: Progress, *, without_data: bool = F
     return _Planner(store, wish, progress, without_data=without_data).run()
 
 
+class _Share(msgspec.Struct, kw_only=True, array_like=True):
+    """What one process has done of a plan."""
+
+    marked: list[bytes] = []
+    roots: list[tuple[bytes, tuple[str, ...], bytes, int]] = []
+    """Trees, what is tracked in them, what takes their place, and how many files went."""
+    made: list[tuple[bytes, int, bytes]] = []
+    paths: list[str] = []
+    contents: list[tuple[bytes, int]] = []
+    long: list[bytes] = []
+
+
 class _Planner:
     def __init__(self, store: Store, wish: Wish, progress: Progress, *, without_data: bool) -> None:
         self.store = store
@@ -177,7 +196,9 @@ class _Planner:
         self.read: dict[bytes, Snapshot] = {}
 
     def run(self) -> Plan:
-        for identity in self._reached():
+        reached = list(self._reached())
+        self._share(reached)
+        for identity in reached:
             self._snapshot(identity)
         self._refs()
         has = self.store.has
@@ -188,6 +209,52 @@ class _Planner:
         self._packs()
         self._forgotten()
         return self.found
+
+    def _share(self, reached: Sequence[bytes]) -> None:
+        """Write trees anew in several processes, and mark in one of them what stays of them in any case.
+
+        What one process makes, others may make as well: from the same tree comes the same.
+        """
+        processes = workers.count() if len(reached) >= SHARED else 1
+        if processes == 1 or self.wish.contents or not self.wish.matcher.rules:
+            return
+        pairs = list(dict.fromkeys((each.root, each.roots) for each in map(self.read.__getitem__, reached)))
+        size = -(-len(pairs) // (TURNS_EACH * processes))
+        turns = [pairs[at : at + size] for at in range(0, len(pairs), size)]
+        given = workers.Turns(len(turns))
+
+        def work(number: int, _counter: Counter) -> _Share:
+            share = _Share()
+            if not number:
+                self.found.marks.be_silent()
+                kept.mark(self.found.marks, self.wish.matcher, {root for root, _roots in pairs})
+                share.marked = self.found.marks.bits()
+            for turn in given:
+                share.roots += [(root, roots, *self.trees.root(root, roots)) for root, roots in turns[turn]]
+            found = self.found
+            share.made = [(identity, *made) for identity, made in self.objects.made().items()]
+            share.paths, share.contents, share.long = [*found.paths], [*found.contents.items()], [*found.long]
+            return share
+
+        try:
+            with workers.Beside(range(processes - 1), work, _Share, Silence()) as beside:
+                for turn in given:
+                    for root, roots in turns[turn]:
+                        self.trees.root(root, roots)
+                for share in beside.results():
+                    self._take(share)
+        finally:
+            given.close()
+
+    def _take(self, share: _Share) -> None:
+        self.objects.take({identity: (kind, data) for identity, kind, data in share.made})
+        for root, roots, new, files in share.roots:
+            self.trees.take(root, roots, (new, files))
+        if share.marked:
+            self.found.marks.take(share.marked)
+        self.found.paths.update(share.paths)
+        self.found.contents.update(share.contents)
+        self.found.long.update(share.long)
 
     def _meet(self, path: str, entry: Entry) -> None:
         self.found.paths.add(path)
@@ -239,7 +306,7 @@ class _Planner:
         if root == old.root and author == old.author and message == old.message:
             return
         self.found.roots |= set(old.roots)
-        totals = Trees(self.objects).totals(root)
+        totals = self.trees.totals(root)
         self.found.leaves_nothing += bool(old.files and not totals.files)
         new = msgspec.structs.replace(
             old,

@@ -30,7 +30,9 @@ _STEP: Final = _STRIDE << 15
 """Bytes that are read at once: so the strides of a file begin anew with each of them."""
 
 
-def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), deep: bool = False) -> list[str]:
+def verify(
+    workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), deep: bool = False, opened: bool = False
+) -> list[str]:
     """Return what is wrong, in words; nothing when the erasure is whole here.
 
     Args:
@@ -38,13 +40,15 @@ def verify(workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), 
         erasure: the id of the erasure.
         gone: ids of contents that went and were kept nowhere, while they are known.
         deep: open every frame of every pack, not only those that lie in packs written since.
+        opened: those were just opened in full: see :func:`~dvtool.store.erasing.require_readable`.
     """
     store = workspace.session.store
     state = store.refresh()
     record = formats.decode(store.read_object(ids.ERASURE, state.ref(formats.ref_name(erasure)) or b""))
     old = superseded(state, record)
     problems = [*_listed(store, [*old, *gone]), *_files(store, state), *_entries(store, erasure)]
-    problems += _frames(store, deep=deep)
+    if deep or not opened:
+        problems += _frames(store, deep=deep)
     problems += _raw(workspace, {*old, *gone}, deep=deep)
     return problems
 

@@ -18,11 +18,11 @@ from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.store.editing import Editor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from collections.abc import Set as AbstractSet
 
     from dvtool.erasure.targets import Matcher
-    from dvtool.formats.tree import Leaf, Tally
+    from dvtool.formats.tree import Leaf, Tally, Totals
     from dvtool.store.editing import ObjectStore
 
     T = TypeVar("T")
@@ -75,8 +75,9 @@ class Trees:
         self._known: dict[tuple[bytes, str | None], Rewritten] = {}
         self._whole: dict[tuple[bytes, str], Rewritten] = {}
         self._untouched: set[tuple[bytes, str | None]] = set()
+        self._roots: dict[tuple[bytes, tuple[str, ...], str], tuple[bytes, int]] = {}
 
-    def root(self, root: bytes, tracked: Iterable[str] = (), prefix: str = "") -> tuple[bytes, int]:
+    def root(self, root: bytes, tracked: tuple[str, ...] = (), prefix: str = "") -> tuple[bytes, int]:
         """Return a tree without what is erased, and how many files went.
 
         Args:
@@ -84,6 +85,17 @@ class Trees:
             tracked: directories that stay although nothing is left of them, unless they are what is erased.
             prefix: the path at which the tree lies.
         """
+        key = (root, tracked, prefix)
+        known = self._roots.get(key)
+        if known is None:
+            known = self._roots[key] = self._root(root, tracked, prefix)
+        return known
+
+    def take(self, root: bytes, tracked: tuple[str, ...], known: tuple[bytes, int]) -> None:
+        """Know what :meth:`root` returns; what was made for it is among the objects."""
+        self._roots[root, tracked, ""] = known
+
+    def _root(self, root: bytes, tracked: tuple[str, ...], prefix: str) -> tuple[bytes, int]:
         found = self.directory(root, prefix)
         if not found.files and found.id == root:
             return root, 0
@@ -94,6 +106,10 @@ class Trees:
                 if old is not None and old.kind == DIRECTORY and self._trees.resolve(new, path) is None:
                     new = self._editor.apply(new, {path: {}})
         return new, found.files
+
+    def totals(self, root: bytes) -> Totals:
+        """Return what lies in a tree that was rewritten."""
+        return self._trees.totals(root)
 
     def _emptied(self, root: bytes, files: int) -> bytes:
         """Return a directory of which nothing is left but what it says of itself."""

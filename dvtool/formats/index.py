@@ -6,6 +6,7 @@ only the pages it asks for, so no command loads an index whole, and none of it l
 
 from __future__ import annotations
 
+import functools
 import operator
 import struct
 from bisect import bisect_left, bisect_right
@@ -36,6 +37,7 @@ DIRECTORY_LIMIT: Final = 268435456
 
 _HEADER = struct.Struct("<8sBBH4x16s32s")
 _LOCATION = struct.Struct("<IIIII")
+_SAID = struct.Struct(f"<{ids.ID_SIZE}xIIIII")
 
 
 class Location(NamedTuple):
@@ -378,6 +380,22 @@ def unpack(data: bytes) -> tuple[bytes, Location]:
     return data[: ids.ID_SIZE], Location(*_LOCATION.unpack_from(data, ids.ID_SIZE))
 
 
-def split(page: bytes) -> list[bytes]:
+def split(page: bytes) -> tuple[bytes, ...]:
     """Return the records of a page."""
-    return [page[at : at + RECORD_SIZE] for at in range(0, len(page), RECORD_SIZE)]
+    return _columns(f"{RECORD_SIZE}s", len(page) // RECORD_SIZE).unpack(page)
+
+
+def identities(page: bytes) -> tuple[bytes, ...]:
+    """Return the ids of the records of a page, in order."""
+    return _columns(f"{ids.ID_SIZE}s{RECORD_SIZE - ids.ID_SIZE}x", len(page) // RECORD_SIZE).unpack(page)
+
+
+def locations(page: bytes) -> Iterator[tuple[int, ...]]:
+    """Yield what the records of a page say, in order, as the columns of :class:`Location`."""
+    return _SAID.iter_unpack(page)
+
+
+@functools.lru_cache(maxsize=64)
+def _columns(form: str, count: int) -> struct.Struct:
+    """Return what takes a column apart, several times as fast as slices."""
+    return struct.Struct(form * count)

@@ -55,4 +55,4 @@ def decode(data: bytes) -> Node:
 
 def ids_of(node: Node) -> list[bytes]:
     """Return the ids of a node, in order."""
-    return [node.ids[at : at + ids.ID_SIZE] for at in range(0, len(node.ids), ids.ID_SIZE)]
+    return list(ids.split(node.ids))

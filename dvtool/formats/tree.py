@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -11,7 +12,7 @@ from dvtool.errors import FormatError
 from dvtool.formats import codec, manifest, nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 FILE: Final = 0x66
 EXECUTABLE: Final = 0x78
@@ -26,6 +27,8 @@ EXECUTABLES: Final = frozenset({EXECUTABLE, LONG_EXECUTABLE})
 LONG: Final = frozenset({LONG_FILE, LONG_EXECUTABLE})
 
 _KINDS: Final = bytes(sorted({*REGULAR, SYMLINK, DIRECTORY, ERASED}))
+_SHORT: Final = bytes(sorted({*REGULAR, SYMLINK} - LONG))
+"""Kinds whose content is one chunk."""
 _TALLIED: Final = frozenset({DIRECTORY, ERASED})
 
 SYMLINK_LIMIT: Final = 4096
@@ -150,6 +153,63 @@ def encode_leaf(
     return codec.encode(leaf), totals
 
 
+def encode_patched(
+    leaf: Leaf, changes: Mapping[int, Entry | None], here: Tally, sections: dict[str, msgspec.Raw]
+) -> tuple[bytes, Totals]:
+    """Return the bytes and totals of a leaf in which some entries differ or are gone, as :func:`encode_leaf` would.
+
+    Args:
+        leaf: the leaf as it was.
+        changes: the entries that differ, by position, None where one is gone; a directory that does not go stays one,
+            and what is none becomes none.
+        here: the files erased from the directory itself.
+        sections: what else the leaf says.
+    """
+    names = leaf.names
+    kinds, sizes, identities, counts = bytearray(leaf.kinds), leaf.sizes.copy(), bytearray(leaf.ids), leaf.counts.copy()
+    tallies = dict(leaf.tallies)
+    gone = []
+    for at, entry in changes.items():
+        tallies.pop(at, None)
+        if entry is None:
+            gone.append(at)
+            continue
+        if entry.kind == DIRECTORY:
+            counts[leaf.kinds.count(DIRECTORY, 0, at)] = entry.files
+        kinds[at], sizes[at] = entry.kind, entry.size
+        identities[at * ids.ID_SIZE : (at + 1) * ids.ID_SIZE] = entry.id
+        if entry.erased:
+            tallies[at] = entry.erased
+    listed = sorted(tallies.items())
+    if gone:
+        gone.sort()
+        left = names.split("\0")
+        for at in reversed(gone):
+            if kinds[at] == DIRECTORY:
+                del counts[leaf.kinds.count(DIRECTORY, 0, at)]
+            del left[at], kinds[at], sizes[at], identities[at * ids.ID_SIZE : (at + 1) * ids.ID_SIZE]
+        names = "\0".join(left)
+        listed = [(at - bisect_left(gone, at), tally) for at, tally in listed]
+    totals = Totals(
+        entries=len(kinds),
+        files=len(kinds) - len(counts) - kinds.count(ERASED) + sum(counts),
+        size=sum(sizes),
+        erased=merge_tallies([here, *(tally for _at, tally in listed)]),
+    )
+    patched = Leaf(
+        names=names,
+        kinds=bytes(kinds),
+        sizes=sizes,
+        ids=bytes(identities),
+        counts=counts,
+        tallies=listed,
+        here=here,
+        totals=totals,
+        sections=sections,
+    )
+    return codec.encode(patched), totals
+
+
 class Columns(msgspec.Struct, kw_only=True):
     """Files and links of one directory, sorted by name, as columns; ``sizes`` in bytes, ``ids`` of 32 bytes each."""
 
@@ -160,12 +220,7 @@ class Columns(msgspec.Struct, kw_only=True):
 
     def entries(self) -> dict[str, Entry]:
         """Return the entries, by name."""
-        size = ids.ID_SIZE
-        starts = range(0, len(self.ids), size)
-        return {
-            name: Entry(kind, length, self.ids[at : at + size])
-            for name, kind, length, at in zip(self.names, self.kinds, self.sizes, starts, strict=True)
-        }
+        return dict(zip(self.names, map(Entry, self.kinds, self.sizes, ids.split(self.ids)), strict=True))
 
     def chosen(self, positions: Sequence[int]) -> Columns:
         """Return the columns of the files at some positions, in that order."""
@@ -221,6 +276,64 @@ def decode(data: bytes) -> Leaf | Inner:
     return node
 
 
+class References(NamedTuple):
+    """Ids of what a node names: other nodes, manifests, and chunks that are whole files."""
+
+    trees: Collection[bytes]
+    manifests: Collection[bytes]
+    chunks: set[bytes]
+
+
+def look(data: bytes) -> Leaf | Inner:
+    """Return the node that ``data`` encodes, for who wants its ids: of its names and totals nothing is checked.
+
+    Raises:
+        FormatError: when it is malformed, or the columns of its kinds, sizes and ids do not agree.
+    """
+    node: Leaf | Inner = codec.decode(_NODE, data, what="tree node", exact=False)
+    count = len(node.children) if isinstance(node, Inner) else len(node.kinds)
+    if len(node.ids) != count * ids.ID_SIZE or (isinstance(node, Leaf) and len(node.sizes) != count):
+        raise FormatError("the columns of a tree node differ in length")
+    if isinstance(node, Leaf) and node.kinds.translate(None, _KINDS):
+        raise FormatError("a tree node holds an entry of unknown kind")
+    return node
+
+
+def references(data: bytes) -> References:
+    """Return what a node names; raises as :func:`look`."""
+    node = look(data)
+    identities = ids.split(node.ids)
+    if isinstance(node, Inner):
+        return References(identities, (), set())
+    return _references(node.kinds, node.sizes, identities)
+
+
+def references_without(leaf: Leaf, positions: Iterable[int]) -> References:
+    """Return what the entries of a leaf name, but for those at some positions; it need only be looked at."""
+    kinds, sizes, identities = bytearray(leaf.kinds), leaf.sizes.copy(), list(ids.split(leaf.ids))
+    for at in sorted(positions, reverse=True):
+        del kinds[at], sizes[at], identities[at]
+    return _references(bytes(kinds), sizes, identities)
+
+
+def _references(kinds: bytes, sizes: Sequence[int], identities: Sequence[bytes]) -> References:
+    if kinds.count(DIRECTORY) == len(kinds):
+        return References(identities, (), set())
+    if 0 not in sizes and not kinds.translate(None, _SHORT):
+        return References((), (), set(identities))
+    trees = []
+    manifests = []
+    chunks = set()
+    for kind, length, identity in zip(kinds, sizes, identities, strict=True):
+        if kind == DIRECTORY:
+            trees.append(identity)
+        elif kind in LONG:
+            manifests.append(identity)
+        elif kind != ERASED and length:
+            chunks.add(identity)
+    return References(trees, manifests, chunks)
+
+
 def names_of(node: Leaf | Inner) -> list[str]:
     """Return the names of a node, in order."""
     if isinstance(node, Leaf) and not node.kinds:
@@ -230,20 +343,15 @@ def names_of(node: Leaf | Inner) -> list[str]:
 
 def entries_of(leaf: Leaf) -> list[Entry]:
     """Return the entries of a leaf, in the order of its names."""
-    identities = leaf.ids
-    size = ids.ID_SIZE
-    found = [
-        Entry(kind, length, identities[at : at + size])
-        for kind, length, at in zip(leaf.kinds, leaf.sizes, range(0, len(identities), size), strict=True)
-    ]
+    found = list(map(Entry, leaf.kinds, leaf.sizes, ids.split(leaf.ids)))
     if leaf.counts or ERASED in leaf.kinds:
         tallies = dict(leaf.tallies)
         counts = iter(leaf.counts)
         for i, entry in enumerate(found):
             if entry.kind == DIRECTORY:
-                found[i] = entry._replace(files=next(counts), erased=tallies.get(i, ()))
+                found[i] = Entry(DIRECTORY, entry.size, entry.id, next(counts), tallies.get(i, ()))
             elif entry.kind == ERASED:
-                found[i] = entry._replace(files=0, erased=tallies.get(i, ()))
+                found[i] = Entry(ERASED, entry.size, entry.id, 0, tallies.get(i, ()))
     return found
 
 
@@ -254,9 +362,7 @@ def rows_of(leaf: Leaf) -> list[object]:
     """
     if ERASED in leaf.kinds:
         return list(entries_of(leaf))
-    size = ids.ID_SIZE
-    identities = [leaf.ids[at : at + size] for at in range(0, len(leaf.ids), size)]
-    return list(zip(leaf.kinds, leaf.sizes, identities, strict=True))
+    return list(zip(leaf.kinds, leaf.sizes, ids.split(leaf.ids), strict=True))
 
 
 def entry_at(leaf: Leaf, position: int) -> Entry:

@@ -7,27 +7,31 @@ id is held in memory for longer than it takes to look it up.  Chunks lead nowher
 from __future__ import annotations
 
 import itertools
-import re
+import operator
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dvtool import ids
+from dvtool.effects import Silence
 from dvtool.errors import MEND, FormatError, IntegrityError
-from dvtool.formats import index, log, manifest, pack, run, snapshot, stage, table, tree
-from dvtool.formats.tree import DIRECTORY, Leaf
+from dvtool.formats import log, manifest, pack, run, snapshot, stage, table, tree
 from dvtool.history import graph
+from dvtool.history.waves import Waves
+from dvtool.store import searching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Progress
     from dvtool.formats.index import Location
-    from dvtool.formats.run import Run
     from dvtool.store.segments import Segment
     from dvtool.store.state import State
     from dvtool.store.store import Store
+
+    _Record = tuple[int, int, bytes, Location]
+    """Where a copy of an object is listed: number of its segment, of the record there, its id, and what that says."""
 
 BATCH: Final = 262144
 """Chunks that are looked up together; as many again are remembered as met, to pass over them at once."""
@@ -37,11 +41,8 @@ RELIABLE: Final = (_SOUND, _ASIDE)
 """Ranks of packs that an entry may rely on."""
 READABLE: Final = (*RELIABLE, _DOOMED)
 """Ranks of packs that are there, whole."""
-_NO_FILES: Final = frozenset({*tree.LONG, DIRECTORY, tree.ERASED})
-_STEP: Final = ids.ID_SIZE
 _SPARSE: Final = 64
 """Where fewer than one record in so many is marked, pages are opened for those alone."""
-_NOT_ZERO: Final = re.compile(rb"[^\0]", re.DOTALL)
 
 
 class PackUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +144,7 @@ class Marks:
             FormatError: when a newer dv wrote something here.
         """
         self._strict = strict
-        self._follow([(_ANY, identity) for identity in roots])
+        self._follow({_ANY: set(roots)})
 
     def follow_from(self, roots: Iterable[bytes], made: Mapping[bytes, tuple[int, bytes]]) -> set[bytes]:
         """Mark what objects lead to that are not in the store yet; return those of them that are led to.
@@ -157,50 +158,69 @@ class Marks:
         """
         self._strict = True
         reached: set[bytes] = set()
-        stored: dict[tuple[int, bytes], None] = {}
-        pending = list(roots)
+        stored: dict[int, set[bytes]] = {}
+        pending = set(roots)
         while pending:
             identity = pending.pop()
-            if identity in reached:
-                continue
             reached.add(identity)
-            for kind, each in self._leads_to(made[identity][0], identity, made[identity][1]):
-                if each in made:
-                    pending.append(each)
-                else:
-                    stored[kind, each] = None
+            for kind, found in self._leads_to(made[identity][0], identity, made[identity][1]):
+                stored.setdefault(kind, set()).update(found)
+                pending |= made.keys() & (set(found) - reached)
         reached |= self._wanted & made.keys()
         self._wanted -= made.keys()
-        self._follow(list(stored))
+        self._follow({kind: found - made.keys() for kind, found in stored.items()})
         return reached
 
-    def _follow(self, pending: list[tuple[int, bytes]]) -> None:
+    def follow_parts(self, trees: set[bytes], manifests: set[bytes], chunks: set[bytes]) -> None:
+        """Mark parts of trees, with all that they lead to; raises as :meth:`follow`."""
+        self._strict = True
+        self._want(chunks)
+        self._follow({ids.TREE: trees, ids.MANIFEST: manifests})
+
+    def be_silent(self) -> None:
+        """Tell nobody how it goes: in a process that works for another."""
+        self._progress = Silence()
+
+    def bits(self) -> list[bytes]:
+        """Return what is marked: for each index file, a bit for each of its records."""
+        return [bytes(bits) for bits in self._bits]
+
+    def take(self, bits: Sequence[bytes]) -> None:
+        """Mark what others marked who followed everything from there."""
+        self._bits = [
+            bytearray((int.from_bytes(mine, "little") | int.from_bytes(theirs, "little")).to_bytes(len(mine), "little"))
+            for mine, theirs in zip(self._bits, bits, strict=True)
+        ]
+
+    def _follow(self, roots: dict[int, set[bytes]]) -> None:
+        """Mark objects and all that they lead to, by their kinds; many are looked up and read together."""
         self._progress.start("marking what is needed", files=0, size=0)
-        met: set[tuple[int, bytes]] = set()
+        waves = Waves(roots)
         try:
-            while pending:
-                kind, identity = each = pending.pop()
-                if each in met:  # most of a large directory that changed a little was met with its earlier versions
-                    continue
-                if len(met) > BATCH:
-                    met.clear()
-                met.add(each)
-                found = self._mark(kind, identity)
-                if found is None:
-                    continue
-                segment, location = found
-                self.objects += 1
-                if not self.objects % 1024:
-                    self._progress.advance(files=self.objects, size=0)
-                found_kind = location.flags & pack.KIND_MASK
-                # The very copy that is marked: if it is damaged, a sound one in another pack must not go.
-                data = segment.read(found_kind, identity, location, self._store.hasher)
-                pending += self._leads_to(found_kind, identity, data)
-                if len(self._wanted) >= BATCH:
-                    self._look_up()
+            while (taken := waves.take()) is not None:
+                for found in self._read(self._mark(*taken)):
+                    self.objects += 1
+                    if not self.objects % 1024:
+                        self._progress.advance(files=self.objects, size=0)
+                    for kind, below in self._leads_to(*found):
+                        waves.add(kind, below)
+                    if len(self._wanted) >= BATCH:
+                        self._look_up()
             self._look_up()
         finally:
             self._progress.finish()
+
+    def _read(self, marked: Iterable[_Record]) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield (kind, id, bytes) of objects in the order in which they lie.
+
+        It is the very copy that is marked: if it is damaged, a sound one in another pack must not go.
+        """
+        listed = sorted(
+            (number, location.pack, location.offset, identity, location) for number, _at, identity, location in marked
+        )
+        for (number, position), group in itertools.groupby(listed, key=operator.itemgetter(0, 1)):
+            wanted = [(identity, location) for _number, _pack, _offset, identity, location in group]
+            yield from self.segments[number].read_many(position, wanted, self._store.hasher)
 
     def pass_over(self, roots: Iterable[bytes]) -> None:
         """Read the trees of snapshots whose contents do not count, so that they are not read with others again.
@@ -247,12 +267,7 @@ class Marks:
 
     def hold(self, wanted: set[bytes]) -> set[bytes]:
         """Mark those of some objects that are here, whatever kind they are, and return them."""
-        found: set[bytes] = set()
-        for rank in self.ranks:
-            for number in range(len(self.segments)):
-                if len(found) < len(wanted) and (rank == _SOUND or rank in self._ranks[number].values()):
-                    found |= self._sweep(number, wanted - found, rank, kind=_ANY)
-        return found
+        return wanted - self._take(_ANY, wanted)
 
     def want(self, chunks: set[bytes]) -> None:
         """Mark chunks.
@@ -269,35 +284,39 @@ class Marks:
             self._passed = [bytearray(len(bits)) for bits in self._bits]
         self._passed[number][at >> 3] |= 1 << (at & 7)
 
-    def _leads_to(self, kind: int, identity: bytes, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield (kind, id) of what an object names, except chunks, which are noted to be looked up."""
+    def _leads_to(self, kind: int, identity: bytes, data: bytes) -> Iterator[tuple[int, Collection[bytes]]]:
+        """Yield (kind, ids) of what an object names, except chunks, which are noted to be looked up."""
         if kind == ids.TREE:
-            yield from self._tree(data)
+            below = tree.references(data)
+            self._want(below.chunks)
+            yield ids.TREE, below.trees
+            yield ids.MANIFEST, below.manifests
         elif kind == ids.MANIFEST:
             node = manifest.decode(data)
             if node.level:
-                yield from zip(itertools.repeat(ids.MANIFEST), manifest.ids_of(node))
+                yield ids.MANIFEST, manifest.ids_of(node)
             else:
                 self._want(set(manifest.ids_of(node)))
         elif kind == ids.SNAPSHOT:
             recorded = snapshot.decode(data)
             self.snapshots += 1
-            yield ids.TREE, recorded.root
+            yield ids.TREE, (recorded.root,)
             if self._shallow:
                 return
-            parents = graph.standing(recorded.parents, self.standing)
-            yield from ((ids.SNAPSHOT, parent) for parent in parents if self.only is None or parent in self.only)
+            yield ids.SNAPSHOT, self._followed(recorded.parents)
             self._want({content for _name, content, size in recorded.settings if size})
         elif kind == ids.TABLE:
             rows = table.decode(data)
-            yield from zip(itertools.repeat(ids.TABLE), rows.values if rows.level else ())
+            yield ids.TABLE, rows.values if rows.level else ()
         elif kind == ids.STAGE:
             staged = stage.decode(data)
-            yield ids.TREE, staged.tree
-            yield from zip(itertools.repeat(ids.SNAPSHOT), graph.standing(staged.merging, self.standing))
+            yield ids.TREE, (staged.tree,)
+            yield ids.SNAPSHOT, list(graph.standing(staged.merging, self.standing))
         elif kind == ids.RUN:
             self.runs += 1
-            yield from self._run(run.decode(data))
+            ran = run.decode(data)
+            yield ids.TREE, (ran.tree,)
+            yield ids.SNAPSHOT, self._followed(run.names_of(ran))
         elif kind not in {ids.CHUNK, ids.ERASURE, ids.CLONE, ids.HOLD}:
             raise FormatError(
                 f"a ref names a {ids.KIND_NAMES[kind]}",
@@ -305,59 +324,35 @@ class Marks:
                 next="upgrade dv: this one cannot read it",
             )
 
-    def _run(self, recorded: Run) -> Iterator[tuple[int, bytes]]:
-        yield ids.TREE, recorded.tree
-        sources = graph.standing(run.names_of(recorded), self.standing)
-        yield from ((ids.SNAPSHOT, each) for each in sources if self.only is None or each in self.only)
+    def _followed(self, snapshots: Iterable[bytes]) -> list[bytes]:
+        """Return those of some snapshots that are followed, as they stand now."""
+        found = graph.standing(snapshots, self.standing)
+        return [each for each in found if self.only is None or each in self.only]
 
-    def _tree(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        node = tree.decode(data)
-        blob = node.ids
-        found = [blob[at : at + _STEP] for at in range(0, len(blob), _STEP)]
-        if not isinstance(node, Leaf):
-            yield from zip(itertools.repeat(ids.TREE), found)
-            return
-        if _NO_FILES.isdisjoint(node.kinds) and all(node.sizes):
-            self._want(set(found))
-            return
-        chunks = set()
-        for kind, size, identity in zip(node.kinds, node.sizes, found, strict=True):
-            if kind == DIRECTORY:
-                yield ids.TREE, identity
-            elif kind in tree.LONG:
-                yield ids.MANIFEST, identity
-            elif kind != tree.ERASED and size:
-                chunks.add(identity)
-        self._want(chunks)
-
-    def _mark(self, kind: int, identity: bytes) -> tuple[Segment, Location] | None:
-        """Mark an object and return where the copy lies, or None when it was marked before, or is passed over."""
-        home: tuple[int, int, Location] | None = None
-        rank = _LOST + 1
-        for number, segment in enumerate(self.segments):
-            for at, location in segment.index.all(identity):
-                if (each := self._ranks[number].get(location.pack, _SOUND)) < rank:
-                    home, rank = (number, at, location), each
-            if rank == _SOUND:
-                break
-        if home is None or rank not in self.ranks:
+    def _mark(self, kind: int, wanted: set[bytes]) -> list[_Record]:
+        """Mark objects, and return those that were not marked before and are not passed over."""
+        marked: list[_Record] = []
+        left = self._take(kind, wanted, marked)
+        for identity in sorted(left)[:1]:
             self._miss(identity, ids.KIND_NAMES.get(kind, "object"))
-            return None
-        number, at, location = home
-        if kind not in {_ANY, location.flags & pack.KIND_MASK}:
-            raise IntegrityError(
-                f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be",
-                where=identity.hex(),
-                next=MEND,
-            )
-        bits = self._bits[number]
-        if bits[at >> 3] & (1 << (at & 7)):
-            return None
-        bits[at >> 3] |= 1 << (at & 7)
-        self.unsafe += rank > _ASIDE
-        if self.elsewhere is not None and not self._shallow and self.elsewhere({identity}):
-            self._pass(number, at)
-        return self.segments[number], location
+        if self.elsewhere is not None and not self._shallow and marked:
+            known = self.elsewhere({identity for _number, _at, identity, _location in marked})
+            for number, at, identity, _location in marked:
+                if identity in known:
+                    self._pass(number, at)
+        return marked
+
+    def _take(self, kind: int, wanted: set[bytes], marked: list[_Record] | None = None) -> set[bytes]:
+        """Mark a copy of each of some objects, a sound one where there is one, and return those that are nowhere.
+
+        Those that were not marked before are added to ``marked``.
+        """
+        left = wanted
+        for rank in self.ranks:
+            for number in range(len(self.segments)):
+                if left and (rank == _SOUND or rank in self._ranks[number].values()):
+                    left = left - self._sweep(number, left, rank, kind, marked)
+        return left
 
     def _want(self, chunks: set[bytes]) -> None:
         """Note chunks; most of a directory that changed a little were met with its earlier versions."""
@@ -375,10 +370,7 @@ class Marks:
         left = self._wanted
         if self.elsewhere is not None:
             left = left - self.elsewhere(left)
-        for rank in self.ranks:
-            for number in range(len(self.segments)):
-                if left and (rank == _SOUND or rank in self._ranks[number].values()):
-                    left = left - self._sweep(number, left, rank)
+        left = self._take(ids.CHUNK, left)
         if self.lacking is not None:
             self.lacking(left)
         else:
@@ -386,29 +378,68 @@ class Marks:
                 self._miss(identity, ids.KIND_NAMES[ids.CHUNK])
         self._wanted = set()
 
-    def _sweep(self, number: int, wanted: set[bytes], rank: int, *, kind: int = ids.CHUNK) -> set[bytes]:
-        """Mark the objects of a kind that one index file lists in packs of this rank, and return their ids."""
-        reader = self.segments[number].index
+    def _sweep(
+        self, number: int, wanted: set[bytes], rank: int, kind: int, fresh: list[_Record] | None = None
+    ) -> set[bytes]:
+        """Mark the objects of a kind that one index file lists in packs of this rank, and return their ids.
+
+        Those that were not marked before are added to ``fresh``.
+        """
         marked: set[bytes] = set()
-        found: Iterator[tuple[bytes, int, Location]]
-        if len(reader) > 16 * len(wanted):
-            found = ((identity, *each) for identity in sorted(wanted) for each in reader.all(identity))
-        else:
-            found = _records_among(reader, wanted)
         bits = self._bits[number]
-        ranks = self._ranks[number]
-        for identity, at, location in found:
-            if ranks.get(location.pack, _SOUND) != rank or identity in marked:
+        for identity, at, location in self._listed(number, wanted, rank, kind):
+            if identity in marked:
                 continue
-            if kind not in {_ANY, location.flags & pack.KIND_MASK}:
-                raise IntegrityError(
-                    f"object {identity.hex()[:16]} is not the chunk it should be", where=identity.hex(), next=MEND
-                )
             marked.add(identity)
             if not bits[at >> 3] & (1 << (at & 7)):
                 bits[at >> 3] |= 1 << (at & 7)
                 self.unsafe += rank > _ASIDE
+                if fresh is not None:
+                    fresh.append((number, at, identity, location))
         return marked
+
+    def _listed(self, number: int, wanted: set[bytes], rank: int, kind: int) -> Iterator[tuple[bytes, int, Location]]:
+        """Yield (id, number, location) of the records of one index file for objects in packs of this rank.
+
+        Raises:
+            IntegrityError: when one of them is of another kind.
+        """
+        reader = self.segments[number].index
+        ranks = self._ranks[number]
+        found: Iterator[tuple[bytes, int, Location]]
+        if len(reader) > 16 * len(wanted):
+            found = ((identity, *each) for identity in sorted(wanted) for each in reader.all(identity))
+        else:
+            found = searching.among(reader, wanted)
+        for identity, at, location in found:
+            if ranks and ranks.get(location.pack, _SOUND) != rank:
+                continue
+            if kind not in {_ANY, location.flags & pack.KIND_MASK}:
+                raise IntegrityError(
+                    f"object {identity.hex()[:16]} is not the {ids.KIND_NAMES[kind]} it should be",
+                    where=identity.hex(),
+                    next=MEND,
+                )
+            yield identity, at, location
+
+    def read(self, kind: int, wanted: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (id, bytes) of objects in the order in which they lie, without marking them.
+
+        Raises:
+            IntegrityError: when one is missing, damaged or of another kind.
+        """
+        left = wanted
+        listed: dict[bytes, _Record] = {}
+        for rank in self.ranks:
+            for number in range(len(self.segments)):
+                if left and (rank == _SOUND or rank in self._ranks[number].values()):
+                    for identity, at, location in self._listed(number, left, rank, kind):
+                        listed[identity] = (number, at, identity, location)
+                    left = left - listed.keys()
+        for identity in sorted(left)[:1]:
+            self._miss(identity, ids.KIND_NAMES[kind])
+        for _kind, identity, data in self._read(listed.values()):
+            yield identity, data
 
     def _miss(self, identity: bytes, kind: str) -> None:
         if self._strict:
@@ -473,7 +504,7 @@ class Marks:
         bits = self._counted(number)
         count = len(reader.directory.packs)
         marked = int.from_bytes(bits, "little").bit_count()
-        found = _some(reader, bits) if marked * _SPARSE < len(reader) else _many(reader, bits)
+        found = searching.some(reader, bits) if marked * _SPARSE < len(reader) else searching.many(reader, bits)
         for identity, location in found:
             if location.pack >= count:
                 raise IntegrityError(
@@ -513,46 +544,22 @@ class Marks:
             listed.sort(key=lambda each: each[1].offset)
         return found
 
-    def is_marked(self, use: PackUse, identity: bytes) -> bool:
-        """Return whether the copy of an object in this pack is the one that is marked."""
-        bits = self._counted(use.segment)
-        found = self.segments[use.segment].index.all(identity)
-        return any(location.pack == use.position and bits[at >> 3] & (1 << (at & 7)) for at, location in found)
+    def needed(self, uses: Iterable[PackUse]) -> dict[tuple[int, int], set[bytes]]:
+        """Return the ids of which the copy in some packs is the one that is marked: by (segment, position) of the pack.
 
-
-def _some(reader: index.Reader, bits: bytearray) -> Iterator[tuple[bytes, Location]]:
-    """Yield (id, location) of the few records whose bits are set, reading the pages that they lie in."""
-    for match in _NOT_ZERO.finditer(bits):
-        at = match.start() * 8
-        for bit in range(8):
-            if bits[at >> 3] & (1 << bit):
-                yield reader.identity(at + bit), reader.location(at + bit)
-
-
-def _many(reader: index.Reader, bits: bytearray) -> Iterator[tuple[bytes, Location]]:
-    """Yield (id, location) of the records whose bits are set, page after page."""
-    at = 0
-    for page in reader.pages():
-        for record in index.split(page):
-            if bits[at >> 3] & (1 << (at & 7)):
-                yield index.unpack(record)
-            at += 1
+        Raises:
+            IntegrityError: when an index file is damaged.
+        """
+        found: dict[tuple[int, int], set[bytes]] = {(use.segment, use.position): set() for use in uses}
+        for number in sorted({segment for segment, _position in found}):
+            for identity, location in self._marked(number):
+                listed = found.get((number, location.pack))
+                if listed is not None:
+                    listed.add(identity)
+        return found
 
 
 def roots(state: State) -> list[bytes]:
     """Return the ids that must be kept whatever was done when: those in refs, and the tables of the checkpoint."""
     tables = {getattr(state, name).table.root for name in log.TABLES} - {b""}
     return sorted(tables | {value for _name, value in state.ref_names("") if log.symbolic(value) is None})
-
-
-def _records_among(reader: index.Reader, wanted: set[bytes]) -> Iterator[tuple[bytes, int, Location]]:
-    """Yield (id, number, location) of the records of an index file whose ids are among ``wanted``."""
-    base = 0
-    for page in reader.pages():
-        found = [page[at : at + _STEP] for at in range(0, len(page), index.RECORD_SIZE)]
-        if not wanted.isdisjoint(found):
-            for at, identity in enumerate(found):
-                if identity in wanted:
-                    start = at * index.RECORD_SIZE
-                    yield identity, base + at, index.unpack(page[start : start + index.RECORD_SIZE])[1]
-        base += len(found)

@@ -10,7 +10,7 @@ import msgspec
 
 from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoundError, StorageError, UsageError
 from dvtool.formats import codec, pack
-from dvtool.history import expiry, marking, oplog
+from dvtool.history import expiry, marking, oplog, rewriting
 from dvtool.history.describe import Amount, amount, rfc3339
 from dvtool.sharing import examining, fetching
 from dvtool.storage.backend import sweep
@@ -198,7 +198,7 @@ def collect(
     if not dry_run and (grace or retention):
         _require_clock(store)
     collector = _Collector(store, progress, grace, retention, without_data=without_data)
-    plan = collector.plan(rewriting=True)
+    plan = collector.plan(anew=True)
     first = plan
     for _round in range(0 if dry_run else ROUNDS):
         if plan.is_done():
@@ -206,7 +206,7 @@ def collect(
         collector.execute(plan)
         if grace:
             break
-        plan = collector.plan(rewriting=False)
+        plan = collector.plan(anew=False)
     return collector.result(first, dry_run=dry_run)
 
 
@@ -239,7 +239,7 @@ class _Collector:
         self.retention = retention * 1_000_000
         self.progress = progress
 
-    def plan(self, *, rewriting: bool) -> _Plan:
+    def plan(self, *, anew: bool) -> _Plan:
         """Mark what is needed and decide what becomes of every file.
 
         What another collection deletes meanwhile looks as if it were missing; the newest entries know better.
@@ -247,13 +247,13 @@ class _Collector:
         for _attempt in range(ATTEMPTS):
             number = self.store.refresh().number
             try:
-                return self._plan(rewriting=rewriting)
+                return self._plan(anew=anew)
             except (IntegrityError, NotFoundError):
                 if self.store.refresh().number == number:
                     raise
-        return self._plan(rewriting=rewriting)
+        return self._plan(anew=anew)
 
-    def _plan(self, *, rewriting: bool) -> _Plan:
+    def _plan(self, *, anew: bool) -> _Plan:
         marks = marking.Marks(self.store, self.progress)
         if self.without_data:
             marks.pass_over_lacking()
@@ -268,7 +268,7 @@ class _Collector:
         plan = _Plan(marks)
         # A command may still be on its way to the entry that needs them, or be run again where it was stopped.
         fresh = {use.file for use in uses if (put := state.aside(use.file)) is not None and not self._is_over(put, now)}
-        plan.rewrite = _to_rewrite([use for use in uses if use.file not in fresh]) if rewriting else []
+        plan.rewrite = _to_rewrite([use for use in uses if use.file not in fresh]) if anew else []
         rewritten = {use.file for use in plan.rewrite}
         for use in uses:
             if use.condemned is not None:
@@ -355,20 +355,16 @@ class _Collector:
 
     def _copy(self, plan: _Plan, uses: list[PackUse], transaction: Transaction) -> None:
         total = sum(use.kept for use in uses)
-        done = 0
+        done = files = 0
+
+        def told(size: int) -> None:
+            nonlocal done, files
+            done, files = done + size, files + 1
+            self.progress.advance(files=files, size=done)
+
         self.progress.start("writing packs anew", files=len(uses), size=total)
         try:
-            for count, use in enumerate(uses):
-                self.progress.advance(files=count, size=done)
-                segment = plan.marks.segments[use.segment]
-                needs = functools.partial(plan.marks.is_marked, use)
-                if collecting.copy(transaction, segment, use.position, needs) != use.live:
-                    raise IntegrityError(
-                        "a pack does not hold what its index file says",
-                        where=use.file,
-                        next="run 'dv fsck' to see what is damaged; nothing was removed",
-                    )
-                done += use.kept
+            rewriting.rewrite(transaction, plan.marks, uses, told)
         finally:
             self.progress.finish()
 

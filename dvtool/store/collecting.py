@@ -56,15 +56,15 @@ def copy(transaction: Transaction, segment: Segment, position: int, needs: Calla
             if at + stored > len(window):
                 start, window, at = offset, memoryview(bytes(view[offset : offset + max(SLICE, stored)])), 0
             location = Location(position, number, offset, stored, index.pack_raw_flags(raw, flags))
-            content = reader.open(identity, location, window[at : at + stored])
-            if store.hasher.id(flags & pack.KIND_MASK, content) != identity:
+            packed = reader.packed(identity, location, window[at : at + stored])
+            if store.hasher.id(flags & pack.KIND_MASK, reader.unpacked(identity, location, packed)) != identity:
                 raise IntegrityError(
                     f"pack {reader.file[6:22]} is damaged",
                     where=f"{reader.file}, object {identity.hex()[:16]}",
                     why="its bytes do not have the id under which they are stored",
                     next="run 'dv fsck' to see what is damaged; nothing was removed",
                 )
-            transaction.copy(flags & pack.KIND_MASK, identity, content)
+            transaction.copy_packed(flags, identity, packed, raw)
             copied.add(identity)
         offset += stored
     return len(copied)

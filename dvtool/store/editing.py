@@ -64,6 +64,11 @@ class Scratch:
         self._kinds[identity] = kind
         return identity
 
+    def take(self, made: Mapping[bytes, tuple[int, bytes]]) -> None:
+        """Keep objects that another process of this command has made: by id, their kinds and their bytes."""
+        for identity, (kind, data) in made.items():
+            self._kinds[identity], self._objects[identity] = kind, data
+
     def made(self) -> dict[bytes, tuple[int, bytes]]:
         """Return all objects that were put here: by id, their kinds and their bytes."""
         return {identity: (self._kinds[identity], data) for identity, data in self._objects.items()}
@@ -178,6 +183,12 @@ class Editor:
                 leaf = self.trees.leaf_at(base, i)
                 if i == 0:
                     here, sections = tree.merge_tallies([erased, leaf.here]), leaf.sections
+                if not carry and (out or i == 0):
+                    patch = _patch(leaf, by_leaf.get(i, {}), alone=len(leaves) == 1)
+                    if patch is not None:
+                        data, totals = tree.encode_patched(leaf, patch, *(((), {}) if out else (here, sections)))
+                        out.append((leaves[i][0], self._objects.put_object(ids.TREE, data), totals))
+                        continue
                 entries = {**carry, **dict(zip(tree.names_of(leaf), tree.entries_of(leaf), strict=True))}
             for name, entry in by_leaf.get(i, {}).items():
                 if entry is None:
@@ -228,7 +239,28 @@ class Editor:
                 start = end
             out = upper
             level += 1
+        self.trees.remember(out[0][1], out[0][2])
         return out[0][1]
+
+
+def _patch(leaf: tree.Leaf, changes: Mapping[str, Entry | None], *, alone: bool) -> dict[int, Entry | None] | None:
+    """Return the changes by position if they leave the leaf cut as it was: names decide that, of as many as may be cut.
+
+    None if they may not.  ``alone`` is whether the leaf is its whole directory.
+    """
+    names = tree.names_of(leaf)
+    patch: dict[int, Entry | None] = {}
+    for name, entry in changes.items():
+        at = bisect_left(names, name)
+        if at == len(names) or names[at] != name:
+            return None
+        if entry is None:
+            if not alone or len(names) > nodes.TREE_SHAPE.minimum:
+                return None
+        elif (leaf.kinds[at] == DIRECTORY) != (entry.kind == DIRECTORY):
+            return None
+        patch[at] = entry
+    return patch if len(patch) < len(names) or None not in patch.values() else None
 
 
 def _unchangeable(error: DvError, path: str) -> DvError:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from dvtool.storage.backend import Backend
+    from dvtool.store.segments import Segment
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
@@ -130,28 +131,31 @@ def commit(
     )
 
 
-def require_readable(store: Store, added: Sequence[log.Action]) -> int:
-    """Read packs that were just written back from their place, with the keys written beside them; return their frames.
+Added = tuple["Segment", int]
+"""A pack that no entry names yet: the index file that lists it, and its place there."""
+
+
+def packs_of(store: Store, added: Sequence[log.Action]) -> list[Added]:
+    """Return the packs that actions are to add, which are in their place already."""
+    segments = [store.segments.unnamed(segment_of(action)) for action in added if isinstance(action, log.AddPacks)]
+    return [(segment, position) for segment in segments for position in range(len(segment.index.directory.packs))]
+
+
+def require_readable(store: Store, segment: Segment, position: int) -> int:
+    """Read a pack that was just written back from its place, with the key written beside it; return its frames.
 
     Raises:
-        IntegrityError: at the first that does not open as it should: the old packs must not go then.
+        IntegrityError: when it does not open as it should: the old packs must not go then.
     """
-    count = 0
-    for action in added:
-        if not isinstance(action, log.AddPacks):
-            continue
-        segment = store.segments.unnamed(segment_of(action))
-        for position in range(len(segment.index.directory.packs)):
-            _size, frames, damage = scrub.frames(store, segment, position)
-            if damage is not None:
-                raise IntegrityError(
-                    "a pack that was written anew cannot be read back",
-                    where=damage.file,
-                    why=damage.what,
-                    next="check the disk, then run the command again; nothing was erased",
-                )
-            count += frames
-    return count
+    _size, frames, damage = scrub.frames(store, segment, position)
+    if damage is not None:
+        raise IntegrityError(
+            "a pack that was written anew cannot be read back",
+            where=damage.file,
+            why=damage.what,
+            next="check the disk, then run the command again; nothing was erased",
+        )
+    return frames
 
 
 def destroy(store: Store) -> Destroyed:

@@ -136,7 +136,7 @@ def renumbered(page: bytes, places: Sequence[int]) -> list[bytes]:
     words[_PACK_WORD::_RECORD_WORDS] = moved
     if sys.byteorder == "big":
         words.byteswap()
-    found = index.split(words.tobytes())
+    found = list(index.split(words.tobytes()))
     if LEFT_OUT in moved:
         return [each for each, place in zip(found, moved, strict=True) if place != LEFT_OUT]
     return found

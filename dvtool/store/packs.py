@@ -63,11 +63,10 @@ class FinishedPack(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     def records(self, position: int) -> list[bytes]:
         """Return the index records of its frames, for a pack at ``position`` of an index file's list."""
-        size = ids.ID_SIZE
         count = len(self.flags)
         stored = _numbers(self.stored)
         return index.records(
-            [self.ids[at : at + size] for at in range(0, count * size, size)],
+            ids.split(self.ids),
             itertools.repeat(position, count),
             range(count),
             itertools.accumulate(stored[:-1], initial=pack.HEADER_SIZE),
@@ -128,11 +127,21 @@ class PackWriter:
                 why=f"it has {raw:,} bytes, and no frame of a pack holds more than {pack.FRAME_LIMIT:,}",
                 next="track directories rather than very many single files, so that fewer names stand in one object",
             )
-        flags = kind
         packed = self._compressor.try_compress(data)
-        if packed is not None:
-            data = packed
-            flags |= pack.COMPRESSED
+        if packed is None:
+            self.add_packed(kind, identity, data, raw)
+        else:
+            self.add_packed(kind | pack.COMPRESSED, identity, packed, raw)
+
+    def add_packed(self, flags: int, identity: bytes, data: bytes | memoryview, raw: int) -> None:
+        """Seal one frame whose content is compressed already, or is not to be: as it lay in another pack.
+
+        Args:
+            flags: its kind, with the flag COMPRESSED if it is.
+            identity: its id.
+            data: what is to be sealed.
+            raw: the length of the content, in bytes.
+        """
         stored = len(data) + TAG_SIZE
         if stored > BUFFER_SIZE - self._fill:
             self._write_ahead()
@@ -317,17 +326,27 @@ class PackReader:
 
     def open(self, identity: bytes, location: index.Location, sealed: bytes | memoryview) -> bytes:
         """Return the content of a frame whose sealed bytes have been read."""
+        return self.unpacked(identity, location, self.packed(identity, location, sealed))
+
+    def packed(self, identity: bytes, location: index.Location, sealed: bytes | memoryview) -> bytes:
+        """Return what was sealed as a frame, compressed where it is; raises as :meth:`read`."""
         try:
             if len(sealed) != location.stored or len(sealed) < TAG_SIZE:
                 raise IntegrityError("the pack is truncated")
-            plain = self._sealer.open(location.number, sealed, pack.associated(self._header, location.number))
+            return self._sealer.open(location.number, sealed, pack.associated(self._header, location.number))
+        except DvError as error:
+            raise self._damaged(error.what, identity) from None
+
+    def unpacked(self, identity: bytes, location: index.Location, packed: bytes) -> bytes:
+        """Return the content of a frame from what was sealed; raises as :meth:`read`."""
+        try:
             if location.flags & pack.COMPRESSED:
-                return decompress(plain, location.raw)
-            if len(plain) != location.raw:
+                return decompress(packed, location.raw)
+            if len(packed) != location.raw:
                 raise IntegrityError("a frame has another length than its footer claims")
         except DvError as error:
             raise self._damaged(error.what, identity) from None
-        return plain
+        return packed
 
     def footer(self) -> pack.Footer:
         """Return the footer, opened.

@@ -145,10 +145,8 @@ class Transaction:
 
     def _list_adopted(self) -> None:
         """Take the ids of adopted packs among ours; put off until somebody asks, since most commands don't."""
-        size = ids.ID_SIZE
         while self._unlisted:
-            found = self._unlisted.pop().ids
-            self._chunks.update(found[at : at + size] for at in range(0, len(found), size))
+            self._chunks.update(ids.split(self._unlisted.pop().ids))
 
     def adopt(self, packs: list[FinishedPack]) -> None:
         """Take packs that others finished in the store's workspace, or that came from another store of the repository.
@@ -183,6 +181,11 @@ class Transaction:
     def copy(self, kind: int, identity: bytes, data: bytes) -> None:
         """Store an object or chunk once more, in a pack of this transaction, although the store holds it."""
         self._writer(pack.DATA if kind == ids.CHUNK else pack.METADATA).add(kind, identity, data)
+
+    def copy_packed(self, flags: int, identity: bytes, packed: bytes, raw: int) -> None:
+        """Store once more what lies in another pack: see :meth:`~dvtool.store.packs.PackWriter.add_packed`."""
+        content = pack.DATA if flags & pack.KIND_MASK == ids.CHUNK else pack.METADATA
+        self._writer(content).add_packed(flags, identity, packed, raw)
 
     def put_aside(self) -> None:
         """Make what was written so far part of the store by an entry that moves no ref.

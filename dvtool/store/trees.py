@@ -63,6 +63,7 @@ class Trees:
         self._nodes: dict[bytes, tree.Leaf | tree.Inner] = {}
         self._names: dict[bytes, list[str]] = {}
         self._leaves: dict[bytes, list[tuple[str, bytes, tree.Totals]]] = {}
+        self._made: dict[bytes, tree.Totals] = {}
 
     def node(self, identity: bytes) -> tree.Leaf | tree.Inner:
         """Return a node, verified and checked.
@@ -95,7 +96,14 @@ class Trees:
 
     def totals(self, identity: bytes) -> tree.Totals:
         """Return what lies in and below a directory."""
-        return self.node(identity).totals
+        made = self._made.get(identity)
+        return made if made is not None else self.node(identity).totals
+
+    def remember(self, identity: bytes, totals: tree.Totals) -> None:
+        """Take note of the totals of a directory that was just made."""
+        if len(self._made) >= _NODES_KEPT:
+            self._made.clear()
+        self._made[identity] = totals
 
     def directory_entry(self, identity: bytes) -> Entry:
         """Return the entry that stands for a directory in its parent."""

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import sys
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from dvtool.formats import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Self
 
     from dvtool.effects import Progress
 
@@ -153,36 +154,77 @@ def run(
     """
     if len(parts) == 1:
         return [work(parts[0], _Told(progress))]
-    shared = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, 16 * len(parts)))).cast("Q")
-    children: dict[int, tuple[int, bytearray]] = {}
-    order = []
-    try:
-        for i, part in enumerate(parts):
-            descriptor, child = _fork(part, work, Counter(shared, 2 * i, os.getpid()))
-            children[descriptor] = (child, bytearray())
-            order.append(descriptor)
-        failed = _gather(children, shared, progress, len(parts))
+    with Beside(parts, work, kind, progress, clean=clean) as beside:
+        return beside.results()
+
+
+class Beside(Generic[T, R]):
+    """Work of child processes, one for each part, that goes on while this one does something else.
+
+    Leaving the context before the results were asked for ends them.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[T],
+        work: Callable[[T, Counter], R],
+        kind: type[R],
+        progress: Progress,
+        *,
+        clean: Callable[[int], None] = lambda _process: None,
+    ) -> None:
+        """Prepare; the arguments are those of :func:`run`, but that there may be no parts."""
+        self._parts = parts
+        self._work = work
+        self._kind = kind
+        self._progress = progress
+        self._clean = clean
+        self._shared = memoryview(mmap.mmap(-1, max(mmap.PAGESIZE, 16 * len(parts)))).cast("Q")
+        self._children: dict[int, tuple[int, bytearray]] = {}
+        self._done = False
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        try:
+            for i, part in enumerate(self._parts):
+                descriptor, child = _fork(part, self._work, Counter(self._shared, 2 * i, os.getpid()))
+                self._children[descriptor] = (child, bytearray())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def results(self) -> list[R]:
+        """Wait, and return what was found of each part, in their order; raises as :func:`run`."""
+        failed = _gather(self._children, self._shared, self._progress, len(self._parts))
         if failed is not None:
-            _result(bytes(children[failed][1]), kind, children[failed][0])
-        results = []
-        for descriptor in order:
-            child, data = children[descriptor]
-            results.append(_result(bytes(data), kind, child))
-    except BaseException:
-        for child, _data in children.values():
-            _kill(child)
-            clean(child)
-        raise
-    finally:
-        for descriptor, (child, _data) in children.items():
+            _result(bytes(self._children[failed][1]), self._kind, self._children[failed][0])
+        found = [_result(bytes(data), self._kind, child) for child, data in self._children.values()]
+        self._done = True
+        return found
+
+    def __exit__(self, *_failure: object) -> None:
+        """Wait for the children, and end them first if their results are of no use."""
+        self._end()
+
+    def _end(self) -> None:
+        for descriptor, (child, _data) in self._children.items():
+            if not self._done:
+                _kill(child)
             os.close(descriptor)
             _reap(child)
-    return results
+            if not self._done:
+                self._clean(child)
 
 
 def unseen() -> Counter:
     """Return a counter that nobody looks at."""
     return _Told(Silence())
+
+
+def told(progress: Progress) -> Counter:
+    """Return a counter of this process, whose progress is told."""
+    return _Told(progress)
 
 
 class _Told(Counter):

@@ -282,13 +282,13 @@ def test_tracked_directories_stay_unless_they_are_what_is_erased(node, given_pat
     below = sorted(path for path, entry in reader.walk(root) if entry.kind == DIRECTORY)
     assume(below)
     tracked = data.draw(st.lists(st.sampled_from(below), unique=True))
-    new, files = case.trees.root(root, ["", "nowhere", *tracked])
+    new, files = case.trees.root(root, ("", "nowhere", *tracked))
     assert case.trees.root(root)[1] == files
     for path in tracked:
         assert (reader.resolve(new, path) is not None) == (case.matcher.covering(path) is None)
     assert dict(files_of(plain(case.objects, new))) == dict(files_of(case.expected(node)))
     assert dict(reader.totals(new).erased).get(ID, 0) == files
-    assert case.trees.root(new, tracked) == (new, 0)
+    assert case.trees.root(new, tuple(tracked)) == (new, 0)
 
 
 def here(objects, root, path=""):

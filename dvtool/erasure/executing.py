@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool import ids
+from dvtool import globs, ids
 from dvtool.erasure import certificate, journal, local, planning, proving, targets
 from dvtool.erasure.local import Cleaned
-from dvtool.erasure.targets import Matcher, Targets
+from dvtool.erasure.targets import Targets
 from dvtool.errors import ConflictError, DvError, KeyAccessError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log, project
 from dvtool.formats.erasure import Record
+from dvtool.globs import Matcher
 from dvtool.runs.lineage import Lineage
 from dvtool.store import collecting, erasing
 from dvtool.store.erasing import Destroyed
@@ -95,7 +96,7 @@ def request_of(erasure: bytes, locator: Locator) -> Request:
 def matcher_of(request: Request) -> Matcher:
     """Return what says which paths a request is about."""
     subjects = [project.Subject(paths=pattern) for pattern in request.rules]
-    rules = [targets.by_path(pattern) for pattern in request.targets.patterns]
+    rules = [globs.by_path(pattern) for pattern in request.targets.patterns]
     for identity in request.targets.subjects:
         rules += targets.by_subject(identity, subjects)
     return Matcher(rules)
@@ -104,7 +105,7 @@ def matcher_of(request: Request) -> Matcher:
 def wish_of(request: Request) -> Wish:
     """Return what is to be planned for a request."""
     words = {*request.targets.subjects, *request.targets.authors}
-    words |= {rule.literal for rule in matcher_of(request).rules if rule.form is None}
+    words |= {glob.literal() for glob in matcher_of(request).globs if glob.is_plain()}
     return planning.Wish(
         erasure=request.erasure,
         matcher=matcher_of(request),

@@ -11,11 +11,11 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.erasure import rewriting, runs
-from dvtool.erasure.targets import Matcher
 from dvtool.errors import DvError, IntegrityError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats import run as formats_run
 from dvtool.formats.tree import DIRECTORY
+from dvtool.globs import Matcher
 from dvtool.history import graph, marking, recorded
 from dvtool.store import manifests
 from dvtool.store.editing import Scratch

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
-    from dvtool.erasure.targets import Matcher
     from dvtool.formats.tree import Leaf, Tally
+    from dvtool.globs import Matcher
     from dvtool.store.editing import ObjectStore
 
     T = TypeVar("T")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dvtool.erasure.rewriting import Trees
-    from dvtool.erasure.targets import Matcher
     from dvtool.formats.run import Run
+    from dvtool.globs import Matcher
     from dvtool.store.editing import Changes, Scratch
     from dvtool.store.store import Store
 

@@ -12,6 +12,7 @@ from dvtool.capture.redaction import Redactor
 from dvtool.erasure import executing, local, planning, targets
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
+from dvtool.globs import Matcher
 from dvtool.history import holds
 from dvtool.history.describe import rfc3339
 from dvtool.runs import sealing
@@ -222,9 +223,13 @@ def _require_something(found: Plan, asked: Request) -> None:
     Raises:
         NotFoundError: when there is such a target.
     """
-    named = {rule.named: rule for rule in executing.matcher_of(asked).rules}
-    met = {rule.named for path in found.paths if (rule := executing.matcher_of(asked).covering(path)) is not None}
-    missing = sorted(named.keys() - met - found.met)
+    matcher = executing.matcher_of(asked)
+    met = {glob.named for path in found.paths if (glob := matcher.covering(path)) is not None}
+    # Of several that cover a path only one is told: whether the others are met has to be asked by itself.
+    for glob in matcher.globs:
+        if glob.named not in met and any(map(Matcher([glob]).covers, found.paths)):
+            met.add(glob.named)
+    missing = sorted({glob.named for glob in matcher.globs} - met - found.met)
     if missing or found.is_nothing():
         raise NotFoundError(
             "nothing of this was ever stored, or it was erased already",

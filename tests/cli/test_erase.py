@@ -150,6 +150,23 @@ def test_many_targets_are_read_from_a_list(people):
     assert len(people("erasure", "list", "--json").json) == 1
 
 
+def test_of_targets_that_lie_in_each_other_none_is_said_to_match_nothing(people):
+    found = people("erase", P17, f"{P17}/note.txt", "data/people/*/deep", "--plan", "--json").json
+    assert found["paths"] == [f"{P17}/deep/scan.txt", f"{P17}/note.txt"]
+    error = people("erase", P17, f"{P17}/none.txt", "--plan", "--json", code=10).error
+    assert error["items"] == [f"{P17}/none.txt"]
+
+
+def test_a_pattern_of_letters_means_these_and_itself(people):
+    for name in ("scan1.txt", "scan2.txt", "scan[12].txt"):
+        people.write(f"{P17}/{name}", f"{name}\n")
+    people.commit("scans")
+    found = people("erase", f"{P17}/scan[12].txt", "--plan", "--json").json
+    assert found["paths"] == [f"{P17}/scan1.txt", f"{P17}/scan2.txt", f"{P17}/scan[12].txt"]
+    found = people("erase", f"{P17}/scan[[]12].txt", "--plan", "--json").json
+    assert found["paths"] == [f"{P17}/scan[12].txt"]
+
+
 def test_a_plan_changes_nothing(people):
     before = store_of(people).refresh().number
     found = people("erase", P17, "--plan", "--json").json

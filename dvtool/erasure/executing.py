@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import globs, ids
-from dvtool.erasure import certificate, journal, local, planning, proving, targets
+from dvtool.erasure import certificate, journal, local, planning, proving, targets, traces
 from dvtool.erasure.local import Cleaned
 from dvtool.erasure.targets import Targets
 from dvtool.errors import ConflictError, DvError, KeyAccessError
@@ -195,6 +195,7 @@ class _Executor:
         self.erasure = request.erasure
         self.matcher = matcher_of(request)
         self.key = b""
+        self.known = traces.Traces()
 
     def begin(self, plan: Plan, refuse: Callable[[State], None]) -> Done:
         with local.held(self.workspace) as worktrees:
@@ -297,6 +298,7 @@ class _Executor:
         )
 
     def _commit(self, planned: bytes, plan: Plan, models: tuple[Decision, ...]) -> None:
+        self.known = traces.taken(self.store, plan)
         now = self.store.clock.now()
         record = formats.Record(
             id=self.erasure,
@@ -367,7 +369,7 @@ class _Executor:
                 self._tell(f"in {done.root} stays {each}")
             if done.left:
                 left.append(f"{len(done.left):,} files could not be removed from a worktree")
-        left += proving.verify(self.workspace, self.erasure)
+        left += proving.verify(self.workspace, self.erasure, known=self.known)
         record = self._finish(planned, destroyed, left)
         journal.remove(self.place, self.disk)
         return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned))
@@ -394,7 +396,8 @@ class _Executor:
             finished=store.clock.now(),
             places=(here, *away),
         )
-        record = certificate.certified(self.workspace, record, self.request.reference, self.request.ground)
+        searched = ["ids", "contents"] if self.known.words else ["ids"]
+        record = certificate.certified(self.workspace, record, self.request.reference, self.request.ground, searched)
         with store.transaction() as transaction:
             value = transaction.put_object(RECORD, formats.encode(record))
             action = log.Erasure(

@@ -250,6 +250,7 @@ class _Executor:
             wish_of(self.request),
             self.session.context.progress,
             without_data=self.session.lazy is not None,
+            certified=functools.partial(certificate.certified, self.workspace),
         )
         self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(found.roots)))
         return found

@@ -5,12 +5,12 @@ Nothing is written here.  New objects are kept in memory; whoever executes the p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from dvtool import ids, paths
-from dvtool.erasure import rewriting, runs
+from dvtool.erasure import rewriting, runs, signed
 from dvtool.errors import DvError, IntegrityError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats import run as formats_run
@@ -22,16 +22,19 @@ from dvtool.store.editing import Scratch
 from dvtool.store.trees import Trees
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Progress
+    from dvtool.formats.erasure import Record
     from dvtool.formats.run import Run
     from dvtool.formats.snapshot import Snapshot
     from dvtool.formats.tree import Entry
     from dvtool.history.marking import Marks, PackUse
     from dvtool.store.state import State
     from dvtool.store.store import Store
+
+    T = TypeVar("T")
 
 NOBODY: Final = "erased"
 """Stands where the name of an erased author stood."""
@@ -116,7 +119,7 @@ class Plan:
 
     def is_nothing(self) -> bool:
         """Return whether nothing in the store is touched."""
-        return not (self.snapshots or self.stages or self.runs)
+        return not (self.snapshots or self.stages or self.runs or self.moves)
 
     def nonces(self) -> dict[bytes, bytes]:
         """Return the nonces of the objects that are superseded, by id."""
@@ -128,7 +131,14 @@ class Plan:
         return tuple(sorted((old, each.new) for old, each in self.snapshots.items()))
 
 
-def plan(store: Store, wish: Wish, progress: Progress, *, without_data: bool = False) -> Plan:
+def plan(
+    store: Store,
+    wish: Wish,
+    progress: Progress,
+    *,
+    without_data: bool = False,
+    certified: Callable[[Record], Record] | None = None,
+) -> Plan:
     """Find what is to go and what stands in its place.
 
     Args:
@@ -136,18 +146,22 @@ def plan(store: Store, wish: Wish, progress: Progress, *, without_data: bool = F
         wish: what is to be erased.
         progress: hears how it goes.
         without_data: chunks may be missing, as in a lazy clone.
+        certified: returns a record of an earlier erasure with a new certificate; one that is only planned needs none.
 
     Raises:
         IntegrityError: when something is missing or damaged: nobody can tell then what it holds.
     """
-    return _Planner(store, wish, progress, without_data=without_data).run()
+    return _Planner(store, wish, progress, certified or _unchanged, without_data=without_data).run()
 
 
 class _Planner:
-    def __init__(self, store: Store, wish: Wish, progress: Progress, *, without_data: bool) -> None:
+    def __init__(
+        self, store: Store, wish: Wish, progress: Progress, certified: Callable[[Record], Record], *, without_data: bool
+    ) -> None:
         self.store = store
         self.wish = wish
         self.progress = progress
+        self.certified = certified
         marks = marking.Marks(store, progress)
         if without_data:
             marks.pass_over_lacking()
@@ -293,6 +307,9 @@ class _Planner:
                 new = self._run(value)
             elif value in self.found.snapshots:
                 new = self.found.snapshots[value].new
+            elif self.wish.authors and name.startswith(signed.PREFIXES):
+                found = signed.rewritten(self.store, name, value, self._author, self.certified)
+                new = value if found is None else self.objects.put_object(*found)
             if new != value:
                 self.found.moves.append(log.MoveRef(name=name, old=value, new=new))
 
@@ -355,6 +372,7 @@ class _Planner:
         tables = {getattr(self.state, name).table.root for name in log.TABLES} - {b""}
         marks.follow([*sorted(tables), *roots])
         new = [each.new for each in (*found.snapshots.values(), *found.stages.values(), *found.runs.values())]
+        new += [move.new for move in found.moves if move.new is not None]
         # Trees that were made on the way, and that others took the place of, would keep what they still name.
         reached = marks.follow_from(new, found.made)
         found.made = {identity: each for identity, each in found.made.items() if identity in reached}
@@ -441,8 +459,8 @@ def _files(trees: Trees, directory: bytes, seen: set[bytes], path: str = "") -> 
                 yield place, entry
 
 
-def _unchanged(text: str) -> str:
-    return text
+def _unchanged(found: T) -> T:
+    return found
 
 
 def _address(author: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ import msgspec
 
 from dvtool import paths
 from dvtool.capture.redaction import Redactor
-from dvtool.erasure import executing, local, planning, targets
+from dvtool.erasure import certificate, executing, local, planning, targets
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
 from dvtool.globs import Matcher
@@ -115,7 +116,7 @@ def erase(
         workspace: the worktree.
         arguments: paths and globs, relative to the current directory.
         subjects: ids of people, whose files the rules in ``dv.toml`` tell.
-        authors: addresses of authors whose names go from snapshots and runs.
+        authors: addresses of authors whose names go from snapshots and runs, holds and decisions.
         copies: what becomes of retained files that are identical to an erased one, or have bytes in common with one:
             ``erase`` or ``keep``; must be said where there are any.
         keep_path: leave the names of files, with nothing else of them.
@@ -142,10 +143,10 @@ def erase(
     workspace.forget_erasure()
     if not plan and len(workspace.session.store.segments.live()) > INDEX_FILES:
         workspace.session.store.maintain(due=True)
-    found = _plan(workspace, asked)
+    found = _plan(workspace, asked, is_only_plan=plan)
     if copies == "erase" and found.copies:
         asked = msgspec.structs.replace(asked, contents=tuple(sorted({each.id for each in found.copies})))
-        found = _plan(workspace, asked)
+        found = _plan(workspace, asked, is_only_plan=plan)
     _require_something(found, asked)
     result = _result(workspace, asked, found, is_plan=plan)
     if plan:
@@ -210,10 +211,15 @@ def _refuse_pending(workspace: Workspace) -> None:
         )
 
 
-def _plan(workspace: Workspace, asked: Request) -> Plan:
+def _plan(workspace: Workspace, asked: Request, *, is_only_plan: bool) -> Plan:
     session = workspace.session
     return planning.plan(
-        session.store, executing.wish_of(asked), session.context.progress, without_data=session.lazy is not None
+        session.store,
+        executing.wish_of(asked),
+        session.context.progress,
+        without_data=session.lazy is not None,
+        # Where none was made yet it makes a signing key.
+        certified=None if is_only_plan else functools.partial(certificate.certified, workspace),
     )
 
 

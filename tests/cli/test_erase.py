@@ -13,6 +13,8 @@ from dvtool.formats import lock
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
 from dvtool.store import erasing
+from dvtool.testing import attacker
+from dvtool.testing.canary import Wanted
 from dvtool.worktree.session import Context
 from tests.cli.running import python, store_of
 
@@ -295,6 +297,57 @@ def test_an_author_is_erased_and_the_data_stays(people):
     assert authors.pop("by another") == "erased"
     assert all(author == "Test Author <test@example.org>" for author in authors.values())
     assert "data/b2.txt" in listed(people)
+
+
+OFFICER = "Petra P. <Petra@Example.org>"
+NAMED = Wanted(words=("Petra P.", "Petra@Example.org"))
+
+
+def test_an_author_goes_from_holds_which_hold_on(people, monkeypatch):
+    people("hold", "add", "data/people/p18", "--ground", "case 13/2026")
+    with monkeypatch.context() as patch:
+        patch.setenv("DV_AUTHOR", OFFICER)
+        people("hold", "add", P17, "--ground", "case 12/2026")
+    before = people("hold", "list", "--json").json
+    told = people("erase", "--author-of", "petra@example.org", "--plan", "--json").json
+    assert told["refs"] == [f"holds/{before[1]['id']}"]
+    assert (told["snapshots"], told["files"]) == (0, 0)
+    assert "from 1 hold" in people("erase", "--author-of", "petra@example.org", "--plan").text
+    done = erase(people, "--author-of", "petra@example.org").json
+    after = people("hold", "list", "--json").json
+    assert [each.pop("author") for each in before] == ["Test Author <test@example.org>", OFFICER]
+    assert [each.pop("author") for each in after] == ["Test Author <test@example.org>", "erased"]
+    assert before == after
+    assert attacker.search(str(people.root), NAMED) == ()
+    assert erase(people, P17, code=12).error["why"] == "case 12/2026"
+    people("erase", "--author-of", "petra@example.org", "--yes", code=10)
+    assert people("erasure", "verify", done["erasure"], "--deep", "--json").json["clean"]
+    assert people("fsck", "--json").json["clean"]
+
+
+def test_an_author_goes_from_decisions_and_from_their_certificate(people, monkeypatch):
+    python(people, f"open('m', 'w').write('m ' + open('{P17}/note.txt').read())", "--name", "m", "--out", "m")
+    first = erase(people, P17, "--request", "R-1").json["erasure"]
+    with monkeypatch.context() as patch:
+        patch.setenv("DV_AUTHOR", OFFICER)
+        people("erasure", "decide", first, "m", "keep", "--note", "see DPIA 7")
+    before = people("erasure", "show", first, "--json").json["decisions"]
+    assert before[0]["author"] == OFFICER
+    assert attacker.search(str(people.root), NAMED)
+    key = people.root / ".dv/clone-key"
+    key.unlink()
+    people("erase", "--author-of", "petra@example.org", "--plan")
+    assert not key.exists()  # a plan signs nothing
+    second = erase(people, "--author-of", "petra@example.org").json
+    assert second["refs"] == [f"erasures/{first}"]
+    after = people("erasure", "show", first, "--json").json["decisions"]
+    assert after == [{**before[0], "author": "erased"}]
+    signed = people("erasure", "certificate", first).text
+    assert certificate.is_genuine(signed.encode())
+    document = json.loads(signed)
+    assert (document["models"][0]["author"], document["request"]) == ("erased", "R-1")
+    assert attacker.search(str(people.root), NAMED) == ()
+    assert people("erasure", "verify", second["erasure"], "--deep", "--json").json["clean"]
 
 
 def test_texts_are_told_and_taken_out_on_request(people):

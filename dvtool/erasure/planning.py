@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from dvtool import ids, paths
+from dvtool import ids
 from dvtool.erasure import rewriting, runs, signed
+from dvtool.erasure.copies import Copies
 from dvtool.errors import DvError, IntegrityError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats import run as formats_run
-from dvtool.formats.tree import DIRECTORY
 from dvtool.globs import Matcher
 from dvtool.history import graph, marking, recorded
 from dvtool.store import manifests
@@ -62,7 +62,6 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     common: int
     identical: bool
-    id: bytes
 
 
 class Superseded(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +98,9 @@ class Plan:
         self.forgotten: list[bytes] = []
         """Snapshots that are in the store, and to which no ref leads: they go with the log that told of them."""
         self.copies: list[Copy] = []
+        """By path; of several versions that lay there, the one with most in common."""
+        self.copied: set[bytes] = set()
+        """The ids of all of them."""
         self.met: set[str] = set()
         """Targets that are met otherwise than by a path: authors."""
         self.mentions: set[str] = set()
@@ -382,21 +384,23 @@ class _Planner:
         common = self.found.marks.among(self.found.chunks.keys())
         if not common:
             return
-        seen: set[bytes] = set()
         known: dict[bytes, int] = {}
-        copies: dict[str, Copy] = {}
-        for root in self._kept_trees():
-            for path, entry in _files(Trees(self.objects), root, seen):
-                if not entry.size:
-                    continue
-                if entry.id not in known:
-                    known[entry.id] = self._common(entry, common)
-                if known[entry.id]:
-                    copies[path] = Copy(
-                        path=path, size=entry.size, common=known[entry.id], identical=entry.id in self.found.contents,
-                        id=entry.id,
-                    )  # fmt: skip
-        self.found.copies = [copies[path] for path in sorted(copies)]
+
+        def is_wanted(entry: Entry) -> bool:
+            if entry.id not in known:
+                known[entry.id] = self._common(entry, common)
+            return known[entry.id] > 0
+
+        found: dict[str, Copy] = {}
+        search = Copies(Trees(self.objects), is_wanted)
+        for is_run, root in sorted(self._kept_trees()):
+            for path, entry in search.below(root, is_run=is_run):
+                self.found.copied.add(entry.id)
+                each = Copy(
+                    path=path, size=entry.size, common=known[entry.id], identical=entry.id in self.found.contents
+                )
+                found[path] = max(each, found.get(path, each), key=lambda one: (one.identical, one.common, one.size))
+        self.found.copies = [found[path] for path in sorted(found)]
 
     def _common(self, entry: Entry, common: AbstractSet[bytes]) -> int:
         """Return how many bytes a file has in common with what goes."""
@@ -405,27 +409,27 @@ class _Planner:
         chunks = manifests.chunks_of(self.store, entry.id, entry.size)
         return sum(length for chunk, length in chunks if chunk in common)
 
-    def _kept_trees(self) -> Iterator[bytes]:
-        """Yield the root of every tree that is kept, as it will be."""
+    def _kept_trees(self) -> Iterator[tuple[bool, bytes]]:
+        """Yield whether it is a run's, and the root, of every tree that is kept, as it will be."""
         made = self.found.made
         for identity, each in self.read.items():
             if identity not in self.found.snapshots:
-                yield each.root
+                yield False, each.root
         for kind, data in made.values():
             if kind == ids.SNAPSHOT:
-                yield snapshot.decode(data).root
+                yield False, snapshot.decode(data).root
             elif kind == ids.STAGE:
-                yield stage.decode(data).tree
+                yield False, stage.decode(data).tree
             elif kind == ids.RUN:
-                yield formats_run.decode(data).tree
+                yield True, formats_run.decode(data).tree
         moved = {move.name for move in self.found.moves}
         for name, value in self.state.ref_names(""):
             if name in moved:
                 continue
             if name.startswith("stage/"):
-                yield stage.decode(self.store.read_object(ids.STAGE, value)).tree
+                yield False, stage.decode(self.store.read_object(ids.STAGE, value)).tree
             elif name.startswith(recorded.PREFIX):
-                yield recorded.read(self.store, value).tree
+                yield True, recorded.read(self.store, value).tree
 
     def _packs(self) -> None:
         """Find the packs that go, and those of them that are written anew without what goes."""
@@ -441,22 +445,6 @@ class _Planner:
             for identity in self.store.snapshots_with("")
             if identity not in self.read and self.state.superseded.get(identity) is None
         ]
-
-
-def _files(trees: Trees, directory: bytes, seen: set[bytes], path: str = "") -> Iterator[tuple[str, Entry]]:
-    """Yield the files below a directory, passing over directories that were seen before, wherever they lay."""
-    pending = [(path, directory)]
-    while pending:
-        above, identity = pending.pop()
-        if identity in seen:
-            continue
-        seen.add(identity)
-        for name, entry in trees.entries(identity):
-            place = paths.join(above, name)
-            if entry.kind == DIRECTORY:
-                pending.append((place, entry.id))
-            elif entry.kind != tree.ERASED:
-                yield place, entry
 
 
 def _unchanged(found: T) -> T:

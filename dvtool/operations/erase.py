@@ -145,7 +145,7 @@ def erase(
         workspace.session.store.maintain(due=True)
     found = _plan(workspace, asked, is_only_plan=plan)
     if copies == "erase" and found.copies:
-        asked = msgspec.structs.replace(asked, contents=tuple(sorted({each.id for each in found.copies})))
+        asked = msgspec.structs.replace(asked, contents=tuple(sorted(found.copied)))
         found = _plan(workspace, asked, is_only_plan=plan)
     _require_something(found, asked)
     result = _result(workspace, asked, found, is_plan=plan)

@@ -218,6 +218,43 @@ def test_copies_are_erased_wherever_they_are(people):
     assert people.status()["clean"] is True
 
 
+def test_every_path_of_a_copy_is_told_before_it_goes(people):
+    """Directories that are equal are looked at once, wherever they lie."""
+    for place in ("data/one", "data/two/deep", "data/three"):
+        people.write(f"{place}/here/copy.txt", SECRET + "more\n")
+        people.write(f"{place}/other.txt", "something else\n")
+    people.write("data/here/copy.txt", SECRET + "more\n")
+    people.commit("copied")
+    wanted = [f"data/{place}/copy.txt" for place in ("here", "one/here", "three/here", "two/deep/here")]
+    told = people("erase", P17, "--plan", "--json").json
+    assert [each["path"] for each in told["copies"]] == wanted
+    told = people("erase", P17, "--copies", "erase", "--plan", "--json").json
+    assert set(told["paths"]) == {*wanted, f"{P17}/deep/scan.txt", f"{P17}/note.txt"}
+    assert set(wanted) <= set(told["worktree"])
+    done = erase(people, P17, "--copies", "erase").json
+    assert (done["paths"], done["files"], done["copies"]) == (told["paths"], told["files"], [])
+    assert not set(wanted) & set(listed(people))
+    assert not any((people.root / path).exists() for path in wanted)
+
+
+def test_a_copy_goes_in_each_of_its_versions(people):
+    for text in (SECRET, "something else\n", SECRET + "more\n"):
+        people.write("data/copy.txt", text)
+        people.commit("another version")
+    done = erase(people, P17, "--copies", "erase").json
+    assert done["copies"] == []
+    versions = [each["snapshot"] for each in people("log", "--json").json]
+    assert ["data/copy.txt" in listed(people, each) for each in versions[:3]] == [False, True, False]
+
+
+def test_what_a_run_read_is_told_as_a_copy_once(people):
+    people.write("data/copy.txt", SECRET + "more\n")
+    people.commit("copied")
+    python(people, "open('data/copy.txt').read()", "--in", "data")
+    told = people("erase", P17, "--plan", "--json").json
+    assert [each["path"] for each in told["copies"]] == ["data/copy.txt"]
+
+
 def test_a_copy_of_a_part_is_told_with_the_bytes_in_common(data):
     text = "".join(f"line {number} of something long\n" for number in range(40_000))
     data.write("data/whole.txt", text)

@@ -350,6 +350,7 @@ class _Executor:
 
     def _from_committed(self, planned: bytes, worktrees: Sequence[tuple[str, Workspace | None]]) -> Done:
         """Clean this machine, destroy, verify, certify, finish."""
+        self.workspace.rely_on(())  # a run that was stored just before was built on snapshots that are superseded now
         cleaned = []
         left: list[str] = []
         for root, other in worktrees:

@@ -16,7 +16,7 @@ from dvtool.formats import erasure as formats
 from dvtool.globs import Matcher
 from dvtool.history import holds
 from dvtool.history.describe import rfc3339
-from dvtool.runs import sealing
+from dvtool.runs import journals, sealing
 from dvtool.runs.lineage import Lineage
 from dvtool.worktree import projects
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from dvtool.store.state import State
     from dvtool.workspace import Workspace
 
-INDEX_FILES: Final = 16
-"""Where there are more, they are merged first: they are looked through one by one, for everything that is kept."""
 SHOWN: Final = 1000
 """Things of one sort that an error lists."""
 
@@ -134,15 +132,17 @@ def erase(
         IntegrityError: when something is missing or damaged; nothing is erased then.
         StorageError: when the disk refuses.
     """
-    sealing.seal_waiting(workspace, Redactor(os.environ))
+    if plan:
+        _tell_of_waiting(workspace)
+    else:
+        sealing.seal_waiting(workspace, Redactor(os.environ))
     asked = _request(workspace, arguments, subjects, authors)
     asked = msgspec.structs.replace(
         asked, keep_path=keep_path, redact=redact_text, reference=request, ground=ground, copies=copies
     )
     _refuse_pending(workspace)
-    workspace.forget_erasure()
-    if not plan and len(workspace.session.store.segments.live()) > INDEX_FILES:
-        workspace.session.store.maintain(due=True)
+    if not plan:
+        workspace.forget_erasure()
     found = _plan(workspace, asked, is_only_plan=plan)
     if copies == "erase" and found.copies:
         asked = msgspec.structs.replace(asked, contents=tuple(sorted(found.copied)))
@@ -166,6 +166,17 @@ def erase(
         outstanding=tuple(executing.outstanding(done.record)),
         finished=rfc3339(done.record.finished),
     )
+
+
+def _tell_of_waiting(workspace: Workspace) -> None:
+    """Say which runs a plan does not count, because it stores nothing, and they have ended and are not stored yet."""
+    control = workspace.session.layout.control
+    for identity in journals.waiting(control):
+        if not journals.is_going(f"{control}/{journals.DIRECTORY}/{identity}"):
+            workspace.session.context.tell(
+                f"note: run {identity} has ended and is not stored yet, so the plan does not count it; "
+                "'dv runs list' stores it"
+            )
 
 
 def _request(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from dvtool.store import erasing
 from dvtool.testing import attacker
 from dvtool.testing.canary import Wanted
 from dvtool.worktree.session import Context
+from tests.cli.recorded import until
 from tests.cli.running import python, store_of
 
 P17 = "data/people/p17"
@@ -177,6 +179,44 @@ def test_a_plan_changes_nothing(people):
     assert store_of(people).refresh().number == before
     assert (people.root / P17).exists()
     assert "would be erased" in people("erase", P17, "--plan").text
+
+
+def files_of_store(dv):
+    store = dv.root / ".dv/store"
+    return {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def test_neither_a_plan_nor_a_refusal_writes_however_many_index_files_there_are(people):
+    for number in range(18):
+        people.write(f"data/n{number}.txt", SECRET if number == 9 else f"{number}\n")
+        people.commit(f"number {number}")
+    assert len(list((people.root / ".dv/store/index").iterdir())) > 16
+    before = files_of_store(people)
+    people("erase", P17, "--plan")
+    people("erase", P17, "--json", code=2)
+    people("erase", P17, "--yes", code=2)  # nobody said what becomes of copies
+    people("erase", "data/none", "--yes", code=10)
+    people("hold", "list")
+    assert files_of_store(people) == before
+    erase(people, P17, "--copies", "keep")
+    assert people("fsck", "--json").json["clean"]
+
+
+def test_a_plan_stores_no_run_and_says_which_it_does_not_count(people):
+    script = (
+        f"import time; print(open('{P17}/note.txt').read(), flush=True); open('ready', 'w').close(); time.sleep(60)"
+    )
+    words = [sys.executable, "-m", "dvtool.cli.main", "run", "--in", P17, "--", sys.executable, "-c", script]
+    process = subprocess.Popen(words, cwd=people.root, start_new_session=True, stdout=subprocess.DEVNULL)
+    until((people.root / "ready").exists)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (people.root / "ready").unlink()
+    before = files_of_store(people)
+    done = people("erase", P17, "--plan", "--json")
+    assert files_of_store(people) == before
+    assert "has ended and is not stored yet, so the plan does not count it" in done.told
+    assert len(erase(people, P17).json["runs"]) == len(done.json["runs"]) + (done.json["runs"] == [])
 
 
 def test_nobody_who_was_not_asked_has_agreed(people):
@@ -621,8 +661,6 @@ def test_a_run_that_goes_on_is_waited_for(people):
         [sys.executable, "-m", "dvtool.cli.main", "run", "--", "sh", "-c", "touch ready; sleep 60"], cwd=people.root
     )
     try:
-        from tests.cli.recorded import until
-
         until((people.root / "ready").exists)
         assert "goes on" in erase(people, P17, code=12).error["what"]
         assert people.status()["pending_erasures"] == []

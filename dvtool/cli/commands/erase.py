@@ -75,7 +75,7 @@ def erase_command(
     Files that stay and have content in common with what goes may belong to somebody else, so it must be said what
     becomes of them. What a person has copied out, and remotes and other clones, are not reached by this.
     """
-    repo = opening.open_repo(settings)
+    repo = opening.open_repo(settings, writes=not plan)
     if source is not None:
         listed = _listed(source, repo.workspace.session.context.cwd)
         given = (paths, subjects, authors)

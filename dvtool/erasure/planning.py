@@ -334,7 +334,7 @@ class _Planner:
     def _run(self, identity: bytes) -> bytes:
         old = recorded.read(self.store, identity)
         self.found.known_runs.append(old)
-        for what, text in runs.texts(old):
+        for what, text in (*runs.texts(old), ("the code", self.runs.patch(old))):
             self._mention(f"{what} of run {old.id}", text)
         found = self.runs.rewritten(old, {before: each.new for before, each in self.found.snapshots.items()})
         if found is None:

@@ -118,7 +118,7 @@ def erase(
         copies: what becomes of retained files that are identical to an erased one, or have bytes in common with one:
             ``erase`` or ``keep``; must be said where there are any.
         keep_path: leave the names of files, with nothing else of them.
-        redact_text: take the targets out of messages, names and parameters as well.
+        redact_text: take the targets out of messages, names, parameters and patches of code as well.
         request: the reference of the request, for the certificate.
         ground: why, for the certificate.
         everything: allow that nothing is left of a snapshot.

@@ -12,6 +12,7 @@ from dvtool.erasure import certificate
 from dvtool.errors import StorageError
 from dvtool.formats import lock
 from dvtool.repo import Repo
+from dvtool.runs.journals import is_going
 from dvtool.storage.disk import Disk
 from dvtool.store import erasing
 from dvtool.testing import attacker
@@ -211,6 +212,8 @@ def test_a_plan_stores_no_run_and_says_which_it_does_not_count(people):
     until((people.root / "ready").exists)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    [journal] = (people.root / ".dv/runs").iterdir()
+    until(lambda: not is_going(str(journal)))  # what it had started ends a little later
     (people.root / "ready").unlink()
     before = files_of_store(people)
     done = people("erase", P17, "--plan", "--json")
@@ -435,6 +438,20 @@ def test_texts_are_told_and_taken_out_on_request(people):
     assert told[0].startswith("the message of snapshot")
     erase(people, P17, "--redact-text")
     assert snapshots(people)["about [erased] and others"]
+
+
+def test_code_that_was_not_committed_is_told_and_taken_out_on_request(people):
+    people.git("init", "-q")
+    people.write("train.py", "PLACES = []\n")
+    people.git("add", "train.py")
+    people.git("commit", "-q", "-m", "code")
+    people.write("train.py", f"PLACES = ['{P17}']\n")
+    identity = python(people, "pass")
+    assert attacker.search(str(people.root), Wanted(words=(P17,)), rows=["chunks"])
+    assert f"the code of run {identity}" in people("erase", P17, "--plan", "--json").json["mentions"]
+    erase(people, P17, "--redact-text")
+    assert attacker.search(str(people.root), Wanted(words=(P17,)), rows=["chunks", "objects"]) == ()
+    assert "was taken out of the patch" in people("runs", "show", identity).text
 
 
 BAD = {

@@ -265,6 +265,38 @@ def recorded(root, **changed):
     stored(root, ids.ERASURE, data, erasure.ref_name(bytes(16)))
 
 
+def located(root, objects=(), *, key=None):
+    """A locator in the log, with its key wrapped for some objects (ids and nonces)."""
+    identity, key = os.urandom(16), key or os.urandom(32)
+    locator = erasure.Locator(
+        patterns=(f"data/{WORD}/**",), subjects=(), authors=(), rules=(), contents=(), roots=(), copies="",
+        keep_path=False, redact=False,
+    )  # fmt: skip
+    wraps = tuple(erasure.wrap(key, held, nonce, identity, os.urandom(32)) for held, nonce in objects)
+    entry_of(
+        root,
+        log.Erasure(
+            erasure=identity, phase=log.ERASING, planned=os.urandom(16), wraps=wraps,
+            locator=erasure.seal_locator(locator, key, identity, os.urandom(32)),
+        ),
+    )  # fmt: skip
+    return identity
+
+
+def locator_of_head(root):
+    """A locator that opens for whoever has the snapshot that HEAD names, which is retained."""
+    session = Repo.open(str(root)).workspace.session
+    identity = session.head().snapshot
+    assert identity is not None
+    located(root, [(identity, session.snapshot(identity).nonce)])
+
+
+def locator_of_journal(root):
+    """A locator whose key stands in a journal that was left."""
+    key = os.urandom(32)
+    put(f"{root}/.dv/erasing", codec.encode((located(root, key=key), key, "", "")))
+
+
 def decider(root):
     run_id = run.new_id("20231114-221320", bytes(7))
     decision = erasure.Decision(run=run_id, direct=True, decision="keep", author=f"{WORD} <z@example.org>", time=3)
@@ -566,6 +598,12 @@ PLANTS = {
     "a tag": Plant(row="log", plant=tag, place=".dv/store/log/", inside="entry"),
     "an entry under an old log key": Plant(
         row="log", plant=old_entry, place=".dv/store/log/0000010000000000", inside="entry"
+    ),
+    "a locator for somebody who has a retained snapshot": Plant(
+        row="locators", plant=locator_of_head, place=".dv/store/log/", inside="key from the nonce of .dv/store/packs/"
+    ),
+    "a locator whose key is in a journal that was left": Plant(
+        row="locators", plant=locator_of_journal, place=".dv/store/log/", inside="key from .dv/erasing"
     ),
     "a long file across two chunks": Plant(
         row="long files", plant=torn, place=".dv/store/packs/", inside="file 'f' of the tree"

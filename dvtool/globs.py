@@ -1,128 +1,334 @@
-"""Patterns of paths: which paths one covers (``docs/format/hold.md``).
+"""Patterns of paths, for all that takes some: what one means is said in ``docs/format/hold.md``.
 
-Patterns come from files that others wrote as well.  So nothing here goes back and tries again: what a match costs is at
-most the length of the pattern times that of the path.
+Patterns come from files that others wrote as well, so nothing here goes back and tries again.  What a part of a pattern
+costs for a name is at most the product of their lengths; and a path is read once, part after part, for all patterns
+together, by a machine whose steps are worked out when they are first taken.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from dvtool import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    _Glob = tuple[Callable[[str], bool] | None, ...]
-    """What tells of one part after another whether it is meant; None stands for any number of parts."""
+    Test = Callable[[str], bool]
+    """Says of one letter whether it is meant."""
+    Chunk = str | list[Test]
+    """What stands between two stars: letters, or where some may be of several kinds a test for each."""
 
 ANYWHERE: Final = "**"
 """A part that stands for any number of parts."""
-
 _SPECIAL: Final = re.compile(r"[*?\[]")
+_KEPT: Final = 1 << 17
+"""Places that the steps worked out so far may stand for together, before they are forgotten."""
+
+
+class Glob(msgspec.Struct, frozen=True, kw_only=True):
+    """A pattern; ``word`` stands between the two halves, and means itself, whatever characters are in it.
+
+    ``named`` is how its user called it.
+    """
+
+    named: str
+    before: str
+    word: str = ""
+    after: str = ""
+
+    def parts(self) -> list[list[tuple[str, bool]]]:
+        """Return the parts, each as texts, and whether these mean themselves."""
+        found: list[list[tuple[str, bool]]] = [[]]
+        for text, is_word in ((self.before, False), (self.word, True), (self.after, False)):
+            for number, piece in enumerate(text.split("/")):
+                if number:
+                    found.append([])
+                if piece:
+                    found[-1].append((piece, is_word))
+        return found if found != [[]] else []
+
+    def literal(self) -> str:
+        """Return the directory that everything it can mean lies in, or the path that it is."""
+        found = []
+        for part in self.parts():
+            if not _is_plain(part):
+                break
+            found.append(_text(part))
+        return "/".join(found)
+
+    def is_plain(self) -> bool:
+        """Return whether it can only mean the path that it is."""
+        return all(map(_is_plain, self.parts()))
+
+
+def by_path(pattern: str) -> Glob:
+    """Return a pattern as its user wrote it; a slash at either end, and what says "and all below", change nothing."""
+    return Glob(named=pattern, before=_whole(pattern.lstrip("/")))
+
+
+def by_word(pattern: str, placeholder: str, word: str, *, named: str = "") -> Glob:
+    """Return a pattern in which a word takes the place of a placeholder."""
+    before, _, after = pattern.partition(placeholder)
+    return Glob(named=named or word, before=before.lstrip("/"), word=word, after=_whole(after))
 
 
 def is_plain(pattern: str) -> bool:
     """Return whether a pattern can only mean the path that it is."""
-    return _SPECIAL.search(pattern) is None
-
-
-def quoted(text: str) -> str:
-    """Return a pattern, or part of one, that means ``text`` and nothing else."""
-    return _SPECIAL.sub(lambda found: f"[{found[0]}]", text)
+    return by_path(pattern).is_plain()
 
 
 def literal(pattern: str) -> str:
     """Return the directory that everything a pattern can mean lies in, or the path that it is."""
-    parts = pattern.split("/")
-    plain = next((at for at, part in enumerate(parts) if not is_plain(part)), len(parts))
-    return "/".join(parts[:plain])
+    return by_path(pattern).literal()
 
 
-class Patterns:
-    """Some patterns, made ready to be held against many paths."""
+def top(pattern: str, path: str) -> str | None:
+    """Return the shortest of a path and the directories above it (not the root) that a pattern means; None for none."""
+    return _matcher(pattern).top(path)
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        """Take patterns as they stand in a hold: from the root, without a slash at either end."""
-        self._texts = frozenset(patterns)
-        self._globs = [
-            tuple(None if part == ANYWHERE else _matcher(part) for part in pattern.split("/"))
-            for pattern in sorted(self._texts)
-            if not is_plain(pattern)
-        ]
 
-    def cover(self, path: str) -> bool:
-        """Return whether one of the patterns means a path or a directory above it, or is one of these to the letter."""
-        if path in self._texts or any(parent in self._texts for parent in paths.parents(path)):
+@functools.lru_cache(maxsize=256)
+def _matcher(pattern: str) -> Matcher:
+    return Matcher([by_path(pattern)])
+
+
+def _whole(pattern: str) -> str:
+    """Return a pattern without the end that says "and all below", which is meant anyway."""
+    while (shorter := pattern.rstrip("/").removesuffix("/" + ANYWHERE)) != pattern:
+        pattern = shorter
+    return pattern
+
+
+class Matcher:
+    """Some patterns, made ready to be held against many paths.
+
+    The parts of all patterns stand in a row, each pattern with an end behind it.  A state is a set of places in that
+    row: those at which a part of the path, read from the root down, may be the next.
+    """
+
+    def __init__(self, globs: Iterable[Glob]) -> None:
+        """Take patterns; of several that mean the same path, the first is the one that is told."""
+        self.globs = tuple(dict.fromkeys(globs))
+        self._row: list[_Part | str | Glob | None] = []
+        starts = []
+        for glob in self.globs:
+            starts.append(len(self._row))
+            self._row += [_compiled(part) for part in glob.parts()]
+            self._row.append(glob)
+        self._states: dict[frozenset[int], _State] = {}
+        self._kept = 0
+        self._start = self._state(starts)
+        self._last = ("", self._start)
+
+    def rule_of(self, path: str) -> Glob | None:
+        """Return a pattern that means a path itself, none of whose directories is meant; None for none."""
+        above, name = paths.split(path)
+        return self._next(self._at(above), name).end if path else None
+
+    def covering(self, path: str) -> Glob | None:
+        """Return a pattern that means a path or a directory above it other than the root; None for none."""
+        return next((state.end for _length, state in self._way(path) if state.end is not None), None)
+
+    def top(self, path: str) -> str | None:
+        """Return the shortest of a path and the directories above it (not the root) that is meant; None for none."""
+        return next((path[:length] for length, state in self._way(path) if state.end is not None), None)
+
+    def covers(self, path: str) -> bool:
+        """Return whether a path or a directory above it, the root included, is meant."""
+        return self._start.end is not None or self.covering(path) is not None
+
+    def reaches(self, directory: str) -> bool:
+        """Return whether something below a directory may be meant; directories of which not need no look."""
+        state = self._at(directory)
+        return bool(state.plain or state.wild or state.anywhere)
+
+    def names_in(self, directory: str) -> frozenset[str] | None:
+        """Return the names in a directory that are meant, or below which something may be; None for any name."""
+        state = self._at(directory)
+        return None if state.wild or state.anywhere else frozenset(state.plain)
+
+    def _at(self, directory: str) -> _State:
+        """Return the state below a directory; most often it is asked about many names of one."""
+        before, state = self._last
+        if before != directory:
+            state = self._start
+            for _length, found in self._way(directory):
+                state = found
+            self._last = (directory, state)
+        return state
+
+    def _way(self, path: str) -> Iterator[tuple[int, _State]]:
+        """Yield the length of each directory on the way to a path, the root left out, and of the path; with its state.
+
+        Where nothing below can be meant it ends with the state that says so.
+        """
+        state, length = self._start, -1
+        for name in path.split("/") if path else ():
+            length += 1 + len(name)
+            state = self._next(state, name)
+            yield length, state
+            if not (state.plain or state.wild or state.anywhere):
+                if length < len(path):
+                    yield len(path), self._state(())
+                return
+
+    def _next(self, state: _State, name: str) -> _State:
+        """Return the state behind one more part."""
+        found = [*state.plain.get(name, ()), *(behind for part, behind in state.wild if part.means(name))]
+        if found:
+            return self._state([*state.anywhere, *found])
+        if state.rest is None:
+            state.rest = self._state(state.anywhere)
+        return state.rest
+
+    def _state(self, places: Iterable[int]) -> _State:
+        """Return the state for places in the row; behind ``**``, which may stand for nothing, the next is one too."""
+        found = set()
+        for place in places:
+            at = place
+            found.add(at)
+            while self._row[at] is None:
+                at += 1
+                found.add(at)
+        key = frozenset(found)
+        state = self._states.get(key)
+        if state is None:
+            if self._kept > _KEPT:
+                self._states.clear()
+                self._kept = 0
+            self._kept += 1 + len(key)
+            state = self._states[key] = _State(self._row, sorted(key))
+        return state
+
+
+class _State:
+    """Some places in a row: the first pattern that ends there, and what the next part of a path may be."""
+
+    __slots__ = ("anywhere", "end", "plain", "rest", "wild")
+
+    def __init__(self, row: list[_Part | str | Glob | None], places: list[int]) -> None:
+        self.end: Glob | None = None
+        self.anywhere: list[int] = []
+        self.plain: dict[str, list[int]] = {}
+        self.wild: list[tuple[_Part, int]] = []
+        self.rest: _State | None = None
+        """Where every name leads that nothing but ``**`` means."""
+        for place in places:
+            found = row[place]
+            if found is None:
+                self.anywhere.append(place)
+            elif isinstance(found, str):
+                self.plain.setdefault(found, []).append(place + 1)
+            elif isinstance(found, _Part):
+                self.wild.append((found, place + 1))
+            elif self.end is None:
+                self.end = found
+
+
+def _text(part: list[tuple[str, bool]]) -> str:
+    return "".join(text for text, _is_word in part)
+
+
+def _is_plain(part: list[tuple[str, bool]]) -> bool:
+    return all(is_word or _SPECIAL.search(text) is None for text, is_word in part)
+
+
+def _compiled(part: list[tuple[str, bool]]) -> _Part | str | None:
+    """Return what stands for one part: itself as a text, None for any number of parts, or what tells names."""
+    if part == [(ANYWHERE, False)]:
+        return None
+    return _text(part) if _is_plain(part) else _Part(part)
+
+
+class _Part:
+    """One part of a pattern: what stands before, between and behind its stars."""
+
+    def __init__(self, part: list[tuple[str, bool]]) -> None:
+        self._itself = _text(part)
+        chunks: list[list[str | Test]] = [[]]
+        for text, is_word in part:
+            for token in text if is_word else _tokens(text):
+                if token is None:
+                    chunks.append([])
+                else:
+                    chunks[-1].append(token)
+        first, *rest = map(_chunk, chunks)
+        self._first = first
+        self._between = [chunk for chunk in rest[:-1] if chunk]
+        self._last = rest[-1] if rest else None
+        self._shortest = sum(map(len, chunks))
+
+    def means(self, name: str) -> bool:
+        """Return whether a name is meant.
+
+        What stands between two stars is taken where it is met first: whatever comes behind has the most room then.
+        """
+        if name == self._itself:
             return True
-        parts = path.split("/") if path else []
-        return any(_begins(glob, parts) for glob in self._globs)
+        size = len(name)
+        if size < self._shortest or not _stands(self._first, name, 0):
+            return False
+        if self._last is None:
+            return size == self._shortest
+        end = size - len(self._last)
+        if not _stands(self._last, name, end):
+            return False
+        at = len(self._first)
+        for chunk in self._between:
+            at = _found(chunk, name, at, end)
+            if at < 0:
+                return False
+            at += len(chunk)
+        return True
 
 
-def covers(pattern: str, path: str) -> bool:
-    """Return whether one pattern covers a path; for many paths, see :class:`Patterns`."""
-    return Patterns([pattern]).cover(path)
+def _chunk(tokens: list[str | Test]) -> Chunk:
+    letters = [token for token in tokens if isinstance(token, str)]
+    if len(letters) == len(tokens):
+        return "".join(letters)
+    return [token.__eq__ if isinstance(token, str) else token for token in tokens]
 
 
-def _begins(glob: _Glob, parts: list[str]) -> bool:
-    """Return whether a glob matches the first so many parts of a path, none and all of them included."""
-    places = _spread({0}, glob)
-    for part in parts:
-        if len(glob) in places:
-            return True
-        behind = set()
-        for at in places:
-            tells = glob[at]
-            if tells is None:
-                behind.add(at)
-            elif tells(part):
-                behind.add(at + 1)
-        places = _spread(behind, glob)
-    return len(glob) in places
+def _stands(chunk: Chunk, name: str, at: int) -> bool:
+    """Return whether a chunk is what stands at a place, at which there is room for it."""
+    if isinstance(chunk, str):
+        return name.startswith(chunk, at)
+    return all(test(name[at + number]) for number, test in enumerate(chunk))
 
 
-def _spread(places: set[int], glob: _Glob) -> set[int]:
-    """Return places in a glob with those behind ``**``, which may stand for nothing."""
-    found = set(places)
-    for at in places:
-        behind = at
-        while behind < len(glob) and glob[behind] is None and behind + 1 not in found:
-            behind += 1
-            found.add(behind)
-    return found
+def _found(chunk: Chunk, name: str, start: int, end: int) -> int:
+    """Return the first place from ``start`` on at which a chunk stands, and ends before ``end``; -1 for none."""
+    if isinstance(chunk, str):
+        return name.find(chunk, start, end)
+    return next((at for at in range(start, end - len(chunk) + 1) if _stands(chunk, name, at)), -1)
 
 
-def _matcher(part: str) -> Callable[[str], bool]:
-    """Return what tells whether a name is meant by one part of a pattern."""
-    if is_plain(part):
-        return part.__eq__
-    tokens = _tokens(part)
-    return lambda name: _matches(tokens, name)
-
-
-def _tokens(part: str) -> list[Callable[[str], bool] | None]:
-    """Return what the characters of a part stand for: each for one letter, or (None) for any number of any."""
-    found: list[Callable[[str], bool] | None] = []
+def _tokens(text: str) -> Iterator[str | Test | None]:
+    """Yield what characters stand for: each for itself, for one letter, or (None) for any number of any."""
     at = 0
-    while at < len(part):
-        letter = part[at]
-        # A ']' that comes first is one of the letters.
-        behind = at + 2 + part.startswith(("!", "^"), at + 1)
-        end = part.find("]", behind) if letter == "[" else -1
-        if end >= 0:
-            found.append(_set(part[at + 1 : end]))
-            at = end + 1
-            continue
-        if letter == "*":
-            found.append(None)
-        else:
-            found.append((lambda _letter: True) if letter == "?" else letter.__eq__)
+    while at < len(text):
+        letter = text[at]
         at += 1
-    return found
+        if letter == "[":
+            # A ']' that comes first is one of the letters.
+            end = text.find("]", at + 1 + text.startswith(("!", "^"), at))
+            if end >= 0:
+                yield _set(text[at:end])
+                at = end + 1
+                continue
+        yield None if letter == "*" else _any if letter == "?" else letter
 
 
-def _set(text: str) -> Callable[[str], bool]:
+def _any(_letter: str) -> bool:
+    return True
+
+
+def _set(text: str) -> Test:
     """Return what tells whether a letter is among those of ``[…]``."""
     is_other = text.startswith(("!", "^"))
     rest = text[1:] if is_other else text
@@ -134,30 +340,3 @@ def _set(text: str) -> Callable[[str], bool]:
         ranges.append((rest[at], rest[last]))
         at = last + 1
     return lambda letter: any(first <= letter <= last for first, last in ranges) != is_other
-
-
-def _matches(tokens: list[Callable[[str], bool] | None], name: str) -> bool:
-    """Return whether a name is what tokens stand for.
-
-    Of several stars only the last ever has to take in more: what lies before it was matched with as little as can be.
-    """
-    at = letter = 0
-    star = taken = -1
-    while letter < len(name):
-        token = tokens[at] if at < len(tokens) else _nothing
-        if token is None:
-            star, taken = at, letter
-            at += 1
-        elif token(name[letter]):
-            at += 1
-            letter += 1
-        elif star >= 0:
-            taken += 1
-            at, letter = star + 1, taken
-        else:
-            return False
-    return all(token is None for token in tokens[at:])
-
-
-def _nothing(_letter: str) -> bool:
-    return False

@@ -46,8 +46,8 @@ def context(settings: Settings) -> Context:
     )
 
 
-def open_repo(settings: Settings) -> Repo:
-    """Open the repository that holds the current directory.
+def open_repo(settings: Settings, *, writes: bool = True) -> Repo:
+    """Open the repository that holds the current directory, and store runs that have ended unless nothing is to change.
 
     Raises:
         NotFoundError: when there is none.
@@ -55,7 +55,7 @@ def open_repo(settings: Settings) -> Repo:
     from dvtool.repo import Repo
 
     repo = Repo.open(settings.directory, context(settings))
-    if os.path.isdir(f"{repo.root}/.dv/runs"):
+    if writes and os.path.isdir(f"{repo.root}/.dv/runs"):
         repo.store_waiting_runs()
     return repo
 

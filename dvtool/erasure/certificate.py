@@ -20,6 +20,8 @@ from dvtool.storage.disk import as_ours
 from dvtool.worktree.layout import write_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dvtool.formats.erasure import Record
     from dvtool.workspace import Workspace
 
@@ -64,7 +66,9 @@ def signing_key(workspace: Workspace) -> bytes:
     return found
 
 
-def certified(workspace: Workspace, record: Record, reference: str = "", ground: str = "") -> Record:
+def certified(
+    workspace: Workspace, record: Record, reference: str = "", ground: str = "", searched: Sequence[str] = ()
+) -> Record:
     """Return a record with its certificate.
 
     Args:
@@ -72,11 +76,13 @@ def certified(workspace: Workspace, record: Record, reference: str = "", ground:
         record: the record; the certificate that it has tells what was given when it was first made.
         reference: that of the request.
         ground: why it was done.
+        searched: what the files of the clone were searched for when it was done.
     """
     key = signing_key(workspace)
     earlier = parsed(record.certificate) if record.certificate else {}
     given = (reference or earlier.get("request"), ground or earlier.get("ground"))
     document = _document(record, crypto.verifying_key(key), *given)
+    document["searched"] = list(searched) or earlier.get("searched", [])
     document[SIGNATURE] = crypto.sign(key, canonical(document)).hex()
     text = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2)
     return msgspec.structs.replace(record, certificate=text + b"\n")

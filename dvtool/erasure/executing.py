@@ -7,18 +7,20 @@ the old objects can still be told, then keys, entries and packs destroyed, then 
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool import ids
-from dvtool.erasure import carrying, certificate, journal, local, planning, proving, targets
+from dvtool import globs, ids
+from dvtool.erasure import carrying, certificate, journal, local, planning, proving, targets, traces
 from dvtool.erasure.local import Cleaned
-from dvtool.erasure.targets import Matcher, Targets
+from dvtool.erasure.targets import Targets
 from dvtool.errors import ConflictError, DvError, KeyAccessError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log, project
 from dvtool.formats.erasure import Record
+from dvtool.globs import Matcher
 from dvtool.runs.lineage import Lineage
 from dvtool.store import erasing
 from dvtool.store.erasing import Destroyed
@@ -94,7 +96,7 @@ def request_of(erasure: bytes, locator: Locator) -> Request:
 def matcher_of(request: Request) -> Matcher:
     """Return what says which paths a request is about."""
     subjects = [project.Subject(paths=pattern) for pattern in request.rules]
-    rules = [targets.by_path(pattern) for pattern in request.targets.patterns]
+    rules = [globs.by_path(pattern) for pattern in request.targets.patterns]
     for identity in request.targets.subjects:
         rules += targets.by_subject(identity, subjects)
     return Matcher(rules)
@@ -103,7 +105,7 @@ def matcher_of(request: Request) -> Matcher:
 def wish_of(request: Request) -> Wish:
     """Return what is to be planned for a request."""
     words = {*request.targets.subjects, *request.targets.authors}
-    words |= {rule.literal for rule in matcher_of(request).rules if rule.form is None}
+    words |= {glob.literal() for glob in matcher_of(request).globs if glob.is_plain()}
     return planning.Wish(
         erasure=request.erasure,
         matcher=matcher_of(request),
@@ -193,6 +195,7 @@ class _Executor:
         self.erasure = request.erasure
         self.matcher = matcher_of(request)
         self.key = b""
+        self.known = traces.Traces()
 
     def begin(self, plan: Plan, refuse: Callable[[State], None]) -> Done:
         with local.held(self.workspace) as worktrees:
@@ -249,6 +252,7 @@ class _Executor:
             wish_of(self.request),
             self.session.context.progress,
             without_data=self.session.lazy is not None,
+            certified=functools.partial(certificate.certified, self.workspace),
         )
         self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(found.roots)))
         return found
@@ -297,6 +301,7 @@ class _Executor:
         )
 
     def _commit(self, planned: bytes, plan: Plan, models: tuple[Decision, ...]) -> None:
+        self.known = traces.taken(self.store, plan)
         now = self.store.clock.now()
         record = formats.Record(
             id=self.erasure,
@@ -349,6 +354,7 @@ class _Executor:
 
     def _from_committed(self, planned: bytes, worktrees: Sequence[tuple[str, Workspace | None]]) -> Done:
         """Clean this machine, destroy, verify, certify, finish."""
+        self.workspace.rely_on(())  # a run that was stored just before was built on snapshots that are superseded now
         cleaned = []
         left: list[str] = []
         for root, other in worktrees:
@@ -369,7 +375,8 @@ class _Executor:
                 self._tell(f"in {done.root} stays {each}")
             if done.left:
                 left.append(f"{len(done.left):,} files could not be removed from a worktree")
-        left += proving.verify(self.workspace, self.erasure, opened=True)  # before the entry that committed it
+        # What was written anew was read back in full before the entry that committed it.
+        left += proving.verify(self.workspace, self.erasure, known=self.known, opened=True)
         record = self._finish(planned, destroyed, left)
         journal.remove(self.place, self.disk)
         return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned))
@@ -396,7 +403,8 @@ class _Executor:
             finished=store.clock.now(),
             places=(here, *away),
         )
-        record = certificate.certified(self.workspace, record, self.request.reference, self.request.ground)
+        searched = ["ids", "contents"] if self.known.words else ["ids"]
+        record = certificate.certified(self.workspace, record, self.request.reference, self.request.ground, searched)
         with store.transaction() as transaction:
             value = transaction.put_object(RECORD, formats.encode(record))
             action = log.Erasure(

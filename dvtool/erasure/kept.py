@@ -13,7 +13,7 @@ from dvtool.formats.tree import DIRECTORY, Leaf
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dvtool.erasure.targets import Matcher
+    from dvtool.globs import Matcher
     from dvtool.history.marking import Marks
 
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool import ids, paths
-from dvtool.erasure import targets
-from dvtool.erasure.targets import Matcher
+from dvtool import globs, ids, paths
 from dvtool.errors import ConflictError, DvError
 from dvtool.formats import snapshot, stage
 from dvtool.formats.tree import DIRECTORY
 from dvtool.git import beside
+from dvtool.globs import Matcher
 from dvtool.runs import journals
 from dvtool.storage.disk import as_ours
 from dvtool.store.treediff import diff_trees
@@ -157,7 +156,7 @@ def _walk(top: str, path: str, matcher: Matcher, *, inside: bool) -> Iterator[tu
 
 def _copies(session: Session, roots: list[str], contents: AbstractSet[bytes]) -> list[str]:
     """Return the files below some roots with one of some contents."""
-    everywhere = Matcher([targets.by_path(root or "**") for root in roots])
+    everywhere = Matcher([globs.by_path(root or "**") for root in roots])
     listed = [path for root in roots for path, _links in _walk(session.root, root, everywhere, inside=True)]
     read = ingest.ingest(
         session.store, session.root, ingest.by_directory(sorted(set(listed))), None, session.context.progress

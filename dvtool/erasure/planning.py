@@ -5,18 +5,18 @@ Nothing is written here.  New objects are kept in memory; whoever executes the p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from dvtool import ids, paths
+from dvtool import ids
 from dvtool.effects import Silence
-from dvtool.erasure import kept, rewriting, runs
-from dvtool.erasure.targets import Matcher
+from dvtool.erasure import kept, rewriting, runs, signed
+from dvtool.erasure.copies import Copies
 from dvtool.errors import DvError, IntegrityError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats import run as formats_run
-from dvtool.formats.tree import DIRECTORY
+from dvtool.globs import Matcher
 from dvtool.history import graph, marking, recorded
 from dvtool.store import manifests
 from dvtool.store.editing import Scratch
@@ -24,10 +24,11 @@ from dvtool.store.trees import Trees
 from dvtool.worktree import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from dvtool.effects import Progress
+    from dvtool.formats.erasure import Record
     from dvtool.formats.run import Run
     from dvtool.formats.snapshot import Snapshot
     from dvtool.formats.tree import Entry
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from dvtool.store.state import State
     from dvtool.store.store import Store
     from dvtool.worktree.workers import Counter
+
+    T = TypeVar("T")
 
 NOBODY: Final = "erased"
 """Stands where the name of an erased author stood."""
@@ -66,7 +69,6 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     common: int
     identical: bool
-    id: bytes
 
 
 class Superseded(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,9 @@ class Plan:
         self.forgotten: list[bytes] = []
         """Snapshots that are in the store, and to which no ref leads: they go with the log that told of them."""
         self.copies: list[Copy] = []
+        """By path; of several versions that lay there, the one with most in common."""
+        self.copied: set[bytes] = set()
+        """The ids of all of them."""
         self.met: set[str] = set()
         """Targets that are met otherwise than by a path: authors."""
         self.mentions: set[str] = set()
@@ -123,7 +128,7 @@ class Plan:
 
     def is_nothing(self) -> bool:
         """Return whether nothing in the store is touched."""
-        return not (self.snapshots or self.stages or self.runs)
+        return not (self.snapshots or self.stages or self.runs or self.moves)
 
     def nonces(self) -> dict[bytes, bytes]:
         """Return the nonces of the objects that are superseded, by id."""
@@ -135,7 +140,14 @@ class Plan:
         return tuple(sorted((old, each.new) for old, each in self.snapshots.items()))
 
 
-def plan(store: Store, wish: Wish, progress: Progress, *, without_data: bool = False) -> Plan:
+def plan(
+    store: Store,
+    wish: Wish,
+    progress: Progress,
+    *,
+    without_data: bool = False,
+    certified: Callable[[Record], Record] | None = None,
+) -> Plan:
     """Find what is to go and what stands in its place.
 
     Args:
@@ -143,11 +155,12 @@ def plan(store: Store, wish: Wish, progress: Progress, *, without_data: bool = F
         wish: what is to be erased.
         progress: hears how it goes.
         without_data: chunks may be missing, as in a lazy clone.
+        certified: returns a record of an earlier erasure with a new certificate; one that is only planned needs none.
 
     Raises:
         IntegrityError: when something is missing or damaged: nobody can tell then what it holds.
     """
-    return _Planner(store, wish, progress, without_data=without_data).run()
+    return _Planner(store, wish, progress, certified or _unchanged, without_data=without_data).run()
 
 
 class _Share(msgspec.Struct, kw_only=True, array_like=True):
@@ -163,10 +176,13 @@ class _Share(msgspec.Struct, kw_only=True, array_like=True):
 
 
 class _Planner:
-    def __init__(self, store: Store, wish: Wish, progress: Progress, *, without_data: bool) -> None:
+    def __init__(
+        self, store: Store, wish: Wish, progress: Progress, certified: Callable[[Record], Record], *, without_data: bool
+    ) -> None:
         self.store = store
         self.wish = wish
         self.progress = progress
+        self.certified = certified
         marks = marking.Marks(store, progress)
         if without_data:
             marks.pass_over_lacking()
@@ -216,7 +232,7 @@ class _Planner:
         What one process makes, others may make as well: from the same tree comes the same.
         """
         processes = workers.count() if len(reached) >= SHARED else 1
-        if processes == 1 or self.wish.contents or not self.wish.matcher.rules:
+        if processes == 1 or self.wish.contents:
             return
         pairs = list(dict.fromkeys((each.root, each.roots) for each in map(self.read.__getitem__, reached)))
         size = -(-len(pairs) // (TURNS_EACH * processes))
@@ -360,6 +376,9 @@ class _Planner:
                 new = self._run(value)
             elif value in self.found.snapshots:
                 new = self.found.snapshots[value].new
+            elif self.wish.authors and name.startswith(signed.PREFIXES):
+                found = signed.rewritten(self.store, name, value, self._author, self.certified)
+                new = value if found is None else self.objects.put_object(*found)
             if new != value:
                 self.found.moves.append(log.MoveRef(name=name, old=value, new=new))
 
@@ -382,7 +401,7 @@ class _Planner:
     def _run(self, identity: bytes) -> bytes:
         old = recorded.read(self.store, identity)
         self.found.known_runs.append(old)
-        for what, text in runs.texts(old):
+        for what, text in (*runs.texts(old), ("the code", self.runs.patch(old))):
             self._mention(f"{what} of run {old.id}", text)
         found = self.runs.rewritten(old, {before: each.new for before, each in self.found.snapshots.items()})
         if found is None:
@@ -422,6 +441,7 @@ class _Planner:
         tables = {getattr(self.state, name).table.root for name in log.TABLES} - {b""}
         marks.follow([*sorted(tables), *roots])
         new = [each.new for each in (*found.snapshots.values(), *found.stages.values(), *found.runs.values())]
+        new += [move.new for move in found.moves if move.new is not None]
         # Trees that were made on the way, and that others took the place of, would keep what they still name.
         reached = marks.follow_from(new, found.made)
         found.made = {identity: each for identity, each in found.made.items() if identity in reached}
@@ -431,21 +451,23 @@ class _Planner:
         common = self.found.marks.among(self.found.chunks.keys())
         if not common:
             return
-        seen: set[bytes] = set()
         known: dict[bytes, int] = {}
-        copies: dict[str, Copy] = {}
-        for root in self._kept_trees():
-            for path, entry in _files(Trees(self.objects), root, seen):
-                if not entry.size:
-                    continue
-                if entry.id not in known:
-                    known[entry.id] = self._common(entry, common)
-                if known[entry.id]:
-                    copies[path] = Copy(
-                        path=path, size=entry.size, common=known[entry.id], identical=entry.id in self.found.contents,
-                        id=entry.id,
-                    )  # fmt: skip
-        self.found.copies = [copies[path] for path in sorted(copies)]
+
+        def is_wanted(entry: Entry) -> bool:
+            if entry.id not in known:
+                known[entry.id] = self._common(entry, common)
+            return known[entry.id] > 0
+
+        found: dict[str, Copy] = {}
+        search = Copies(Trees(self.objects), is_wanted)
+        for is_run, root in sorted(self._kept_trees()):
+            for path, entry in search.below(root, is_run=is_run):
+                self.found.copied.add(entry.id)
+                each = Copy(
+                    path=path, size=entry.size, common=known[entry.id], identical=entry.id in self.found.contents
+                )
+                found[path] = max(each, found.get(path, each), key=lambda one: (one.identical, one.common, one.size))
+        self.found.copies = [found[path] for path in sorted(found)]
 
     def _common(self, entry: Entry, common: AbstractSet[bytes]) -> int:
         """Return how many bytes a file has in common with what goes."""
@@ -454,27 +476,27 @@ class _Planner:
         chunks = manifests.chunks_of(self.store, entry.id, entry.size)
         return sum(length for chunk, length in chunks if chunk in common)
 
-    def _kept_trees(self) -> Iterator[bytes]:
-        """Yield the root of every tree that is kept, as it will be."""
+    def _kept_trees(self) -> Iterator[tuple[bool, bytes]]:
+        """Yield whether it is a run's, and the root, of every tree that is kept, as it will be."""
         made = self.found.made
         for identity, each in self.read.items():
             if identity not in self.found.snapshots:
-                yield each.root
+                yield False, each.root
         for kind, data in made.values():
             if kind == ids.SNAPSHOT:
-                yield snapshot.decode(data).root
+                yield False, snapshot.decode(data).root
             elif kind == ids.STAGE:
-                yield stage.decode(data).tree
+                yield False, stage.decode(data).tree
             elif kind == ids.RUN:
-                yield formats_run.decode(data).tree
+                yield True, formats_run.decode(data).tree
         moved = {move.name for move in self.found.moves}
         for name, value in self.state.ref_names(""):
             if name in moved:
                 continue
             if name.startswith("stage/"):
-                yield stage.decode(self.store.read_object(ids.STAGE, value)).tree
+                yield False, stage.decode(self.store.read_object(ids.STAGE, value)).tree
             elif name.startswith(recorded.PREFIX):
-                yield recorded.read(self.store, value).tree
+                yield True, recorded.read(self.store, value).tree
 
     def _packs(self) -> None:
         """Find the packs that go, and those of them that are written anew without what goes."""
@@ -492,24 +514,8 @@ class _Planner:
         ]
 
 
-def _files(trees: Trees, directory: bytes, seen: set[bytes], path: str = "") -> Iterator[tuple[str, Entry]]:
-    """Yield the files below a directory, passing over directories that were seen before, wherever they lay."""
-    pending = [(path, directory)]
-    while pending:
-        above, identity = pending.pop()
-        if identity in seen:
-            continue
-        seen.add(identity)
-        for name, entry in trees.entries(identity):
-            place = paths.join(above, name)
-            if entry.kind == DIRECTORY:
-                pending.append((place, entry.id))
-            elif entry.kind != tree.ERASED:
-                yield place, entry
-
-
-def _unchanged(text: str) -> str:
-    return text
+def _unchanged(found: T) -> T:
+    return found
 
 
 def _address(author: str) -> str:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
+from dvtool.erasure.traces import Traces
 from dvtool.errors import NotFoundError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log, pack
@@ -15,13 +16,18 @@ from dvtool.store import scrub
 from dvtool.worktree import layout, places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dvtool.formats.erasure import Record
     from dvtool.store.state import State
     from dvtool.store.store import Store
     from dvtool.workspace import Workspace
 
+IDS: Final = 1024
+"""Ids of contents that files are searched for at most; index files, for all of them."""
+ID: Final = "an id of something that went"
+CONTENT: Final = "something of a content that went"
+_UNKNOWN: Final = Traces()
 _LOG_KEY: Final = re.compile("log-[0-9a-f]{32}")
 _WORD: Final = 8
 _STRIDE: Final = 24
@@ -31,14 +37,14 @@ _STEP: Final = _STRIDE << 15
 
 
 def verify(
-    workspace: Workspace, erasure: bytes, *, gone: Iterable[bytes] = (), deep: bool = False, opened: bool = False
+    workspace: Workspace, erasure: bytes, *, known: Traces = _UNKNOWN, deep: bool = False, opened: bool = False
 ) -> list[str]:
     """Return what is wrong, in words; nothing when the erasure is whole here.
 
     Args:
         workspace: the worktree.
         erasure: the id of the erasure.
-        gone: ids of contents that went and were kept nowhere, while they are known.
+        known: what is known of the contents that went, by the command that erases them.
         deep: open every frame of every pack, not only those that lie in packs written since.
         opened: those were just opened in full: see :func:`~dvtool.store.erasing.require_readable`.
     """
@@ -46,10 +52,11 @@ def verify(
     state = store.refresh()
     record = formats.decode(store.read_object(ids.ERASURE, state.ref(formats.ref_name(erasure)) or b""))
     old = superseded(state, record)
-    problems = [*_listed(store, [*old, *gone]), *_files(store, state), *_entries(store, erasure)]
+    problems = [*_listed(store, [*old, *known.gone]), *_files(store, state), *_entries(store, erasure)]
     if deep or not opened:
         problems += _frames(store, deep=deep)
-    problems += _raw(workspace, {*old, *gone}, deep=deep)
+    identities = {*old, *known.gone[:IDS]}
+    problems += _raw(workspace, Sieve({**_forms(identities), **dict.fromkeys(known.words, CONTENT)}), deep=deep)
     return problems
 
 
@@ -112,14 +119,16 @@ def _frames(store: Store, *, deep: bool) -> Iterator[str]:
                 yield f"{damage.what}: {damage.file} ({damage.why})"
 
 
-def _raw(workspace: Workspace, identities: set[bytes], *, deep: bool) -> Iterator[str]:
-    """Yield the files under ``.dv`` in which an old id stands in the clear: as bytes, or in hexadecimal.
+def _forms(identities: Iterable[bytes]) -> dict[bytes, str]:
+    """Return ids as they may stand in a file: as bytes, or in hexadecimal."""
+    return {text: ID for identity in identities for text in (identity, identity.hex().encode())}
+
+
+def _raw(workspace: Workspace, sieve: Sieve, *, deep: bool) -> Iterator[str]:
+    """Yield the files under ``.dv`` in which something that is looked for stands in the clear.
 
     Packs, which are sealed, are looked into only if it is to be ``deep``.
     """
-    if not identities:
-        return
-    sieve = Sieve(identities)
     store = workspace.session.layout.store()
     roots = {workspace.session.root, *places.noted(store).values()}
     controls = {f"{root}/{layout.DIRECTORY}" for root in roots} | {os.path.dirname(store)}
@@ -128,8 +137,9 @@ def _raw(workspace: Workspace, identities: set[bytes], *, deep: bool) -> Iterato
             names[:] = sorted(name for name in names if deep or f"{directory}/{name}" != f"{store}/packs")
             for name in sorted(files):
                 path = f"{directory}/{name}"
-                if sieve.is_in(path):
-                    yield f"{path} holds an id of something that went"
+                what = sieve.found_in(path)
+                if what is not None:
+                    yield f"{path} holds {what}"
 
 
 class Sieve:
@@ -139,15 +149,15 @@ class Sieve:
     eight bytes of a file in each stride, as a number; only where one is known is the file searched for the texts.
     """
 
-    def __init__(self, identities: Iterable[bytes]) -> None:
-        """Look for ids, as bytes and in hexadecimal."""
-        self._texts = [text for identity in identities for text in (identity, identity.hex().encode())]
+    def __init__(self, texts: Mapping[bytes, str]) -> None:
+        """Look for texts of 31 bytes and more, each with what is to be said where it is found."""
+        self._texts = texts
         self._words = {
             int.from_bytes(text[at : at + _WORD], sys.byteorder) for text in self._texts for at in range(_STRIDE)
         }
 
-    def is_in(self, path: str) -> bool:
-        """Return whether any of the texts stands in a file."""
+    def found_in(self, path: str) -> str | None:
+        """Return what is said of a text that stands in a file; None for none, and where it cannot be read."""
         try:
             with open(path, "rb", buffering=0) as file:
                 buffer = memoryview(bytearray(_STEP))
@@ -155,20 +165,21 @@ class Sieve:
                     while count < _STEP and (more := file.readinto(buffer[count:])):
                         count += more
                     words = buffer[: count - count % _WORD].cast("Q")[:: _STRIDE // _WORD]
-                    if not self._words.isdisjoint(words) and self._holds(path):
-                        return True
+                    if not self._words.isdisjoint(words):
+                        return self._searched(path)
         except OSError:
-            return False
-        return False
+            return None
+        return None
 
-    def _holds(self, path: str) -> bool:
+    def _searched(self, path: str) -> str | None:
         """Return the same, text by text."""
         longest = max(map(len, self._texts))
         with open(path, "rb") as file:
             before = b""
             while block := file.read(_STEP):
                 here = before + block
-                if any(text in here for text in self._texts):
-                    return True
+                for text, what in self._texts.items():
+                    if text in here:
+                        return what
                 before = here[-longest:]
-        return False
+        return None

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from collections.abc import Set as AbstractSet
 
-    from dvtool.erasure.targets import Matcher
     from dvtool.formats.tree import Leaf, Tally, Totals
+    from dvtool.globs import Matcher
     from dvtool.store.editing import ObjectStore
 
     T = TypeVar("T")
@@ -76,6 +76,7 @@ class Trees:
         self._whole: dict[tuple[bytes, str], Rewritten] = {}
         self._untouched: set[tuple[bytes, str | None]] = set()
         self._roots: dict[tuple[bytes, tuple[str, ...], str], tuple[bytes, int]] = {}
+        self._told: set[tuple[bytes, str]] = set()
 
     def root(self, root: bytes, tracked: tuple[str, ...] = (), prefix: str = "") -> tuple[bytes, int]:
         """Return a tree without what is erased, and how many files went.
@@ -128,7 +129,26 @@ class Trees:
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = yield from self._directory(identity, path, reaches=reaches)
+            self._told.add((identity, path))
+        elif found.files and not reaches:
+            self._tell(identity, path)
         return found
+
+    def _tell(self, identity: bytes, path: str) -> None:
+        """Tell which files go from a directory that was rewritten when it was met at another path."""
+        pending = [(identity, path)]
+        while pending:
+            each = directory, above = pending.pop()
+            if each in self._told:
+                continue
+            self._told.add(each)
+            for name, entry in self._trees.entries(directory):
+                place = paths.join(above, name)
+                if entry.kind == DIRECTORY:
+                    if self._known[entry.id, None].files:
+                        pending.append((entry.id, place))
+                elif entry.size and entry.id in self._contents:
+                    self._met(place, entry)
 
     def _directory(self, identity: bytes, path: str, *, reaches: bool) -> Work[Rewritten]:
         changes: dict[str, Entry | None] = {}

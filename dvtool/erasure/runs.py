@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dvtool.erasure.rewriting import Trees
-    from dvtool.erasure.targets import Matcher
     from dvtool.formats.run import Run
+    from dvtool.globs import Matcher
     from dvtool.store.editing import Changes, Scratch
     from dvtool.store.store import Store
 
@@ -33,6 +33,9 @@ PRINTED: Final = ("stdout.txt", "stderr.txt")
 GONE: Final = "[erased]"
 """Stands where something was taken out of a text."""
 _UNTRACKED: Final = "untracked"
+PATCH: Final = "patch.diff"
+"""Below ``record/``: what of the code was not committed when a run began."""
+TAKEN: Final = "what was erased was taken out of the patch"
 
 
 class Runs:
@@ -150,8 +153,19 @@ class Runs:
             self._sample(changes, root, each, rows)
         for name in PRINTED:
             self._printed(changes, root, name)
+        patch = self.patch(old)
+        if (clean := self._redacted(patch)) != patch:
+            data = clean.encode("utf-8", "surrogateescape")
+            changes.setdefault(RECORD, {})[PATCH] = _stored(self._objects, self._store, data)
         is_touched = bool(changes)
         return (self._editor.apply(root, changes) if is_touched else root), rows, is_touched
+
+    def patch(self, old: Run) -> str:
+        """Return what a run keeps of code that was not committed, as far as it is read: where texts are looked for."""
+        entry = self._editor.trees.resolve(old.tree, f"{RECORD}/{PATCH}") if self._words else None
+        if entry is None or entry.kind in {DIRECTORY, tree.ERASED} or not entry.size:
+            return ""
+        return _content(self._objects, entry).decode("utf-8", "surrogateescape")
 
     def _sample(self, changes: Changes, root: bytes, samples: run.Samples, rows: dict[str, int]) -> None:
         place = f"{RECORD}/{samples.path}"
@@ -213,6 +227,8 @@ class Runs:
         untracked = tuple(
             each for each in old.code.untracked if self._keep_path or self._matcher.covering(each[0]) is None
         )
+        patch = self.patch(old)
+        is_cut = clean(patch) != patch
         return msgspec.structs.replace(
             old,
             name=clean(old.name),
@@ -222,7 +238,7 @@ class Runs:
             notes=tuple(map(clean, old.notes)),
             params=_cleaned(old.params, clean),
             changes=tuple(msgspec.structs.replace(each, value=_cleaned(each.value, clean)) for each in old.changes),
-            code=msgspec.structs.replace(old.code, untracked=untracked),
+            code=msgspec.structs.replace(old.code, untracked=untracked, patch=TAKEN if is_cut else old.code.patch),
         )
 
     def _prints(self, old: run.Prints, *, data: bool, results: bool, code: bool) -> run.Prints:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from dvtool.formats.hold import Hold
     from dvtool.formats.project import Subject
+    from dvtool.globs import Glob
     from dvtool.store.state import State
     from dvtool.store.store import Store
 
@@ -97,20 +98,14 @@ def covering(
     ids_asked = list(dict.fromkeys(subjects))
     found: list[tuple[Hold, str]] = []
     for each in holds:
-        patterns = globs.Patterns(patterns_of(each, rules))
+        held = globs.Matcher(patterns_of(each, rules))
         found += [(each, f"{OF_SUBJECT}{one}") for one in ids_asked if each.subject and one == each.subject]
-        found += [(each, path) for path in paths if patterns.cover(path)]
+        found += [(each, path) for path in paths if held.covers(path)]
     return found
 
 
-def patterns_of(found: Hold, rules: Iterable[Subject]) -> tuple[str, ...]:
+def patterns_of(found: Hold, rules: Iterable[Subject]) -> list[Glob]:
     """Return the patterns of the paths that a hold covers, by the rules as they are now."""
     if not found.subject:
-        return found.paths
-    return tuple(of_subject(found.subject, rules))
-
-
-def of_subject(subject: str, rules: Iterable[Subject]) -> list[str]:
-    """Return the patterns of the paths of a subject: those of the rules with its id, which means itself, in them."""
-    own = globs.quoted(subject)
-    return [rule.paths.strip("/").replace(project.SUBJECT, own) for rule in rules if rule.paths is not None]
+        return [globs.by_path(pattern) for pattern in found.paths]
+    return [globs.by_word(rule.paths, project.SUBJECT, found.subject) for rule in rules if rule.paths is not None]

@@ -70,7 +70,7 @@ class _Search:
         entry = self._trees.resolve(root, top)
         if entry is None or globs.is_plain(pattern):
             return entry is not None
-        found = globs.Patterns([pattern])
+        found = globs.Matcher([globs.by_path(pattern)])
         pending = [(top, entry)]
         while pending:
             above, directory = pending.pop()
@@ -79,7 +79,7 @@ class _Search:
             self._seen.add((pattern, above, directory.id))
             for name, below in self._trees.entries(directory.id):
                 path = paths.join(above, name)
-                if found.cover(path):
+                if found.covers(path):
                     return True
                 pending.append((path, below))
         return False

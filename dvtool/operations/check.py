@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool import paths
+from dvtool import globs, paths
 from dvtool.capture.redaction import Redactor
 from dvtool.errors import NotFoundError, UsageError
 from dvtool.formats.tree import DIRECTORY, ERASED, SYMLINK
@@ -132,8 +132,8 @@ def _side(workspace: Workspace, word: str) -> list[tuple[str, Entry]]:
     found: dict[str, Entry] = {}
     if word in splits and not os.path.lexists(word):
         for pattern in splits[word]:
-            below = _below(workspace, projects.literal(pattern), f"role {word!r}")
-            found |= {path: entry for path, entry in below if projects.matched(path, pattern) is not None}
+            below = _below(workspace, globs.literal(pattern), f"role {word!r}")
+            found |= {path: entry for path, entry in below if globs.top(pattern, path) is not None}
     else:
         _name, path = workspace.revisions.split_path(word)
         if path is not None:
@@ -213,7 +213,7 @@ class _Copies:
         self._finder = contents.Finder(contents.Directories(self._trees), wanted)
 
     def _of_split(self, root: bytes, role: str, roles: Mapping[str, Sequence[str]]) -> Iterator[bytes]:
-        for top in {projects.literal(pattern) for pattern in roles[role]}:
+        for top in {globs.literal(pattern) for pattern in roles[role]}:
             entry = self._trees.resolve(root, top) if top else self._trees.directory_entry(root)
             if entry is None:
                 continue
@@ -242,7 +242,7 @@ def _roles_of(path: str, roles: Mapping[str, Sequence[str]]) -> set[str]:
     found: dict[int, set[str]] = {}
     for role, patterns in roles.items():
         for pattern in patterns:
-            top = projects.matched(path, pattern)
+            top = globs.top(pattern, path)
             if top is not None:
                 found.setdefault(len(top), set()).add(role)
     return found[max(found)] if found else set()
@@ -258,7 +258,7 @@ def _roles_read(read: run.Input, roles: Mapping[str, Sequence[str]]) -> set[str]
         found |= {
             role
             for role, patterns in roles.items()
-            if any(paths.below(projects.literal(pattern), read.path) for pattern in patterns)
+            if any(paths.below(globs.literal(pattern), read.path) for pattern in patterns)
         }
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -9,12 +10,13 @@ import msgspec
 
 from dvtool import paths
 from dvtool.capture.redaction import Redactor
-from dvtool.erasure import executing, local, planning, targets
+from dvtool.erasure import certificate, executing, local, planning, targets
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
+from dvtool.globs import Matcher
 from dvtool.history import holds
 from dvtool.history.describe import rfc3339
-from dvtool.runs import sealing
+from dvtool.runs import journals, sealing
 from dvtool.runs.lineage import Lineage
 from dvtool.worktree import projects
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from dvtool.store.state import State
     from dvtool.workspace import Workspace
 
-INDEX_FILES: Final = 16
-"""Where there are more, they are merged first: they are looked through one by one, for everything that is kept."""
 SHOWN: Final = 1000
 """Things of one sort that an error lists."""
 
@@ -114,11 +114,11 @@ def erase(
         workspace: the worktree.
         arguments: paths and globs, relative to the current directory.
         subjects: ids of people, whose files the rules in ``dv.toml`` tell.
-        authors: addresses of authors whose names go from snapshots and runs.
+        authors: addresses of authors whose names go from snapshots and runs, holds and decisions.
         copies: what becomes of retained files that are identical to an erased one, or have bytes in common with one:
             ``erase`` or ``keep``; must be said where there are any.
         keep_path: leave the names of files, with nothing else of them.
-        redact_text: take the targets out of messages, names and parameters as well.
+        redact_text: take the targets out of messages, names, parameters and patches of code as well.
         request: the reference of the request, for the certificate.
         ground: why, for the certificate.
         everything: allow that nothing is left of a snapshot.
@@ -132,19 +132,21 @@ def erase(
         IntegrityError: when something is missing or damaged; nothing is erased then.
         StorageError: when the disk refuses.
     """
-    sealing.seal_waiting(workspace, Redactor(os.environ))
+    if plan:
+        _tell_of_waiting(workspace)
+    else:
+        sealing.seal_waiting(workspace, Redactor(os.environ))
     asked = _request(workspace, arguments, subjects, authors)
     asked = msgspec.structs.replace(
         asked, keep_path=keep_path, redact=redact_text, reference=request, ground=ground, copies=copies
     )
     _refuse_pending(workspace)
-    workspace.forget_erasure()
-    if not plan and len(workspace.session.store.segments.live()) > INDEX_FILES:
-        workspace.session.store.maintain(due=True)
-    found = _plan(workspace, asked)
+    if not plan:
+        workspace.forget_erasure()
+    found = _plan(workspace, asked, is_only_plan=plan)
     if copies == "erase" and found.copies:
-        asked = msgspec.structs.replace(asked, contents=tuple(sorted({each.id for each in found.copies})))
-        found = _plan(workspace, asked)
+        asked = msgspec.structs.replace(asked, contents=tuple(sorted(found.copied)))
+        found = _plan(workspace, asked, is_only_plan=plan)
     _require_something(found, asked)
     result = _result(workspace, asked, found, is_plan=plan)
     if plan:
@@ -164,6 +166,17 @@ def erase(
         outstanding=tuple(executing.outstanding(done.record)),
         finished=rfc3339(done.record.finished),
     )
+
+
+def _tell_of_waiting(workspace: Workspace) -> None:
+    """Say which runs a plan does not count, because it stores nothing, and they have ended and are not stored yet."""
+    control = workspace.session.layout.control
+    for identity in journals.waiting(control):
+        if not journals.is_going(f"{control}/{journals.DIRECTORY}/{identity}"):
+            workspace.session.context.tell(
+                f"note: run {identity} has ended and is not stored yet, so the plan does not count it; "
+                "'dv runs list' stores it"
+            )
 
 
 def _request(
@@ -209,10 +222,15 @@ def _refuse_pending(workspace: Workspace) -> None:
         )
 
 
-def _plan(workspace: Workspace, asked: Request) -> Plan:
+def _plan(workspace: Workspace, asked: Request, *, is_only_plan: bool) -> Plan:
     session = workspace.session
     return planning.plan(
-        session.store, executing.wish_of(asked), session.context.progress, without_data=session.lazy is not None
+        session.store,
+        executing.wish_of(asked),
+        session.context.progress,
+        without_data=session.lazy is not None,
+        # Where none was made yet it makes a signing key.
+        certified=None if is_only_plan else functools.partial(certificate.certified, workspace),
     )
 
 
@@ -222,9 +240,13 @@ def _require_something(found: Plan, asked: Request) -> None:
     Raises:
         NotFoundError: when there is such a target.
     """
-    named = {rule.named: rule for rule in executing.matcher_of(asked).rules}
-    met = {rule.named for path in found.paths if (rule := executing.matcher_of(asked).covering(path)) is not None}
-    missing = sorted(named.keys() - met - found.met)
+    matcher = executing.matcher_of(asked)
+    met = {glob.named for path in found.paths if (glob := matcher.covering(path)) is not None}
+    # Of several that cover a path only one is told: whether the others are met has to be asked by itself.
+    for glob in matcher.globs:
+        if glob.named not in met and any(map(Matcher([glob]).covers, found.paths)):
+            met.add(glob.named)
+    missing = sorted({glob.named for glob in matcher.globs} - met - found.met)
     if missing or found.is_nothing():
         raise NotFoundError(
             "nothing of this was ever stored, or it was erased already",

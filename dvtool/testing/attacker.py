@@ -24,6 +24,7 @@ from dvtool.formats import index, pack, sealed, tree, worktree_index
 from dvtool.tables import looking
 from dvtool.testing.canary import Lookout, Wanted, unpacked
 from dvtool.testing.guessing import Guess, Guesser, Model, Where
+from dvtool.testing.locators import Locators
 from dvtool.testing.loot import CONTROL, File, Loot, Piece, Source, ids_in, records_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ ROWS: Final[dict[str, str]] = {
     "index files": "the ids in every page and directory of every index file that any index key opens",
     "key files": "every key file and log key that any wrapping key opens",
     "log": "every entry that any log key opens, though it be one that the log does not name any more",
+    "locators": "every locator of an erasure, opened with keys that lie about and by the nonces of what is retained",
     "long files": "files of several chunks, put together as any retained tree names them, tables value by value",
     "saved copies": "copies that were made before: that a pack among them opens is a finding by itself",
     "directories": "every directory with the wanted put back: is the id that this gives retained anywhere?",
@@ -85,7 +87,7 @@ CHECKLIST: Final[dict[str, tuple[str, ...]]] = {
     "exports": (),
     "crash journal of an erasure": ("notes of dv", "unfinished files"),
     "erasure record": ("objects", "log"),
-    "locator of an erasure, sealed for whoever holds an old snapshot": (),
+    "locator of an erasure, sealed for whoever holds an old snapshot": ("locators",),
     "certificate": ("worktree", "notes of dv"),
     "Git's own history": ("Git",),
 }
@@ -177,6 +179,7 @@ class _Search:
         self._rows = rows
         self._model = Model(loot.secrets, loot.format.chunking)
         self._chunks: dict[bytes, Source] = {}
+        self._locators = Locators()
         self._learn()
         self._guesser = Guesser(self._model, wanted)
         self._lookout = Lookout(wanted, self._guesser.ids(wanted.kept), self._model.cut)
@@ -185,6 +188,7 @@ class _Search:
         yield from self._names()
         for file in self._loot.files():
             yield from self._searched(self._pieces(file, file.read()))
+        yield from self._searched(("locators", piece) for piece in self._locators.opened())
         yield from self._searched(self._long_files())
         yield from self._saved(saved)
         for row, guesses in (
@@ -329,6 +333,9 @@ class _Search:
                 for frame in self._loot.frames(file, data):
                     where = Where(file.name, frame.inside)
                     identity = self._model.take(frame.kind, frame.data, where)
+                    self._locators.take_object(frame.kind, identity, frame.data, f"{file.name}, {frame.inside}")
+                    if frame.kind == ids.TABLE:
+                        self._locators.take_payload(file.name, frame.inside, frame.data)
                     if frame.kind == ids.CHUNK:
                         self._chunks.setdefault(identity, frame.source)
                     else:
@@ -340,8 +347,10 @@ class _Search:
                     self._retain(found, Where(piece.place, piece.inside))
                 elif row in {"log", "caches"}:
                     self._retain(ids_in(piece.data), Where(piece.place, piece.inside))
+                    self._locators.take_payload(piece.place, piece.inside, piece.data)
             if not data.startswith(_BY_MAGIC):
                 self._retain(_ids_in_the_clear(data), Where(file.name, ""))
+                self._locators.take_file(file.name, data)
 
     def _retain(self, found: Iterable[bytes], where: Where) -> None:
         for identity in found:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from typing import TYPE_CHECKING, Final
 
-from dvtool import paths
+from dvtool import globs
 from dvtool.formats import project
 from dvtool.storage.disk import as_ours, read_regular
 
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from dvtool.formats.project import Project
 
 FILE: Final = "dv.toml"
-_GLOB: Final = re.compile(r"[*?]")
 
 
 def read(root: str) -> Project:
@@ -44,34 +41,7 @@ def role_of(path: str, splits: Mapping[str, Sequence[str]]) -> tuple[str, str]:
         (len(top), role, top)
         for role, patterns in splits.items()
         for pattern in patterns
-        if (top := matched(path, pattern)) is not None
+        if (top := globs.top(pattern, path)) is not None
     ]
     _length, role, top = max(found, default=(0, "", ""))
     return role, top
-
-
-def matched(path: str, pattern: str) -> str | None:
-    """Return the path that a pattern of ``[splits]`` means, if a path is it or lies below it; None if not.
-
-    ``*`` and ``?`` stand for letters of one name, ``**`` for any number of directories.  What matches a directory
-    matches all below it, so of several the shortest is returned.
-    """
-    pattern = pattern.strip("/")
-    if not _GLOB.search(pattern):
-        return pattern if paths.below(path, pattern) else None
-    rule = _compiled(pattern)
-    ways = [*reversed(paths.parents(path)), path]
-    return next((way for way in ways if way and rule.fullmatch(way)), None)
-
-
-def literal(pattern: str) -> str:
-    """Return the directory that everything a pattern can mean lies in, or the path that it is."""
-    found = _GLOB.search(pattern)
-    return pattern.strip("/") if found is None else pattern[: found.start()].rpartition("/")[0].strip("/")
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
-    return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,9 +12,13 @@ from dvtool.erasure import certificate
 from dvtool.errors import StorageError
 from dvtool.formats import lock
 from dvtool.repo import Repo
+from dvtool.runs.journals import is_going
 from dvtool.storage.disk import Disk
 from dvtool.store import erasing
+from dvtool.testing import attacker
+from dvtool.testing.canary import Wanted
 from dvtool.worktree.session import Context
+from tests.cli.recorded import until
 from tests.cli.running import python, store_of
 
 P17 = "data/people/p17"
@@ -150,6 +155,23 @@ def test_many_targets_are_read_from_a_list(people):
     assert len(people("erasure", "list", "--json").json) == 1
 
 
+def test_of_targets_that_lie_in_each_other_none_is_said_to_match_nothing(people):
+    found = people("erase", P17, f"{P17}/note.txt", "data/people/*/deep", "--plan", "--json").json
+    assert found["paths"] == [f"{P17}/deep/scan.txt", f"{P17}/note.txt"]
+    error = people("erase", P17, f"{P17}/none.txt", "--plan", "--json", code=10).error
+    assert error["items"] == [f"{P17}/none.txt"]
+
+
+def test_a_pattern_of_letters_means_these_and_itself(people):
+    for name in ("scan1.txt", "scan2.txt", "scan[12].txt"):
+        people.write(f"{P17}/{name}", f"{name}\n")
+    people.commit("scans")
+    found = people("erase", f"{P17}/scan[12].txt", "--plan", "--json").json
+    assert found["paths"] == [f"{P17}/scan1.txt", f"{P17}/scan2.txt", f"{P17}/scan[12].txt"]
+    found = people("erase", f"{P17}/scan[[]12].txt", "--plan", "--json").json
+    assert found["paths"] == [f"{P17}/scan[12].txt"]
+
+
 def test_a_plan_changes_nothing(people):
     before = store_of(people).refresh().number
     found = people("erase", P17, "--plan", "--json").json
@@ -158,6 +180,46 @@ def test_a_plan_changes_nothing(people):
     assert store_of(people).refresh().number == before
     assert (people.root / P17).exists()
     assert "would be erased" in people("erase", P17, "--plan").text
+
+
+def files_of_store(dv):
+    store = dv.root / ".dv/store"
+    return {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def test_neither_a_plan_nor_a_refusal_writes_however_many_index_files_there_are(people):
+    for number in range(18):
+        people.write(f"data/n{number}.txt", SECRET if number == 9 else f"{number}\n")
+        people.commit(f"number {number}")
+    assert len(list((people.root / ".dv/store/index").iterdir())) > 16
+    before = files_of_store(people)
+    people("erase", P17, "--plan")
+    people("erase", P17, "--json", code=2)
+    people("erase", P17, "--yes", code=2)  # nobody said what becomes of copies
+    people("erase", "data/none", "--yes", code=10)
+    people("hold", "list")
+    assert files_of_store(people) == before
+    erase(people, P17, "--copies", "keep")
+    assert people("fsck", "--json").json["clean"]
+
+
+def test_a_plan_stores_no_run_and_says_which_it_does_not_count(people):
+    script = (
+        f"import time; print(open('{P17}/note.txt').read(), flush=True); open('ready', 'w').close(); time.sleep(60)"
+    )
+    words = [sys.executable, "-m", "dvtool.cli.main", "run", "--in", P17, "--", sys.executable, "-c", script]
+    process = subprocess.Popen(words, cwd=people.root, start_new_session=True, stdout=subprocess.DEVNULL)
+    until((people.root / "ready").exists)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    [journal] = (people.root / ".dv/runs").iterdir()
+    until(lambda: not is_going(str(journal)))  # what it had started ends a little later
+    (people.root / "ready").unlink()
+    before = files_of_store(people)
+    done = people("erase", P17, "--plan", "--json")
+    assert files_of_store(people) == before
+    assert "has ended and is not stored yet, so the plan does not count it" in done.told
+    assert len(erase(people, P17).json["runs"]) == len(done.json["runs"]) + (done.json["runs"] == [])
 
 
 def test_nobody_who_was_not_asked_has_agreed(people):
@@ -197,6 +259,43 @@ def test_copies_are_erased_wherever_they_are(people):
     assert "data/copy.txt" not in listed(people)
     assert not (people.root / "data/copy.txt").exists()
     assert people.status()["clean"] is True
+
+
+def test_every_path_of_a_copy_is_told_before_it_goes(people):
+    """Directories that are equal are looked at once, wherever they lie."""
+    for place in ("data/one", "data/two/deep", "data/three"):
+        people.write(f"{place}/here/copy.txt", SECRET + "more\n")
+        people.write(f"{place}/other.txt", "something else\n")
+    people.write("data/here/copy.txt", SECRET + "more\n")
+    people.commit("copied")
+    wanted = [f"data/{place}/copy.txt" for place in ("here", "one/here", "three/here", "two/deep/here")]
+    told = people("erase", P17, "--plan", "--json").json
+    assert [each["path"] for each in told["copies"]] == wanted
+    told = people("erase", P17, "--copies", "erase", "--plan", "--json").json
+    assert set(told["paths"]) == {*wanted, f"{P17}/deep/scan.txt", f"{P17}/note.txt"}
+    assert set(wanted) <= set(told["worktree"])
+    done = erase(people, P17, "--copies", "erase").json
+    assert (done["paths"], done["files"], done["copies"]) == (told["paths"], told["files"], [])
+    assert not set(wanted) & set(listed(people))
+    assert not any((people.root / path).exists() for path in wanted)
+
+
+def test_a_copy_goes_in_each_of_its_versions(people):
+    for text in (SECRET, "something else\n", SECRET + "more\n"):
+        people.write("data/copy.txt", text)
+        people.commit("another version")
+    done = erase(people, P17, "--copies", "erase").json
+    assert done["copies"] == []
+    versions = [each["snapshot"] for each in people("log", "--json").json]
+    assert ["data/copy.txt" in listed(people, each) for each in versions[:3]] == [False, True, False]
+
+
+def test_what_a_run_read_is_told_as_a_copy_once(people):
+    people.write("data/copy.txt", SECRET + "more\n")
+    people.commit("copied")
+    python(people, "open('data/copy.txt').read()", "--in", "data")
+    told = people("erase", P17, "--plan", "--json").json
+    assert [each["path"] for each in told["copies"]] == ["data/copy.txt"]
 
 
 def test_a_copy_of_a_part_is_told_with_the_bytes_in_common(data):
@@ -280,6 +379,57 @@ def test_an_author_is_erased_and_the_data_stays(people):
     assert "data/b2.txt" in listed(people)
 
 
+OFFICER = "Petra P. <Petra@Example.org>"
+NAMED = Wanted(words=("Petra P.", "Petra@Example.org"))
+
+
+def test_an_author_goes_from_holds_which_hold_on(people, monkeypatch):
+    people("hold", "add", "data/people/p18", "--ground", "case 13/2026")
+    with monkeypatch.context() as patch:
+        patch.setenv("DV_AUTHOR", OFFICER)
+        people("hold", "add", P17, "--ground", "case 12/2026")
+    before = people("hold", "list", "--json").json
+    told = people("erase", "--author-of", "petra@example.org", "--plan", "--json").json
+    assert told["refs"] == [f"holds/{before[1]['id']}"]
+    assert (told["snapshots"], told["files"]) == (0, 0)
+    assert "from 1 hold" in people("erase", "--author-of", "petra@example.org", "--plan").text
+    done = erase(people, "--author-of", "petra@example.org").json
+    after = people("hold", "list", "--json").json
+    assert [each.pop("author") for each in before] == ["Test Author <test@example.org>", OFFICER]
+    assert [each.pop("author") for each in after] == ["Test Author <test@example.org>", "erased"]
+    assert before == after
+    assert attacker.search(str(people.root), NAMED) == ()
+    assert erase(people, P17, code=12).error["why"] == "case 12/2026"
+    people("erase", "--author-of", "petra@example.org", "--yes", code=10)
+    assert people("erasure", "verify", done["erasure"], "--deep", "--json").json["clean"]
+    assert people("fsck", "--json").json["clean"]
+
+
+def test_an_author_goes_from_decisions_and_from_their_certificate(people, monkeypatch):
+    python(people, f"open('m', 'w').write('m ' + open('{P17}/note.txt').read())", "--name", "m", "--out", "m")
+    first = erase(people, P17, "--request", "R-1").json["erasure"]
+    with monkeypatch.context() as patch:
+        patch.setenv("DV_AUTHOR", OFFICER)
+        people("erasure", "decide", first, "m", "keep", "--note", "see DPIA 7")
+    before = people("erasure", "show", first, "--json").json["decisions"]
+    assert before[0]["author"] == OFFICER
+    assert attacker.search(str(people.root), NAMED)
+    key = people.root / ".dv/clone-key"
+    key.unlink()
+    people("erase", "--author-of", "petra@example.org", "--plan")
+    assert not key.exists()  # a plan signs nothing
+    second = erase(people, "--author-of", "petra@example.org").json
+    assert second["refs"] == [f"erasures/{first}"]
+    after = people("erasure", "show", first, "--json").json["decisions"]
+    assert after == [{**before[0], "author": "erased"}]
+    signed = people("erasure", "certificate", first).text
+    assert certificate.is_genuine(signed.encode())
+    document = json.loads(signed)
+    assert (document["models"][0]["author"], document["request"]) == ("erased", "R-1")
+    assert attacker.search(str(people.root), NAMED) == ()
+    assert people("erasure", "verify", second["erasure"], "--deep", "--json").json["clean"]
+
+
 def test_texts_are_told_and_taken_out_on_request(people):
     people.write("data/people/p18/y.txt", "y\n")
     people.commit(f"about {P17} and others")
@@ -288,6 +438,20 @@ def test_texts_are_told_and_taken_out_on_request(people):
     assert told[0].startswith("the message of snapshot")
     erase(people, P17, "--redact-text")
     assert snapshots(people)["about [erased] and others"]
+
+
+def test_code_that_was_not_committed_is_told_and_taken_out_on_request(people):
+    people.git("init", "-q")
+    people.write("train.py", "PLACES = []\n")
+    people.git("add", "train.py")
+    people.git("commit", "-q", "-m", "code")
+    people.write("train.py", f"PLACES = ['{P17}']\n")
+    identity = python(people, "pass")
+    assert attacker.search(str(people.root), Wanted(words=(P17,)), rows=["chunks"])
+    assert f"the code of run {identity}" in people("erase", P17, "--plan", "--json").json["mentions"]
+    erase(people, P17, "--redact-text")
+    assert attacker.search(str(people.root), Wanted(words=(P17,)), rows=["chunks", "objects"]) == ()
+    assert "was taken out of the patch" in people("runs", "show", identity).text
 
 
 BAD = {
@@ -514,8 +678,6 @@ def test_a_run_that_goes_on_is_waited_for(people):
         [sys.executable, "-m", "dvtool.cli.main", "run", "--", "sh", "-c", "touch ready; sleep 60"], cwd=people.root
     )
     try:
-        from tests.cli.recorded import until
-
         until((people.root / "ready").exists)
         assert "goes on" in erase(people, P17, code=12).error["what"]
         assert people.status()["pending_erasures"] == []

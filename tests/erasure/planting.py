@@ -12,7 +12,7 @@ from msgspec import structs
 from pyarrow import parquet as pq
 
 from dvtool import digest, ids
-from dvtool.formats import codec, index, keyfile, log, pack, run, sealed
+from dvtool.formats import codec, erasure, hold, index, keyfile, log, pack, run, sealed
 from dvtool.formats.tree import FILE, Entry
 from dvtool.repo import Repo
 from dvtool.store import keys
@@ -238,6 +238,69 @@ def moved(root, directory, take=lambda data: data):
     made = sealed_pack(root, f"{root}/{directory}", [frame_of(root, b"about " + RAW)])
     path = Path(f"{root}/{directory}/{made.name.hex()}")
     path.write_bytes(take(path.read_bytes()))
+
+
+def stored(root, kind, data, name):
+    """An object that a ref names."""
+    with store_of(root).transaction() as transaction:
+        value = transaction.put_object(kind, data)
+        transaction.commit("plant", lambda _state: [log.MoveRef(name=name, old=None, new=value)])
+
+
+def holder(root):
+    value = hold.Hold(
+        id=bytes(16), paths=("x",), subject="", ground="a case", author=f"{WORD} <z@example.org>", created=1,
+        until=None, nonce=os.urandom(32),
+    )  # fmt: skip
+    stored(root, ids.HOLD, hold.encode(value), hold.ref_name(bytes(16)))
+
+
+def recorded(root, **changed):
+    """A record of an erasure that was never made."""
+    value = erasure.Record(
+        id=bytes(16), revision=0, nonce=os.urandom(32), store=bytes(16), started=1, committed=2, finished=3, copies="",
+        keep_path=False, snapshots=0, files=0, contents=0, runs=(), successors=(), decisions=(), places=(),
+    )  # fmt: skip
+    data = erasure.encode(structs.replace(value, **changed))
+    stored(root, ids.ERASURE, data, erasure.ref_name(bytes(16)))
+
+
+def located(root, objects=(), *, key=None):
+    """A locator in the log, with its key wrapped for some objects (ids and nonces)."""
+    identity, key = os.urandom(16), key or os.urandom(32)
+    locator = erasure.Locator(
+        patterns=(f"data/{WORD}/**",), subjects=(), authors=(), rules=(), contents=(), roots=(), copies="",
+        keep_path=False, redact=False,
+    )  # fmt: skip
+    wraps = tuple(erasure.wrap(key, held, nonce, identity, os.urandom(32)) for held, nonce in objects)
+    entry_of(
+        root,
+        log.Erasure(
+            erasure=identity, phase=log.ERASING, planned=os.urandom(16), wraps=wraps,
+            locator=erasure.seal_locator(locator, key, identity, os.urandom(32)),
+        ),
+    )  # fmt: skip
+    return identity
+
+
+def locator_of_head(root):
+    """A locator that opens for whoever has the snapshot that HEAD names, which is retained."""
+    session = Repo.open(str(root)).workspace.session
+    identity = session.head().snapshot
+    assert identity is not None
+    located(root, [(identity, session.snapshot(identity).nonce)])
+
+
+def locator_of_journal(root):
+    """A locator whose key stands in a journal that was left."""
+    key = os.urandom(32)
+    put(f"{root}/.dv/erasing", codec.encode((located(root, key=key), key, "", "")))
+
+
+def decider(root):
+    run_id = run.new_id("20231114-221320", bytes(7))
+    decision = erasure.Decision(run=run_id, direct=True, decision="keep", author=f"{WORD} <z@example.org>", time=3)
+    recorded(root, decisions=(decision,))
 
 
 # ------------------------------------------------------------------------------------------- by the program
@@ -515,6 +578,14 @@ PLANTS = {
         place=".dv/store/packs/",
         inside="run",
     ),
+    "who made a hold": Plant(row="objects", plant=holder, place=".dv/store/packs/", inside="hold"),
+    "who decided about a model": Plant(row="objects", plant=decider, place=".dv/store/packs/", inside="erasure"),
+    "a certificate": Plant(
+        row="objects",
+        plant=lambda root: recorded(root, certificate=b'{"author": "' + RAW + b'"}'),
+        place=".dv/store/packs/",
+        inside="erasure",
+    ),
     "a table of a checkpoint": Plant(row="objects", plant=superseded, place=".dv/store/packs/", inside="table"),
     "a footer": Plant(row="footers", plant=footer, place=".dv/store/packs/", inside="footer", by="content"),
     "an index file": Plant(row="index files", plant=index_file, place=".dv/store/index/", inside="pages", by="content"),
@@ -527,6 +598,12 @@ PLANTS = {
     "a tag": Plant(row="log", plant=tag, place=".dv/store/log/", inside="entry"),
     "an entry under an old log key": Plant(
         row="log", plant=old_entry, place=".dv/store/log/0000010000000000", inside="entry"
+    ),
+    "a locator for somebody who has a retained snapshot": Plant(
+        row="locators", plant=locator_of_head, place=".dv/store/log/", inside="key from the nonce of .dv/store/packs/"
+    ),
+    "a locator whose key is in a journal that was left": Plant(
+        row="locators", plant=locator_of_journal, place=".dv/store/log/", inside="key from .dv/erasing"
     ),
     "a long file across two chunks": Plant(
         row="long files", plant=torn, place=".dv/store/packs/", inside="file 'f' of the tree"

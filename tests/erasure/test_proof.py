@@ -182,6 +182,34 @@ def test_names_that_are_kept_are_all_that_is_left(root):
     assert all(each.found in {"word", WORD} or "word" in each.found for each in left), left
 
 
+def test_a_locator_that_stays_opens_for_nobody(root):
+    """It stays for the sake of a remote; what would open it went with the snapshots that are superseded."""
+    put(f"{root}/dv.toml", b'[remote.origin]\nurl = "../nowhere"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(erasing, "destroy", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            erase(root)
+    assert "locators" in {each.row for each in found(root)}  # the journal has the key
+    Repo.open(root).resume_erasure()
+    state = Repo.open(root).workspace.session.store.refresh()
+    assert len(list(state.locators.items())) == 1
+    assert [str(each) for each in found(root)] == []
+
+
+def interrupted(*_arguments):
+    raise KeyboardInterrupt
+
+
+def test_a_path_that_was_dropped_is_noted_no_more(root):
+    Repo.open(root).add(["data"])
+    repo = Repo.open(root)
+    repo.commit("all of it")
+    repo.drop([WHO])
+    assert "notes of dv" in {each.row for each in found(root)}
+    erase(root)
+    assert [str(each) for each in found(root)] == []
+
+
 def test_planning_is_what_is_carried_out(root):
     told = Repo.open(root).erase([WHO], plan=True, redact_text=True)
     done = erase(root)

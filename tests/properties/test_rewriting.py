@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from dvtool import digest, ids, paths
 from dvtool.erasure.rewriting import Trees
-from dvtool.erasure.targets import Matcher, by_path
 from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, ERASED
+from dvtool.globs import Matcher, by_path
 from dvtool.store import trees as reading
 from dvtool.store.editing import Changes, Editor
 from dvtool.testing.objects import RememberedObjects

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Things of one sort that are shown to people; --json lists all."""
 AUTHOR = "author:"
+SIGNED = {"holds/": "hold", "erasures/": "record of an erasure"}
+"""Where authors stand beside snapshots and runs, by the refs that name it."""
 
 
 @shared.command(
@@ -73,7 +75,7 @@ def erase_command(
     Files that stay and have content in common with what goes may belong to somebody else, so it must be said what
     becomes of them. What a person has copied out, and remotes and other clones, are not reached by this.
     """
-    repo = opening.open_repo(settings)
+    repo = opening.open_repo(settings, writes=not plan)
     if source is not None:
         listed = _listed(source, repo.workspace.session.context.cwd)
         given = (paths, subjects, authors)
@@ -156,16 +158,7 @@ def _show(found: EraseResult) -> None:
             f"{each.path}: {'identical' if each.identical else f'{each.common:,} of {each.size:,} bytes'}"
             for each in found.copies
         )
-    if found.runs:
-        output.say(f"runs that say what is missing: {len(found.runs):,}")
-        _list(found.runs)
-    if found.models:
-        output.say(
-            f"made from it, to be decided about ('dv erasure decide'): {output.quantity(len(found.models), 'run')}"
-        )
-        _list(
-            f"{each.run} {each.name}".rstrip() + ("" if each.direct else " (through another)") for each in found.models
-        )
+    _show_people(found, done=done)
     if found.forgotten:
         output.say(f"no branch, tag or run leads to these snapshots; they {'went' if done else 'would go'} as well:")
         _list(each[:12] for each in found.forgotten)
@@ -176,6 +169,24 @@ def _show(found: EraseResult) -> None:
         output.say(f"not reached: {', '.join(found.remotes)}")
     for each in found.outstanding:
         output.say(f"outstanding: {each}")
+
+
+def _show_people(found: EraseResult, *, done: bool) -> None:
+    """Show where names go, which runs say what is missing, and what was made from it."""
+    if found.runs:
+        output.say(f"runs that say what is missing: {len(found.runs):,}")
+        _list(found.runs)
+    for prefix, what in SIGNED.items():
+        count = sum(ref.startswith(prefix) for ref in found.refs)
+        if count:
+            output.say(f"an author's name {'went' if done else 'would go'} from {output.quantity(count, what)}")
+    if found.models:
+        output.say(
+            f"made from it, to be decided about ('dv erasure decide'): {output.quantity(len(found.models), 'run')}"
+        )
+        _list(
+            f"{each.run} {each.name}".rstrip() + ("" if each.direct else " (through another)") for each in found.models
+        )
 
 
 def _list(words: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from dvtool import ids, paths
 from dvtool.erasure import rewriting, runs
 from dvtool.erasure.targets import Matcher
-from dvtool.errors import DvError, IntegrityError
+from dvtool.errors import DvError, IntegrityError, NotFoundError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats import run as formats_run
 from dvtool.formats.tree import DIRECTORY
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 NOBODY: Final = "erased"
 """Stands where the name of an erased author stood."""
 NONCE_SIZE: Final = 32
+ATTEMPTS: Final = 20
+"""Times that a plan is made while a collection takes away what it reads, before that counts as damage."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,14 @@ def plan(store: Store, wish: Wish, progress: Progress, *, without_data: bool = F
     Raises:
         IntegrityError: when something is missing or damaged: nobody can tell then what it holds.
     """
+    for _attempt in range(ATTEMPTS):
+        number = store.refresh().number
+        try:
+            return _Planner(store, wish, progress, without_data=without_data).run()
+        except (IntegrityError, NotFoundError):
+            # What a collection without a grace deletes meanwhile looks as if it were missing; the log knows better.
+            if store.refresh().number == number:
+                raise
     return _Planner(store, wish, progress, without_data=without_data).run()
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 SIGNATURE: Final = "signature"
 KEY_SIZE: Final = 32
+SIGNATURE_SIZE: Final = 64
 LISTED: Final = 10_000
 """Snapshots that a certificate lists; how many there are stands in it as well, and the record has all."""
 LAW: Final = (
@@ -84,8 +85,17 @@ def certified(
     document = _document(record, crypto.verifying_key(key), *given)
     document["searched"] = list(searched) or earlier.get("searched", [])
     document[SIGNATURE] = crypto.sign(key, canonical(document)).hex()
-    text = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2)
-    return msgspec.structs.replace(record, certificate=text + b"\n")
+    return msgspec.structs.replace(record, certificate=_written(document))
+
+
+def drafted(record: Record, reference: str, ground: str) -> Record:
+    """Return a record with what its certificate would be, unsigned: as long as the one that is to come."""
+    document = _document(record, bytes(KEY_SIZE), reference, ground)
+    return msgspec.structs.replace(record, certificate=_written({**document, SIGNATURE: bytes(SIGNATURE_SIZE).hex()}))
+
+
+def _written(document: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
 
 
 def _document(record: Record, public: bytes, request: str | None, ground: str | None) -> dict[str, Any]:

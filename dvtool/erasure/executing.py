@@ -16,7 +16,15 @@ from dvtool import globs, ids
 from dvtool.erasure import carrying, certificate, journal, local, planning, proving, targets, traces
 from dvtool.erasure.local import Cleaned
 from dvtool.erasure.targets import Targets
-from dvtool.errors import ConflictError, DvError, KeyAccessError
+from dvtool.errors import (
+    ConflictError,
+    DvError,
+    FormatError,
+    IntegrityError,
+    KeyAccessError,
+    NotFoundError,
+    UsageError,
+)
 from dvtool.formats import erasure as formats
 from dvtool.formats import log, project
 from dvtool.formats.erasure import Record
@@ -36,9 +44,16 @@ if TYPE_CHECKING:
     from dvtool.workspace import Workspace
 
 RECORD: Final = ids.ERASURE
+ATTEMPTS: Final = 20
+"""Times that an erasure is verified while others write."""
+ROOM: Final = 2**20
+"""Bytes of a record that are left for what comes to it later: places that were not reached, decisions about models."""
+LEFT: Final = 1000
+"""Things that are left at a place, and that its record names."""
 HERE: Final = "this repository"
 ROWS: Final = "rows of tables"
 UNREAD: Final = "this dv erases files: rows that a rule of dv.toml names were not looked at"
+UNTOLD: Final = "it could not be told any more what this was about, so files in worktrees were not looked for"
 UNREACHED: Final = "it was not reached: what it has of this is there still"
 
 
@@ -117,9 +132,63 @@ def wish_of(request: Request) -> Wish:
     )
 
 
+def refuse_pending(state: State) -> None:
+    """Refuse to begin while another erasure is pending.
+
+    Raises:
+        ConflictError: when one is.
+    """
+    pending = state.pending()
+    if pending:
+        raise ConflictError(
+            f"erasure {formats.short(pending[0][0])} is pending",
+            why="it was stopped before its end",
+            next="finish it with 'dv erasure resume', or, if nothing is erased yet, give it up with 'dv erasure abort'",
+        )
+
+
 def outstanding(record: Record) -> list[str]:
     """Return what of an erasure is not done yet, in words."""
     return certificate.outstanding(record)
+
+
+def new_record(store: Store, request: Request, plan: Plan, models: tuple[Decision, ...]) -> Record:
+    """Return the record of an erasure that is about to be committed.
+
+    Raises:
+        UsageError: when it comes to more than a record and its certificate can tell: then it could not be finished.
+    """
+    now = store.clock.now()
+    record = formats.Record(
+        id=request.erasure,
+        revision=0,
+        nonce=store.entropy.bytes(formats.NONCE_SIZE),
+        store=store.format.store,
+        started=now,
+        committed=now,
+        finished=0,
+        copies=request.copies,
+        keep_path=request.keep_path,
+        snapshots=len(plan.snapshots),
+        files=plan.files,
+        contents=len(plan.contents),
+        runs=tuple(sorted(plan.affected)),
+        successors=tuple(sorted(each.new for each in plan.snapshots.values())),
+        decisions=models,
+        places=(),
+    )
+    try:
+        size = len(formats.encode(certificate.drafted(record, request.reference, request.ground)))
+    except FormatError:
+        size = formats.SIZE_LIMIT
+    if size + ROOM > formats.SIZE_LIMIT:
+        raise UsageError(
+            "too much is to be erased at once",
+            why=f"{len(plan.snapshots):,} snapshots and {len(plan.affected) + len(models):,} runs are more than the "
+            "record of one erasure can tell",
+            next="drop old snapshots first ('dv expire'), or erase fewer paths at once; nothing was erased",
+        )
+    return record
 
 
 def begin(
@@ -131,6 +200,7 @@ def begin(
 
     Raises:
         ConflictError: when a run goes on, another erasure is under way, or the store changes all the time.
+        UsageError: when it comes to more than one record can tell.
         IntegrityError: when something is missing or damaged; nothing is erased then.
         StorageError: when the disk refuses. After the commit the erasure is pending, and is finished by a resumption.
     """
@@ -140,17 +210,19 @@ def begin(
 def resume(workspace: Workspace, erasure: bytes) -> Done:
     """Go on with an erasure that was stopped.
 
+    Once it is committed it is finished even if nobody can tell any more what it was about: what is left to do in the
+    store follows from the log.  Then worktrees are not looked through, and the certificate says so.
+
     Raises:
-        KeyAccessError: when nobody here can tell any more what it was about.
+        KeyAccessError: when it is not committed, and nobody here can tell any more what it was about.
         ConflictError, IntegrityError, StorageError: as :func:`begin`.
     """
-    store = workspace.session.store
-    state = store.refresh()
-    return _Executor(workspace, request_of(erasure, locator_of(workspace, state, erasure))).resume()
+    executor = _Executor(workspace, Request(erasure=erasure, targets=Targets()))
+    return executor.resume()
 
 
-def locator_of(workspace: Workspace, state: State, erasure: bytes) -> Locator:
-    """Return what an erasure is about, by the journal or by an object that it supersedes.
+def _locator_of(workspace: Workspace, state: State, erasure: bytes) -> tuple[Locator, bytes]:
+    """Return what an erasure is about, by the journal or by an object that it supersedes, and the key of that.
 
     Raises:
         KeyAccessError: when neither is left.
@@ -163,14 +235,14 @@ def locator_of(workspace: Workspace, state: State, erasure: bytes) -> Locator:
         keys += _unwrapped(workspace.session.store, wraps, erasure)
         for key in keys:
             try:
-                return formats.open_locator(blob, key, erasure)
+                return formats.open_locator(blob, key, erasure), key
             except KeyAccessError:
                 continue
     raise KeyAccessError(
         "it cannot be told any more what this erasure was about",
         where=formats.short(erasure),
         why="its journal is gone, and so is every snapshot that it superseded",
-        next="what is committed is erased from the store: run 'dv gc --grace 0', and look into worktrees by hand",
+        next="nothing is erased yet: give it up with 'dv erasure abort', and begin again",
     )
 
 
@@ -196,26 +268,26 @@ class _Executor:
         self.matcher = matcher_of(request)
         self.key = b""
         self.known = traces.Traces()
+        self.is_blind = False
+        """Whether it cannot be told any more what is erased."""
 
     def begin(self, plan: Plan, refuse: Callable[[State], None]) -> Done:
         with local.held(self.workspace) as worktrees:
             local.refuse_runs(self.workspace)
+            # Who has waited for the worktrees must not write over the journal of one that was stopped meanwhile.
+            refuse_pending(self.store.refresh())
             self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
             self.key = self.store.entropy.bytes(formats.KEY_SIZE)
-            noted = journal.Journal(
-                erasure=self.erasure, key=self.key, reference=self.request.reference, ground=self.request.ground
-            )
-            journal.write(self.place, noted, self.disk)
+            self._note()
             try:
                 planned = erasing.announce(self.store, self.erasure, self._locator(), self._wraps(plan), refuse)
             except BaseException:
-                journal.remove(self.place, self.disk)
+                self._forget()
                 raise
             try:
                 if plan.number + 1 != self.store.state.number:
                     plan = self._planned_again(plan)
-                local.foresee(worktrees, plan)
-                self._commit(planned, plan, self._models(plan))
+                self._record(planned, plan, worktrees)
             except DvError:
                 self._give_up(planned)
                 raise
@@ -226,24 +298,47 @@ class _Executor:
             state = self.store.refresh()
             pending = {key: (step, write) for key, step, write in state.pending()}
             phase, planned = pending.get(self.erasure, (0, b""))
-            noted = journal.read(self.place)
-            if noted is not None and noted.erasure == self.erasure:
-                self.key = noted.key
-                self.request = msgspec.structs.replace(self.request, reference=noted.reference, ground=noted.ground)
-            else:
-                self.key = self.store.entropy.bytes(formats.KEY_SIZE)
-                journal.write(self.place, journal.Journal(erasure=self.erasure, key=self.key), self.disk)
-            if phase == log.ERASING:
-                plan = self._plan()
-                local.foresee(worktrees, plan)
-                self._commit(planned, plan, self._models(plan))
-            elif phase != log.ERASED:
+            if not phase:
                 raise ConflictError(
                     "this erasure is not pending",
                     where=formats.short(self.erasure),
                     next="run 'dv erasure list' to see all",
                 )
+            self._recall(state, is_committed=phase == log.ERASED)
+            if phase == log.ERASING:
+                self._record(planned, self._plan(), worktrees)
             return self._from_committed(planned, worktrees)
+
+    def _recall(self, state: State, *, is_committed: bool) -> None:
+        """Find out what the erasure is about, if that can still be told, and note how for who comes next."""
+        noted = journal.read(self.place)
+        if noted is not None and noted.erasure == self.erasure:
+            self.request = msgspec.structs.replace(self.request, reference=noted.reference, ground=noted.ground)
+        try:
+            locator, self.key = _locator_of(self.workspace, state, self.erasure)
+        except KeyAccessError:
+            if not is_committed:
+                raise
+            self.is_blind = True
+            return
+        given = self.request
+        self.request = request_of(self.erasure, locator)
+        self.request = msgspec.structs.replace(self.request, reference=given.reference, ground=given.ground)
+        self.matcher = matcher_of(self.request)
+        self._note()
+
+    def _note(self) -> None:
+        """Write the journal."""
+        noted = journal.Journal(
+            erasure=self.erasure, key=self.key, reference=self.request.reference, ground=self.request.ground
+        )
+        journal.write(self.place, noted, self.disk)
+
+    def _forget(self) -> None:
+        """Remove the journal, unless it is that of another erasure."""
+        noted = journal.read(self.place)
+        if noted is None or noted.erasure == self.erasure:
+            journal.remove(self.place, self.disk)
 
     def _plan(self) -> Plan:
         """Plan for the store as it is now, and from which on nobody else changes it."""
@@ -277,7 +372,7 @@ class _Executor:
             pending = {key: step for key, step, _write in self.store.refresh().pending()}
             if pending.get(self.erasure) == log.ERASING:
                 erasing.abort(self.store, self.erasure, planned)
-                journal.remove(self.place, self.disk)
+                self._forget()
 
     def _models(self, plan: Plan) -> tuple[Decision, ...]:
         """Return the runs that made something from what goes, with an open decision each."""
@@ -300,27 +395,28 @@ class _Executor:
             for identity, nonce in sorted(plan.nonces().items())
         )
 
+    def _record(self, planned: bytes, plan: Plan, worktrees: Sequence[tuple[str, Workspace | None]]) -> None:
+        """Commit what was planned.
+
+        Raises:
+            ConflictError: when another dv has given the erasure up or committed it; what is read may be gone then.
+        """
+        local.foresee(worktrees, plan)
+        local.foresee(worktrees, plan)
+        try:
+            self._commit(planned, plan, self._models(plan))
+        except (IntegrityError, NotFoundError):
+            if (self.erasure, log.ERASING, planned) in self.store.refresh().pending():
+                raise
+            raise ConflictError(
+                "another dv has given this erasure up, or gone on with it",
+                where=formats.short(self.erasure),
+                next="run 'dv erasure list' to see what became of it; if it was given up, begin again",
+            ) from None
+
     def _commit(self, planned: bytes, plan: Plan, models: tuple[Decision, ...]) -> None:
         self.known = traces.taken(self.store, plan)
-        now = self.store.clock.now()
-        record = formats.Record(
-            id=self.erasure,
-            revision=0,
-            nonce=self.store.entropy.bytes(formats.NONCE_SIZE),
-            store=self.store.format.store,
-            started=now,
-            committed=now,
-            finished=0,
-            copies=self.request.copies,
-            keep_path=self.request.keep_path,
-            snapshots=len(plan.snapshots),
-            files=plan.files,
-            contents=len(plan.contents),
-            runs=tuple(sorted(plan.affected)),
-            successors=tuple(sorted(each.new for each in plan.snapshots.values())),
-            decisions=models,
-            places=(),
-        )
+        record = new_record(self.store, self.request, plan, models)
         store = self.store
         store.give_up(plan.gone.keys())
         with store.transaction() as transaction:
@@ -356,7 +452,7 @@ class _Executor:
         """Clean this machine, destroy, verify, certify, finish."""
         self.workspace.rely_on(())  # a run that was stored just before was built on snapshots that are superseded now
         cleaned = []
-        left: list[str] = []
+        left = [UNTOLD] if self.is_blind else []
         for root, other in worktrees:
             if other is None:
                 self._tell(f"the worktree at {root or 'an unknown place'} could not be opened")
@@ -375,11 +471,27 @@ class _Executor:
                 self._tell(f"in {done.root} stays {each}")
             if done.left:
                 left.append(f"{len(done.left):,} files could not be removed from a worktree")
-        # What was written anew was read back in full before the entry that committed it.
-        left += proving.verify(self.workspace, self.erasure, known=self.known, opened=True)
+        left += self._verified()
         record = self._finish(planned, destroyed, left)
-        journal.remove(self.place, self.disk)
+        self._forget()
         return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned))
+
+    def _verified(self) -> list[str]:
+        """Look whether anything is left; again where others wrote meanwhile: what they began looks as if it were.
+
+        What was written anew was opened in full before the entry that committed it.
+        """
+        for _attempt in range(ATTEMPTS):
+            number = self.store.refresh().number
+            try:
+                left = proving.verify(self.workspace, self.erasure, known=self.known, opened=True)
+            except (IntegrityError, NotFoundError):
+                if self.store.refresh().number == number:
+                    raise
+                continue
+            if not left or self.store.refresh().number == number:
+                return left
+        return proving.verify(self.workspace, self.erasure, known=self.known, opened=True)
 
     def _finish(self, planned: bytes, destroyed: Destroyed, left: list[str]) -> Record:
         """Write the certificate into the record, and the entry that ends the erasure."""
@@ -387,7 +499,8 @@ class _Executor:
         name = formats.ref_name(self.erasure)
         before = store.state.ref(name)
         old = formats.decode(store.read_object(RECORD, before or b""))
-        here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(left))
+        told = left if len(left) <= LEFT else [*left[:LEFT], f"and {len(left) - LEFT:,} more"]
+        here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(told))
         remotes = sorted(projects.read(self.session.root).remotes)
         away = [formats.Place(name=f"remote {each}", done=False, left=(UNREACHED,)) for each in remotes]
         rules = projects.read(self.session.root).subjects if self.request.targets.subjects else ()

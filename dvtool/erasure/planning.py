@@ -13,7 +13,7 @@ from dvtool import ids
 from dvtool.effects import Silence
 from dvtool.erasure import kept, rewriting, runs, signed
 from dvtool.erasure.copies import Copies
-from dvtool.errors import DvError, IntegrityError
+from dvtool.errors import DvError, IntegrityError, NotFoundError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats import run as formats_run
 from dvtool.globs import Matcher
@@ -46,6 +46,8 @@ SHARED: Final = 64
 """Snapshots from which on their trees are shared out among processes."""
 TURNS_EACH: Final = 4
 """Parts of the history for each process, so that none waits long for the others."""
+ATTEMPTS: Final = 20
+"""Times that a plan is made while a collection takes away what it reads, before that counts as damage."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +162,14 @@ def plan(
     Raises:
         IntegrityError: when something is missing or damaged: nobody can tell then what it holds.
     """
+    for _attempt in range(ATTEMPTS):
+        number = store.refresh().number
+        try:
+            return _Planner(store, wish, progress, certified or _unchanged, without_data=without_data).run()
+        except (IntegrityError, NotFoundError):
+            # What a collection without a grace deletes meanwhile looks as if it were missing; the log knows better.
+            if store.refresh().number == number:
+                raise
     return _Planner(store, wish, progress, certified or _unchanged, without_data=without_data).run()
 
 

@@ -77,6 +77,8 @@ class Trees:
         self._untouched: set[tuple[bytes, str | None]] = set()
         self._roots: dict[tuple[bytes, tuple[str, ...], str], tuple[bytes, int]] = {}
         self._told: set[tuple[bytes, str]] = set()
+        self._held: set[tuple[bytes, int, int, Tally]] = set()
+        """Directories that hold what was said of them above: their ids, and what that was."""
 
     def root(self, root: bytes, tracked: tuple[str, ...] = (), prefix: str = "") -> tuple[bytes, int]:
         """Return a tree without what is erased, and how many files went.
@@ -85,6 +87,9 @@ class Trees:
             root: the tree.
             tracked: directories that stay although nothing is left of them, unless they are what is erased.
             prefix: the path at which the tree lies.
+
+        Raises:
+            IntegrityError: when a node is missing or damaged, or does not hold what the one above it says.
         """
         key = (root, tracked, prefix)
         known = self._roots.get(key)
@@ -184,12 +189,26 @@ class Trees:
             if reaches and self._matcher.rule_of(place) is not None:
                 files += yield from self._erase(changes, gone, name, entry, place)
             elif entry.kind == DIRECTORY:
+                self._require(entry, place)
                 below = yield self._below(entry.id, place)
                 files += below.files
                 self._replace(changes, gone, name, entry, below)
             elif entry.size and entry.id in self._contents:
                 files += yield from self._erase(changes, gone, name, entry, place)
         return files
+
+    def _require(self, entry: Entry, place: str) -> None:
+        """Refuse a directory that does not hold what the one above says, before that goes into a new one.
+
+        One that is not looked into stays as it is, with all that is said of it.
+
+        Raises:
+            IntegrityError: when files, bytes or erased files differ.
+        """
+        said = (entry.id, entry.files, entry.size, entry.erased)
+        if said not in self._held and (self._contents or self._matcher.covering(place) or self._matcher.reaches(place)):
+            self._trees.require(entry, place)
+            self._held.add(said)
 
     def _looked_at(self, leaf: Leaf, path: str, *, reaches: bool) -> Iterator[tuple[str, Entry]]:
         """Yield the entries of a leaf that may have to go, or may hold something that has to."""
@@ -218,6 +237,7 @@ class Trees:
     ) -> Work[int]:
         """Erase one entry; return how many files that are."""
         if entry.kind == DIRECTORY:
+            self._require(entry, place)
             below = yield self._all(entry.id, place)
             self._replace(changes, gone, name, entry, below)
             return below.files

@@ -18,7 +18,7 @@ from dvtool.history import holds
 from dvtool.history.describe import rfc3339
 from dvtool.runs import journals, sealing
 from dvtool.runs.lineage import Lineage
-from dvtool.worktree import projects
+from dvtool.worktree import places, projects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,8 @@ def erase(
     Raises:
         NotFoundError: when nothing of the kind was ever stored.
         ConflictError: when an erasure is pending, a run goes on, or a hold stands in the way.
-        UsageError: when a target makes no sense, or it must be said what becomes of copies, or of everything.
+        UsageError: when a target makes no sense, it must be said what becomes of copies, or of everything, or it is
+            more than one record can tell.
         IntegrityError: when something is missing or damaged; nothing is erased then.
         StorageError: when the disk refuses.
     """
@@ -140,15 +141,17 @@ def erase(
     asked = msgspec.structs.replace(
         asked, keep_path=keep_path, redact=redact_text, reference=request, ground=ground, copies=copies
     )
-    _refuse_pending(workspace)
+    executing.refuse_pending(workspace.session.store.refresh())
     if not plan:
-        workspace.forget_erasure()
+        _forget_finished(workspace)
     found = _plan(workspace, asked, is_only_plan=plan)
     if copies == "erase" and found.copies:
         asked = msgspec.structs.replace(asked, contents=tuple(sorted(found.copied)))
         found = _plan(workspace, asked, is_only_plan=plan)
     _require_something(found, asked)
     result = _result(workspace, asked, found, is_plan=plan)
+    models = tuple(formats.Decision(run=each.run, direct=each.direct) for each in result.models)
+    executing.new_record(workspace.session.store, asked, found, models)
     if plan:
         return result
     _refuse_held(result.holds)
@@ -177,6 +180,18 @@ def _tell_of_waiting(workspace: Workspace) -> None:
                 f"note: run {identity} has ended and is not stored yet, so the plan does not count it; "
                 "'dv runs list' stores it"
             )
+
+
+def _forget_finished(workspace: Workspace) -> None:
+    """Remove the journal of an erasure that is over; who is about to begin another holds the worktree.
+
+    Raises:
+        ConflictError: when another command changes the worktree.
+    """
+    if os.path.lexists(places.erasing_of(workspace.session.layout.store())):
+        with workspace.session.lock():
+            workspace.session.store.refresh()
+            workspace.forget_erasure()
 
 
 def _request(
@@ -210,16 +225,6 @@ def _pattern(workspace: Workspace, argument: str) -> str:
     if paths.is_own(path) and path:
         raise UsageError(f"{argument!r} is dv's or Git's own, and never data")
     return path or "**"
-
-
-def _refuse_pending(workspace: Workspace) -> None:
-    pending = workspace.session.store.refresh().pending()
-    if pending:
-        raise ConflictError(
-            f"erasure {formats.short(pending[0][0])} is pending",
-            why="it was stopped before its end",
-            next="finish it with 'dv erasure resume', or, if nothing is erased yet, give it up with 'dv erasure abort'",
-        )
 
 
 def _plan(workspace: Workspace, asked: Request, *, is_only_plan: bool) -> Plan:

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 OPERATION: Final = "erase"
 ATTEMPTS: Final = 20
 """Lost races of an entry with a checkpoint before giving up; each one costs building it anew."""
-_LOG_KEY: Final = re.compile("log-[0-9a-f]{32}")
-_RANDOM: Final = re.compile("[0-9a-f]{32}")
-_NAMES: Final = {"packs": re.compile("[0-9a-f]{64}"), "index": _RANDOM, "keys": _RANDOM}
+_LOG_KEYS: Final = "keys/log-"
+_NAMES: Final = {
+    "packs": re.compile("[0-9a-f]{64}"),
+    "index": re.compile("[0-9a-f]{32}"),
+    "keys": re.compile("(log-)?[0-9a-f]{32}"),
+}
 
 
 class Destroyed(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +124,8 @@ def commit(
         return [*found, erasure]
 
     for _attempt in range(ATTEMPTS):
-        if not label:
+        # One that lay there unnamed for too long may have been condemned by who still destroys for another erasure.
+        if not label or store.refresh().is_doomed(keys.log_key_name(label)):
             label = keys.write_log_key(store.backend, store.format.store, store.secrets.wrap, store.entropy)
         if checkpoints.write(store, operation=OPERATION, without=without, more=more, label=label):
             return
@@ -169,12 +173,11 @@ def destroy(store: Store) -> Destroyed:
     state = _condemned(store)
     left: dict[str, Purged] = {}
     gone = [name for name in _files(store.backend) if state.dropped.get(name.encode()) is not None]
-    first = [name for name in gone if name.startswith("keys/")]
+    old = [name for name in gone if name.startswith(_LOG_KEYS)]
+    first = [name for name in gone if name.startswith("keys/") and not name.startswith(_LOG_KEYS)]
     rest = [name for name in gone if not name.startswith("keys/")]
     _purge(store.backend, first, left)
     entries = empty_entries(store, state)
-    labels = [name for name in sorted(store.backend.names("keys")) if _LOG_KEY.fullmatch(name)]
-    old = [f"keys/{name}" for name in labels if name != f"log-{state.label.hex()}"]
     _purge(store.backend, old, left)
     _purge(store.backend, rest, left)
     return Destroyed(
@@ -187,9 +190,10 @@ def destroy(store: Store) -> Destroyed:
 
 
 def _condemned(store: Store) -> State:
-    """Condemn every file that no entry names, drop all that is condemned, and return the state then.
+    """Condemn every file that no entry names, drop those that are condemned, and return the state then.
 
-    A stale writer may just have uploaded what was erased, so there is no grace; its entry fails.
+    A stale writer may just have uploaded what was erased, so there is no grace; its entry fails.  What is condemned and
+    named all the same is left to the collector that condemned it: there may be something in it that is needed.
     """
     state = store.refresh()
     live = {name for segment in state.segments for name in (segment.keys, segment.index)}
@@ -197,20 +201,27 @@ def _condemned(store: Store) -> State:
     strays = [name for name in _files(store.backend) if name not in live and not state.is_doomed(name)]
 
     def condemn(current: State) -> list[log.Action]:
-        named = {name for segment in current.segments for name in (segment.keys, segment.index)}
-        named |= {pack.file_name(name) for name, _time in current.packs.items()}
+        named = _named(current)
         names = tuple(sorted(name for name in strays if name not in named and not current.is_doomed(name)))
         return [log.Condemn(names=names)] if names else []
 
     def drop(current: State) -> list[log.Action]:
-        names = tuple(key.decode() for key, _time in current.condemned.items())
+        named = _named(current)
+        names = tuple(name for key, _time in current.condemned.items() if (name := key.decode()) not in named)
         return [log.Drop(names=names)] if names else []
 
-    if strays:
+    if condemn(state):
         store.log.append(OPERATION, condemn)
-    if store.refresh().condemned.items():
+    if drop(store.refresh()):
         store.log.append(OPERATION, drop)
     return store.refresh()
+
+
+def _named(state: State) -> set[str]:
+    """Return the files that the log names: packs, index and key files, and the log key of the newest entry."""
+    named = {name for segment in state.segments for name in (segment.keys, segment.index)}
+    named |= {pack.file_name(name) for name, _time in state.packs.items()}
+    return named | {keys.log_key_name(state.label)}
 
 
 def empty_entries(store: Store, state: State) -> int:

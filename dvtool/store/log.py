@@ -391,7 +391,7 @@ class Log:
             write: the id by which its writer knows it again, where that has to be known before; 16 random bytes.
 
         Raises:
-            ConflictError: whatever ``build`` or the fold's own checks raise.
+            ConflictError: whatever ``build`` or the fold's own checks raise, or because ``label`` was condemned.
             StorageError: when the entry cannot be written.
         """
         write = write or self._entropy.bytes(log.WRITE_ID_SIZE)
@@ -400,6 +400,8 @@ class Log:
             number = state.number
             actions = build(state)
             state.check(actions)
+            if label:
+                state.check_log_key(keys.log_key_name(label))
             moved = [action for action in actions if isinstance(action, log.MoveRef)]
             if moved:
                 for check in self.checks:

@@ -234,6 +234,9 @@ class _Switch:
         self.hold()
         found = msgspec.structs.replace(found, last=last if found.last is None else min(last, found.last))
         keys.replace_log_key(self.backend, self.id, self.new, label, found, self.store.entropy)
+        if self.store.refresh().dropped.get(keys.log_key_name(label).encode()) is not None:
+            self.backend.purge(keys.log_key_name(label))  # an erasure destroyed it meanwhile: it must not come back
+            return False
         return True
 
     def _give_up(self) -> None:

@@ -295,6 +295,20 @@ class State:
                     next="run it again; nothing was lost",
                 )
 
+    def check_log_key(self, name: str) -> None:
+        """Check that an entry may be sealed under a log key (its file) that none was sealed under so far (rule 2).
+
+        Raises:
+            ConflictError: when it was condemned or dropped.
+        """
+        if self.is_doomed(name):
+            raise ConflictError(
+                "a new log key was condemned as garbage before an entry could be sealed under it",
+                where=name,
+                why="an erasure destroys what no entry names",
+                next="run the command again; nothing was lost",
+            )
+
     def check(self, actions: list[log.Action]) -> None:
         """Check that an entry with these actions may follow.
 

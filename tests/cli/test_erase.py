@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from dvtool.erasure import certificate
+from dvtool.erasure import certificate, executing
 from dvtool.errors import StorageError
+from dvtool.formats import erasure as formats
 from dvtool.formats import lock
 from dvtool.repo import Repo
 from dvtool.runs.journals import is_going
@@ -708,3 +709,68 @@ def test_what_was_erased_does_not_come_back_from_a_remote(people):
     people("clone", "../fresh", "../three")
     assert (three / "data/people/p18/note.txt").exists()
     assert not (three / P17).exists()
+
+
+def everything(root):
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
+
+
+@pytest.mark.parametrize("pending", [False, True], ids=["erase", "resume"])
+def test_with_a_wrong_passphrase_nothing_is_erased_and_nothing_changes(people, monkeypatch, pending):
+    people.write("phrase", "correct horse")
+    people("key", "protect", "--passphrase-file", "phrase")
+    monkeypatch.setenv("DV_PASSPHRASE", "correct horse")
+    if pending:
+        with monkeypatch.context() as patch:
+            patch.setattr(erasing, "destroy", failing)
+            erase(people, P17, code=30)
+    before = everything(people.root)
+    for phrase in ("wrong horse", None):
+        if phrase is None:
+            monkeypatch.delenv("DV_PASSPHRASE")
+        else:
+            monkeypatch.setenv("DV_PASSPHRASE", phrase)
+        words = ("erasure", "resume", "--json") if pending else ("erase", P17, "--yes", "--json")
+        assert people(*words, code=40).error["kind"] == "keys"
+        assert everything(people.root) == before
+    monkeypatch.setenv("DV_PASSPHRASE", "correct horse")
+    if pending:
+        people("erasure", "resume", "--json")
+    else:
+        erase(people, P17)
+    assert not (people.root / P17).exists()
+
+
+def failing(_store):
+    raise StorageError("the disk does not answer")
+
+
+def test_with_the_key_of_another_repository_nothing_is_erased(people, tmp_path):
+    other = Repo.init(str(tmp_path / "other"))
+    key = people.root / ".dv/store/keys/repo"
+    own = key.read_bytes()
+    key.chmod(0o600)
+    key.write_bytes((tmp_path / "other/.dv/store/keys/repo").read_bytes())
+    assert other.root
+    before = everything(people.root)
+    erase(people, P17, code=40)
+    assert everything(people.root) == before
+    key.write_bytes(own)
+    erase(people, P17)
+
+
+def test_more_than_one_record_can_tell_is_refused_before_anything_is_announced(people, monkeypatch):
+    """Its certificate comes last: it must not turn out then that there is no room for it."""
+    number = store_of(people).refresh().number
+    with monkeypatch.context() as patch:
+        patch.setattr(executing, "ROOM", formats.SIZE_LIMIT - 500)
+        for words in (("--plan",), ("--yes",)):
+            error = people("erase", P17, *words, "--json", code=2).error
+            assert "too much is to be erased at once" in error["what"]
+            assert "dv expire" in error["next"]
+        assert store_of(people).refresh().number == number
+    erase(people, P17)

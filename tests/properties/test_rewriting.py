@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dvtool import digest, ids, paths
 from dvtool.erasure.rewriting import Trees
+from dvtool.errors import IntegrityError
 from dvtool.formats import nodes, tree
 from dvtool.formats.tree import DIRECTORY, ERASED
 from dvtool.globs import Matcher, by_path
@@ -381,3 +382,33 @@ def test_directories_nested_as_deep_as_the_format_allows_are_rewritten(pattern, 
     root = Editor(case.objects, KEY).apply(None, changes)
     _new, files = case.trees.root(root)
     assert files == (2 if pattern == "a" else 1)
+
+
+@pytest.mark.parametrize(
+    "false", [{"files": 7}, {"size": 9}, {"erased": ((EARLIER, 5),)}], ids=lambda each: next(iter(each))
+)
+@pytest.mark.parametrize("pattern", ["d", "d/a", "**/a"])
+def test_what_a_directory_falsely_says_of_another_does_not_get_into_the_new_history(false, pattern):
+    objects = RememberedObjects()
+    below = objects.put_object(ids.TREE, tree.encode_leaf(["a", "b"], [file(1), file(2)])[0])
+    true = reading.Trees(objects).directory_entry(below)
+    lying = true._replace(**false)
+    for said, refused in ((true, False), (lying, True)):
+        root = objects.put_object(ids.TREE, tree.encode_leaf(["c", "d"], [file(3), said])[0])
+        rewriting = Trees(objects, KEY, ID, Matcher([by_path(pattern)]))
+        if refused:
+            with pytest.raises(IntegrityError, match="does not hold what the directory above it says"):
+                rewriting.root(root)
+        else:
+            new, _files = rewriting.root(root)
+            assert new != root
+
+
+def test_a_directory_that_is_not_looked_into_keeps_what_was_said_of_it():
+    objects = RememberedObjects()
+    below = objects.put_object(ids.TREE, tree.encode_leaf(["a"], [file(1)])[0])
+    said = tree.Entry(DIRECTORY, 99, below, 7, ((EARLIER, 5),))
+    root = objects.put_object(ids.TREE, tree.encode_leaf(["c", "d"], [file(3), said])[0])
+    new, files = Trees(objects, KEY, ID, Matcher([by_path("c")])).root(root)
+    assert files == 1
+    assert dict(reading.Trees(objects).entries(new))["d"] == said

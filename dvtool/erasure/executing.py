@@ -402,7 +402,6 @@ class _Executor:
             ConflictError: when another dv has given the erasure up or committed it; what is read may be gone then.
         """
         local.foresee(worktrees, plan)
-        local.foresee(worktrees, plan)
         try:
             self._commit(planned, plan, self._models(plan))
         except (IntegrityError, NotFoundError):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ANYWHERE: Final = "**"
 """A part that stands for any number of parts."""
 _SPECIAL: Final = re.compile(r"[*?\[]")
+_DIRECTORIES: Final = 4096
+"""Directories whose state is remembered."""
 _KEPT: Final = 1 << 17
 """Places that the steps worked out so far may stand for together, before they are forgotten."""
 
@@ -123,7 +125,7 @@ class Matcher:
         self._states: dict[frozenset[int], _State] = {}
         self._kept = 0
         self._start = self._state(starts)
-        self._last = ("", self._start)
+        self._known: dict[str, _State] = {}
 
     def rule_of(self, path: str) -> Glob | None:
         """Return a pattern that means a path itself, none of whose directories is meant; None for none."""
@@ -154,12 +156,14 @@ class Matcher:
 
     def _at(self, directory: str) -> _State:
         """Return the state below a directory; most often it is asked about many names of one."""
-        before, state = self._last
-        if before != directory:
+        state = self._known.get(directory)
+        if state is None:
             state = self._start
             for _length, found in self._way(directory):
                 state = found
-            self._last = (directory, state)
+            if len(self._known) >= _DIRECTORIES:
+                self._known.clear()
+            self._known[directory] = state
         return state
 
     def _way(self, path: str) -> Iterator[tuple[int, _State]]:
@@ -178,10 +182,17 @@ class Matcher:
                 return
 
     def _next(self, state: _State, name: str) -> _State:
-        """Return the state behind one more part."""
-        found = [*state.plain.get(name, ()), *(behind for part, behind in state.wild if part.means(name))]
+        """Return the state behind one more part; of the parts that patterns name it is remembered."""
+        known = state.known.get(name)
+        if known is not None:
+            return known
+        plain = state.plain.get(name, ())
+        found = [*plain, *(behind for part, behind in state.wild if part.means(name))]
         if found:
-            return self._state([*state.anywhere, *found])
+            following = self._state([*state.anywhere, *found])
+            if plain:
+                state.known[name] = following
+            return following
         if state.rest is None:
             state.rest = self._state(state.anywhere)
         return state.rest
@@ -209,13 +220,14 @@ class Matcher:
 class _State:
     """Some places in a row: the first pattern that ends there, and what the next part of a path may be."""
 
-    __slots__ = ("anywhere", "end", "plain", "rest", "wild")
+    __slots__ = ("anywhere", "end", "known", "plain", "rest", "wild")
 
     def __init__(self, row: list[_Part | str | Glob | None], places: list[int]) -> None:
         self.end: Glob | None = None
         self.anywhere: list[int] = []
         self.plain: dict[str, list[int]] = {}
         self.wild: list[tuple[_Part, int]] = []
+        self.known: dict[str, _State] = {}
         self.rest: _State | None = None
         """Where every name leads that nothing but ``**`` means."""
         for place in places:

@@ -44,7 +44,7 @@ NOBODY: Final = "erased"
 NONCE_SIZE: Final = 32
 SHARED: Final = 64
 """Snapshots from which on their trees are shared out among processes."""
-TURNS_EACH: Final = 4
+TURNS_EACH: Final = 2
 """Parts of the history for each process, so that none waits long for the others."""
 ATTEMPTS: Final = 20
 """Times that a plan is made while a collection takes away what it reads, before that counts as damage."""
@@ -237,7 +237,7 @@ class _Planner:
         return self.found
 
     def _share(self, reached: Sequence[bytes]) -> None:
-        """Write trees anew in several processes, and mark in one of them what stays of them in any case.
+        """Write trees anew in several processes, and mark what stays of them in any case.
 
         What one process makes, others may make as well: from the same tree comes the same.
         """
@@ -249,24 +249,24 @@ class _Planner:
         turns = [pairs[at : at + size] for at in range(0, len(pairs), size)]
         given = workers.Turns(len(turns))
 
-        def work(number: int, _counter: Counter) -> _Share:
+        def take_turns() -> _Share:
             share = _Share()
-            if not number:
-                self.found.marks.be_silent()
-                kept.mark(self.found.marks, self.wish.matcher, {root for root, _roots in pairs})
-                share.marked = self.found.marks.bits()
             for turn in given:
+                kept.mark(self.found.marks, self.wish.matcher, {root for root, _roots in turns[turn]})
                 share.roots += [(root, roots, *self.trees.root(root, roots)) for root, roots in turns[turn]]
-            found = self.found
+            return share
+
+        def work(_number: int, _counter: Counter) -> _Share:
+            self.found.marks.be_silent()
+            share, found = take_turns(), self.found
+            share.marked = found.marks.bits()
             share.made = [(identity, *made) for identity, made in self.objects.made().items()]
             share.paths, share.contents, share.long = [*found.paths], [*found.contents.items()], [*found.long]
             return share
 
         try:
             with workers.Beside(range(processes - 1), work, _Share, Silence()) as beside:
-                for turn in given:
-                    for root, roots in turns[turn]:
-                        self.trees.root(root, roots)
+                take_turns()
                 for share in beside.results():
                     self._take(share)
         finally:
@@ -276,8 +276,7 @@ class _Planner:
         self.objects.take({identity: (kind, data) for identity, kind, data in share.made})
         for root, roots, new, files in share.roots:
             self.trees.take(root, roots, (new, files))
-        if share.marked:
-            self.found.marks.take(share.marked)
+        self.found.marks.take(share.marked)
         self.found.paths.update(share.paths)
         self.found.contents.update(share.contents)
         self.found.long.update(share.long)

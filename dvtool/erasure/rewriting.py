@@ -75,6 +75,8 @@ class Trees:
         self._known: dict[tuple[bytes, str | None], Rewritten] = {}
         self._whole: dict[tuple[bytes, str], Rewritten] = {}
         self._untouched: set[tuple[bytes, str | None]] = set()
+        # By entry of a directory and path: how many files went, what stands there now, and what is tallied above.
+        self._became: dict[tuple[Entry, str], tuple[int, Entry | None, list[Tally]]] = {}
         self._roots: dict[tuple[bytes, tuple[str, ...], str], tuple[bytes, int]] = {}
         self._told: set[tuple[bytes, str]] = set()
         self._held: set[tuple[bytes, int, int, Tally]] = set()
@@ -186,16 +188,40 @@ class Trees:
         files = 0
         for name, entry in self._looked_at(leaf, path, reaches=reaches):
             place = paths.join(path, name)
-            if reaches and self._matcher.rule_of(place) is not None:
-                files += yield from self._erase(changes, gone, name, entry, place)
-            elif entry.kind == DIRECTORY:
-                self._require(entry, place)
-                below = yield self._below(entry.id, place)
-                files += below.files
-                self._replace(changes, gone, name, entry, below)
-            elif entry.size and entry.id in self._contents:
-                files += yield from self._erase(changes, gone, name, entry, place)
+            known = self._became.get((entry, place))
+            if known is None:
+                tallied = len(gone)
+                some = yield from self._of_entry(changes, gone, name, entry, place, reaches=reaches)
+                if entry.kind == DIRECTORY:  # the next version of the directory above has most of them as they were
+                    self._became[entry, place] = (some, changes.get(name, entry), gone[tallied:])
+            else:
+                some, now, more = known
+                gone += more
+                if now != entry:
+                    changes[name] = now
+            files += some
         return files
+
+    def _of_entry(
+        self,
+        changes: dict[str, Entry | None],
+        gone: list[Tally],
+        name: str,
+        entry: Entry,
+        place: str,
+        *,
+        reaches: bool,
+    ) -> Work[int]:
+        if reaches and self._matcher.rule_of(place) is not None:
+            return (yield from self._erase(changes, gone, name, entry, place))
+        if entry.kind == DIRECTORY:
+            self._require(entry, place)
+            below = yield self._below(entry.id, place)
+            self._replace(changes, gone, name, entry, below)
+            return below.files
+        if entry.size and entry.id in self._contents:
+            return (yield from self._erase(changes, gone, name, entry, place))
+        return 0
 
     def _require(self, entry: Entry, place: str) -> None:
         """Refuse a directory that does not hold what the one above says, before that goes into a new one.

@@ -369,13 +369,11 @@ def entry_at(leaf: Leaf, position: int) -> Entry:
     """Return one entry of a leaf without making the others."""
     kind = leaf.kinds[position]
     start = position * ids.ID_SIZE
-    entry = Entry(kind, leaf.sizes[position], leaf.ids[start : start + ids.ID_SIZE])
-    if kind == DIRECTORY:
-        count = leaf.counts[leaf.kinds.count(DIRECTORY, 0, position)]
-        return entry._replace(files=count, erased=dict(leaf.tallies).get(position, ()))
-    if kind == ERASED:
-        return entry._replace(files=0, erased=dict(leaf.tallies).get(position, ()))
-    return entry
+    size, identity = leaf.sizes[position], leaf.ids[start : start + ids.ID_SIZE]
+    if kind not in _TALLIED:
+        return Entry(kind, size, identity)
+    count = leaf.counts[leaf.kinds.count(DIRECTORY, 0, position)] if kind == DIRECTORY else 0
+    return Entry(kind, size, identity, count, dict(leaf.tallies).get(position, ()) if leaf.tallies else ())
 
 
 def link_target(data: bytes) -> str:

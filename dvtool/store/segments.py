@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from dvtool.storage.backend import Backend
     from dvtool.store.keys import Wrapping
 
+OFTEN: Final = 500
+"""Questions after which it pays to list what small index files hold, if there are more than :data:`FEW`."""
+FEW: Final = 3
+SMALL: Final = 16384
+"""Records of an index file that is listed whole, and of all such together: a hundred bytes of memory each."""
+MOST: Final = 262144
+_POSITION_BITS: Final = 32
+_POSITIONS: Final = (1 << _POSITION_BITS) - 1
 GAP: Final = 16384
 """Bytes between two objects that are read with them, which costs less than reading again."""
 SPAN: Final = 1048576
@@ -240,6 +248,10 @@ class Segments:
         self._pages: index.Pages = {}
         self._open: dict[str, Segment] = {}
         self._live: list[Segment] = []
+        self._asked = 0
+        self._listed: dict[bytes, int] = {}
+        """By id the number of a segment and, below it, that of the record: of small index files, once that pays."""
+        self._unlisted: list[Segment] | None = None
 
     def follow(self, descriptions: Sequence[log.Segment]) -> None:
         """Take the segments that a fold names."""
@@ -253,6 +265,27 @@ class Segments:
                 )
             self._live.append(segment)
         self._open = {segment.description.index: segment for segment in self._live}
+        self._asked = 0
+        self._listed = {}
+        self._unlisted = None
+
+    def _list_small(self) -> None:
+        """Read small index files whole, so that they need not be looked through one by one for every id."""
+        room = MOST
+        self._unlisted = []
+        for number in reversed(range(len(self._live))):  # the newest is to win
+            segment = self._live[number]
+            try:
+                if len(segment.index) > min(SMALL, room):
+                    self._unlisted.insert(0, segment)
+                    continue
+                found = [identity for page in segment.index.pages() for identity in index.identities(page)]
+            except (IntegrityError, FormatError):
+                self._unlisted.insert(0, segment)
+                continue
+            room -= len(found)
+            base = number << _POSITION_BITS
+            self._listed.update(zip(found, range(base, base + len(found)), strict=True))
 
     def unnamed(self, description: log.Segment) -> Segment:
         """Return a segment that no entry names yet."""
@@ -264,8 +297,17 @@ class Segments:
         Raises:
             IntegrityError: when it is in no sound index file, and one that might list it is damaged or missing.
         """
+        self._asked += 1
+        if self._asked == OFTEN and len(self._live) > FEW:
+            self._list_small()
+        place = self._listed.get(identity)
+        if place is not None:
+            segment = self._live[place >> _POSITION_BITS]
+            listed = segment.index.location(place & _POSITIONS)
+            segment.require_bounds(listed)
+            return segment, listed
         failed: IntegrityError | None = None
-        for segment in self._live:
+        for segment in self._live if self._unlisted is None else self._unlisted:
             try:
                 location = segment.find(identity)
             except IntegrityError as error:

@@ -40,7 +40,7 @@ class ErasingDv(Eraser):
         return steps(slot.tree, (self._command(), "init"))
 
     def history(self, slot: Slot, edits: Path) -> Script:
-        """Add and commit; a library makes the other snapshots."""
+        """Add and commit; a library makes the other snapshots, and garbage is collected, as it would be in time."""
         dv = self._command()
         return steps(
             slot.tree,
@@ -48,6 +48,7 @@ class ErasingDv(Eraser):
             (dv, "commit", "-m", "first"),
             (self._python(), "-P", str(HISTORY), str(slot.tree), str(edits)),
             (dv, "checkout", "--force", "main"),
+            (dv, "gc", "--grace", "0"),
         )
 
     def settle(self, slot: Slot) -> Script:

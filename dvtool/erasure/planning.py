@@ -13,6 +13,7 @@ from dvtool import ids
 from dvtool.effects import Silence
 from dvtool.erasure import kept, rewriting, runs, signed
 from dvtool.erasure.copies import Copies
+from dvtool.erasure.drawing import Draw
 from dvtool.errors import DvError, IntegrityError, NotFoundError
 from dvtool.formats import log, pack, snapshot, stage, tree
 from dvtool.formats import run as formats_run
@@ -54,6 +55,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be erased, and how: see :class:`~dvtool.erasure.rewriting.Trees`."""
 
     erasure: bytes
+    key: bytes
+    """That of the locator: see :mod:`dvtool.erasure.drawing`."""
     matcher: Matcher
     authors: frozenset[str] = frozenset()
     contents: frozenset[bytes] = frozenset()
@@ -191,6 +194,7 @@ class _Planner:
     ) -> None:
         self.store = store
         self.wish = wish
+        self.draw = Draw(wish.key)
         self.progress = progress
         self.certified = certified
         marks = marking.Marks(store, progress)
@@ -214,6 +218,7 @@ class _Planner:
             self.trees,
             wish.matcher,
             wish.erasure,
+            self.draw,
             words=wish.words,
             redacted=self._redacted if wish.redact else _unchanged,
             author=self._author,
@@ -341,7 +346,7 @@ class _Planner:
             message=message,
             files=totals.files,
             size=totals.size,
-            nonce=self.store.entropy.bytes(NONCE_SIZE),
+            nonce=self.draw.nonce(old.nonce, old.parents, old.time),
         )
         self.found.snapshots[identity] = Superseded(
             nonce=old.nonce, new=self.objects.put_object(ids.SNAPSHOT, snapshot.encode(new)), files=files

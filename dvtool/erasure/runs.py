@@ -22,13 +22,13 @@ from dvtool.tables import series
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from dvtool.erasure.drawing import Draw
     from dvtool.erasure.rewriting import Trees
     from dvtool.formats.run import Run
     from dvtool.globs import Matcher
     from dvtool.store.editing import Changes, Scratch
     from dvtool.store.store import Store
 
-NONCE_SIZE: Final = 32
 PRINTED: Final = ("stdout.txt", "stderr.txt")
 GONE: Final = "[erased]"
 """Stands where something was taken out of a text."""
@@ -48,6 +48,7 @@ class Runs:
         trees: Trees,
         matcher: Matcher,
         erasure: bytes,
+        draw: Draw,
         *,
         words: Sequence[str],
         redacted: Callable[[str], str],
@@ -62,6 +63,7 @@ class Runs:
             trees: rewrites trees.
             matcher: says which paths go.
             erasure: its id.
+            draw: draws nonces and tokens.
             words: texts in which a line of captured output is known to speak of what goes.
             redacted: returns a text as it may stay.
             author: returns the name of an author as it may stay.
@@ -73,11 +75,11 @@ class Runs:
         self._editor = Editor(objects, store.secrets.split)
         self._matcher = matcher
         self._erasure = erasure
+        self._draw = draw
         self._words = [word.encode() for word in words]
         self._redacted = redacted
         self._author = author
         self._keep_path = keep_path
-        self._tokens: dict[bytes, bytes] = {}
 
     def rewritten(self, old: Run, snapshots: Mapping[bytes, bytes]) -> tuple[Run, int] | None:
         """Return a run without what is erased, and how many files went; None when it holds nothing of it.
@@ -102,7 +104,7 @@ class Runs:
         new = msgspec.structs.replace(
             words,
             revision=old.revision + 1,
-            nonce=self._store.entropy.bytes(NONCE_SIZE),
+            nonce=self._draw.nonce(old.nonce, old.id),
             tree=record,
             sources=sources,
             inputs=tuple(self._input(each, changed) for each in words.inputs),
@@ -250,12 +252,7 @@ class Runs:
         )
 
     def _token(self, fingerprint: bytes) -> bytes:
-        """Return a random value for a fingerprint, the same for the same one."""
-        if not fingerprint:
-            return fingerprint
-        if fingerprint not in self._tokens:
-            self._tokens[fingerprint] = self._store.entropy.bytes(ids.ID_SIZE)
-        return self._tokens[fingerprint]
+        return self._draw.token(fingerprint) if fingerprint else fingerprint
 
 
 def texts(found: Run) -> Iterator[tuple[str, str]]:

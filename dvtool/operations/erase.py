@@ -10,7 +10,7 @@ import msgspec
 
 from dvtool import paths
 from dvtool.capture.redaction import Redactor
-from dvtool.erasure import certificate, executing, local, planning, targets
+from dvtool.erasure import asking, certificate, executing, local, planning, steps, targets
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
 from dvtool.globs import Matcher
@@ -23,7 +23,7 @@ from dvtool.worktree import places, projects
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dvtool.erasure.executing import Request
+    from dvtool.erasure.asking import Request
     from dvtool.erasure.planning import Plan
     from dvtool.store.state import State
     from dvtool.workspace import Workspace
@@ -151,7 +151,7 @@ def erase(
     _require_something(found, asked)
     result = _result(workspace, asked, found, is_plan=plan)
     models = tuple(formats.Decision(run=each.run, direct=each.direct) for each in result.models)
-    executing.new_record(workspace.session.store, asked, found, models)
+    steps.new_record(workspace.session.store, asked, found, models)
     if plan:
         return result
     _refuse_held(result.holds)
@@ -206,8 +206,10 @@ def _request(
     for identity in subjects:
         targets.by_subject(identity, rules)
     patterns = tuple(dict.fromkeys(_pattern(workspace, argument) for argument in arguments))
-    return executing.Request(
-        erasure=workspace.session.store.entropy.bytes(16),
+    entropy = workspace.session.store.entropy
+    return asking.Request(
+        erasure=entropy.bytes(16),
+        key=entropy.bytes(formats.KEY_SIZE),
         targets=targets.Targets(
             patterns=patterns,
             subjects=tuple(dict.fromkeys(subjects)),
@@ -231,7 +233,7 @@ def _plan(workspace: Workspace, asked: Request, *, is_only_plan: bool) -> Plan:
     session = workspace.session
     return planning.plan(
         session.store,
-        executing.wish_of(asked),
+        asking.wish_of(asked),
         session.context.progress,
         without_data=session.lazy is not None,
         # Where none was made yet it makes a signing key.
@@ -245,7 +247,7 @@ def _require_something(found: Plan, asked: Request) -> None:
     Raises:
         NotFoundError: when there is such a target.
     """
-    matcher = executing.matcher_of(asked)
+    matcher = asking.matcher_of(asked)
     met = {glob.named for path in found.paths if (glob := matcher.covering(path)) is not None}
     # Of several that cover a path only one is told: whether the others are met has to be asked by itself.
     for glob in matcher.globs:
@@ -348,7 +350,7 @@ def _result(workspace: Workspace, asked: Request, found: Plan, *, is_plan: bool)
     for root, other in local.worktrees(workspace):
         if other is None:
             continue
-        files, more = local.found(other, executing.matcher_of(asked), found.roots, executing.wish_of(asked).contents)
+        files, more = local.found(other, asking.matcher_of(asked), found.roots, asking.wish_of(asked).contents)
         prefix = "" if root == session.root else f"{root}/"
         worktree += [prefix + path for path in files]
         linked += [prefix + path for path in more]

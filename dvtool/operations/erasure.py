@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dvtool import paths
-from dvtool.erasure import certificate, executing, journal, proving
+from dvtool.erasure import certificate, executing, journal, proving, steps
 from dvtool.errors import ConflictError, ExistsError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log
@@ -320,7 +320,7 @@ def decide(workspace: Workspace, word: str, run: str, decision: str, note: str =
     )
     changed = certificate.certified(workspace, changed)
     with session.store.transaction() as transaction:
-        value = transaction.put_object(executing.RECORD, formats.encode(changed))
+        value = transaction.put_object(steps.RECORD, formats.encode(changed))
         transaction.commit("decide", lambda _state: [log.MoveRef(name=name, old=before, new=value)])
     return DecisionItem(
         run=decided.run,
@@ -355,7 +355,7 @@ def _record(workspace: Workspace, state: State, identity: bytes) -> Record | Non
     value = state.ref(formats.ref_name(identity))
     if value is None:
         return None
-    return formats.decode(workspace.session.store.read_object(executing.RECORD, value))
+    return formats.decode(workspace.session.store.read_object(steps.RECORD, value))
 
 
 def _item(identity: bytes, phase: int, record: Record | None) -> ErasureItem:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dvtool import ids
 from dvtool.effects import Silence
-from dvtool.erasure import executing, local, planning, targets
+from dvtool.erasure import asking, executing, local, planning, targets
 from dvtool.errors import ConflictError, DvError, ErasedError, ExistsError, IntegrityError, NotFoundError, StorageError
 from dvtool.formats import index, log, pack, sealed, snapshot, stage
 from dvtool.formats.tree import FILE, Entry
@@ -449,8 +449,10 @@ class Run:
                 continue
 
     def erase(self, workspace, identity, path):
-        request = executing.Request(erasure=identity, targets=targets.Targets(patterns=(path,)), copies="keep")
-        plan = planning.plan(workspace.session.store, executing.wish_of(request), Silence())
+        request = asking.Request(
+            erasure=identity, key=identity * 2, targets=targets.Targets(patterns=(path,)), copies="keep"
+        )
+        plan = planning.plan(workspace.session.store, asking.wish_of(request), Silence())
         if not plan.is_nothing():
             executing.begin(workspace, request, plan)
 

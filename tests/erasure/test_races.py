@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dvtool.erasure import executing, journal, planning
+from dvtool.erasure import asking, executing, journal, planning
 from dvtool.erasure.targets import Targets
 from dvtool.errors import ConflictError, NotFoundError
 from dvtool.formats import log, pack
@@ -106,10 +106,8 @@ def test_a_second_erasure_does_not_write_over_the_journal_of_one_that_was_stoppe
     stopped_behind_the_commit(template, base)
     ((_phase, first),) = pending(base)
     repo = opened(base)
-    request = executing.Request(erasure=os.urandom(16), targets=Targets(patterns=("data/a.txt",)))
-    plan = planning.plan(
-        repo.workspace.session.store, executing.wish_of(request), repo.workspace.session.context.progress
-    )
+    request = asking.Request(erasure=os.urandom(16), key=os.urandom(32), targets=Targets(patterns=("data/a.txt",)))
+    plan = planning.plan(repo.workspace.session.store, asking.wish_of(request), repo.workspace.session.context.progress)
     with pytest.raises(ConflictError, match="is pending"):
         executing.begin(repo.workspace, request, plan)
     noted = journal.read(f"{base}/repo/.dv/store")

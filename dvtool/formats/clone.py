@@ -87,6 +87,17 @@ def ref_name(identity: bytes) -> str:
     return f"{log.CLONES}/{identity.hex()}"
 
 
+def check_name(name: str, found: Registration) -> Registration:
+    """Return a registration that a ref names.
+
+    Raises:
+        FormatError: when the ref has the name of another clone.
+    """
+    if ref_name(found.id) != name:
+        raise FormatError("a ref names another clone than its name says", where=name, why=f"it is {found.id.hex()}")
+    return found
+
+
 def file_name(identity: bytes, erasure: bytes) -> str:
     """Return where in a store a clone acknowledges an erasure."""
     return f"{directory(identity)}/{erasure.hex()}"

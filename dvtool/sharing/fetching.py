@@ -16,7 +16,7 @@ from dvtool.errors import ConflictError
 from dvtool.formats import codec, index, log, pack
 from dvtool.history import recorded
 from dvtool.history.marking import Marks
-from dvtool.sharing import erased, moving, runs
+from dvtool.sharing import clones, erased, moving, runs
 from dvtool.sharing.meeting import Meeting
 from dvtool.store.state import describe_ref
 
@@ -101,6 +101,7 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
         except _AgainError:
             if attempt == ATTEMPTS - 1:
                 raise
+    clones.meet(remote)
     note(remote)
     return FetchResult(remote=remote.name, refs=changes, packs=tally.packs, objects=tally.objects, bytes=tally.size)
 

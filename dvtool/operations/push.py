@@ -72,7 +72,9 @@ def push(
         ConflictError: when the remote has something that is not here, or a ref there moved.
         IntegrityError: when something that is to be sent is damaged or missing here.
         StorageError: when the remote refuses.
+        UsageError: when there is no branch to push, or the environment has the clone register for no number of days.
     """
+    clones.wanted_days()
     created = False
     try:
         there = remote.open()

@@ -384,10 +384,12 @@ def tidy(store: Store) -> int:
 def _files(backend: Backend) -> Iterable[tuple[str, str, str]]:
     """Yield the acknowledgements that lie in a store: the clone, the erasure, the name; none is opened."""
     for own in sorted(backend.names(clone.DIRECTORY)):
+        erasures: list[str] = []
         if clone.is_id(own):
-            for erasure in sorted(backend.names(f"{clone.DIRECTORY}/{own}")):
-                if clone.is_id(erasure):
-                    yield own, erasure, f"{clone.DIRECTORY}/{own}/{erasure}"
+            with contextlib.suppress(StorageError):  # it may be a file, which nobody has asked for
+                erasures = sorted(backend.names(f"{clone.DIRECTORY}/{own}"))
+        for erasure in filter(clone.is_id, erasures):
+            yield own, erasure, f"{clone.DIRECTORY}/{own}/{erasure}"
 
 
 def _say(store: Store, identity: bytes, erasure: bytes) -> None:

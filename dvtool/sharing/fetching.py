@@ -76,10 +76,12 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
         IntegrityError: when the remote was rolled back, or something it has is damaged or missing.
         KeyAccessError: when its key cannot be opened.
         StorageError: when the remote or the disk refuses.
+        UsageError: when the environment has the clone register for no number of days.
     """
     tally = Tally()
     if not remote.has_news() and remote.memory is not None and remote.memory.brought == _refs_here(remote):
         return FetchResult(remote=remote.name, refs=(), packs=0, objects=0, bytes=0)
+    clones.wanted_days()
     store = remote.open()
     tell = remote.session.context.tell
 

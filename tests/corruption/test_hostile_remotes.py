@@ -1,6 +1,7 @@
 """A remote that is damaged, rolled back, replaced or forged: it is named, and nothing here is lost or half done."""
 
 import os
+import re
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -409,7 +410,10 @@ def forged(harmless, target, name):
         harmless_here = HOSTILE[name].verdict in {Verdict.DATA, Verdict.BESIDE} or HOSTILE[name].told == "in a circle"
         assert error is not None or harmless_here, name
         open_repo(victim).checkout("main", force=True)
-    assert outside(target) == around, name
+    now = outside(target)
+    came = now.keys() - around.keys()
+    assert {path: each for path, each in now.items() if path not in came} == around, name
+    assert all(REGISTERED.fullmatch(path) for path in came), name
     assert {each: value for each, value in refs(victim).items() if each.startswith("heads/")} == {
         each: value for each, value in before.items() if each.startswith("heads/")
     }
@@ -420,6 +424,10 @@ def forged(harmless, target, name):
     assert repo.log()[1].message.startswith("mine alone")
     shutil.rmtree(target)
     return brought
+
+
+REGISTERED = re.compile("attacker/[.]dv/store/(packs/[0-9a-f]{64}|(index|keys)/[0-9a-f]{32}|log/[0-9a-f]{16})")
+"""What a clone writes at a remote when it registers there."""
 
 
 def outside(target):

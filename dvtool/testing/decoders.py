@@ -13,6 +13,7 @@ from dvtool import digest, ids
 from dvtool.crypto import Sealer
 from dvtool.errors import DvError, KeyAccessError
 from dvtool.formats import (
+    clone,
     erasure,
     hold,
     identity,
@@ -119,6 +120,13 @@ def _blob(data: bytes) -> object:
     return sealed.open_blob(sealed.KEY_FILE, KEY, STORE, data, what="it")
 
 
+def _acknowledgement(data: bytes) -> object:
+    """An acknowledgement, rightly sealed, whose payload is these bytes."""
+    context = STORE + clone.file_name(STORE, STORE).encode()
+    blob = sealed.seal(sealed.ACKNOWLEDGEMENT, KEY, bytes(sealed.LABEL_SIZE), bytes(sealed.SALT_SIZE), context, data)
+    return clone.acknowledged(KEY, STORE, STORE, STORE, blob)
+
+
 def _locator_key(data: bytes) -> object:
     """The key of a locator, rightly sealed, which is these bytes; and the bytes themselves as if it were sealed."""
     with contextlib.suppress(DvError):
@@ -154,6 +162,7 @@ def _repokey_secrets(data: bytes) -> object:
 
 OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
     "erasure": erasure.decode,
+    "clone": clone.decode,
     "hold": hold.decode,
     "keyfile": keyfile.decode,
     "log": _log,
@@ -167,6 +176,8 @@ OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
 """Decoders of what is one MessagePack value and nothing else."""
 
 DECODERS: Final[dict[str, Callable[[bytes], object]]] = OBJECTS | {
+    "clone acknowledgement": _acknowledgement,
+    "clone sealed": lambda data: clone.acknowledged(KEY, STORE, STORE, STORE, data),
     "erasure key": _locator_key,
     "erasure locator": erasure.decode_locator,
     "erasure sealed": lambda data: erasure.open_locator(data, KEY, STORE),

@@ -39,6 +39,7 @@ def test_documents_of_another_shape_raise_only_our_errors(name, draw, documents)
 @pytest.mark.parametrize(
     ("form", "case"),
     [
+        ("clone", "forgotten"),
         ("erasure", "committed"),
         ("erasure", "everything"),
         ("hold", "everything"),

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dvtool.erasure import certificate, executing
+from dvtool.erasure import certificate, steps
 from dvtool.errors import StorageError
 from dvtool.formats import erasure as formats
 from dvtool.formats import lock
@@ -767,7 +767,7 @@ def test_more_than_one_record_can_tell_is_refused_before_anything_is_announced(p
     """Its certificate comes last: it must not turn out then that there is no room for it."""
     number = store_of(people).refresh().number
     with monkeypatch.context() as patch:
-        patch.setattr(executing, "ROOM", formats.SIZE_LIMIT - 500)
+        patch.setattr(steps, "ROOM", formats.SIZE_LIMIT - 500)
         for words in (("--plan",), ("--yes",)):
             error = people("erase", P17, *words, "--json", code=2).error
             assert "too much is to be erased at once" in error["what"]

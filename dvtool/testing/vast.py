@@ -8,7 +8,6 @@ but no bytes: whoever reads one is told.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -316,7 +315,6 @@ def erase(backend: VastBackend, copies: str) -> Asked:
 
 def main(sizes: Sequence[int] = (64, 1024, 16384)) -> None:
     """Print what it takes to erase a person's file, in each of 20 snapshots, from stores of so many packs."""
-    os.environ["DV_WORKERS"] = "1"  # what another process asks would not be counted
     line = "| {:>10} | {:>8} | {:>12} | {:>10} | {:>15} | {:>10} |\n"
     sys.stdout.write(line.format("stored", "requests", "received", "sent", "written anew", "packs gone"))
     for packs in sizes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
@@ -152,15 +151,16 @@ class Sieve:
     def __init__(self, texts: Mapping[bytes, str]) -> None:
         """Look for texts of 31 bytes and more, each with what is to be said where it is found."""
         self._texts = texts
-        self._words = {
-            int.from_bytes(text[at : at + _WORD], sys.byteorder) for text in self._texts for at in range(_STRIDE)
-        }
+        self._buffer = memoryview(bytearray(_STEP))
+        self._words: set[int] = set()
+        for at in range(_STRIDE):
+            self._words.update(memoryview(b"".join([text[at : at + _WORD] for text in self._texts])).cast("Q"))
 
     def found_in(self, path: str) -> str | None:
         """Return what is said of a text that stands in a file; None for none, and where it cannot be read."""
         try:
             with open(path, "rb", buffering=0) as file:
-                buffer = memoryview(bytearray(_STEP))
+                buffer = self._buffer
                 while count := file.readinto(buffer):
                     while count < _STEP and (more := file.readinto(buffer[count:])):
                         count += more

@@ -9,6 +9,7 @@ from dvtool.shared import SharedRepo, several
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dvtool.operations.clones import CloneItem
     from dvtool.operations.erase import EraseResult
     from dvtool.operations.erasure import DecisionItem, ErasureDetails, ErasureItem, VerifyResult
 
@@ -96,3 +97,15 @@ class ErasingRepo(SharedRepo):
         from dvtool.operations import erasure
 
         return erasure.decide(self._workspace, identity, run, decision, note)
+
+    def clones(self, remote: str | None = None) -> list[CloneItem]:
+        """Return the clones that remotes know; see :func:`dvtool.operations.clones.list_clones`."""
+        from dvtool.operations import clones
+
+        return clones.list_clones(self._workspace, remote)
+
+    def forget_clone(self, clone: str, remote: str | None = None) -> list[CloneItem]:
+        """Record that a clone is gone; see :func:`dvtool.operations.clones.forget`."""
+        from dvtool.operations import clones
+
+        return clones.forget(self._workspace, clone, remote)

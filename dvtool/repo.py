@@ -295,11 +295,12 @@ class Repo(ErasingRepo):
         lazy: bool = False,
         options: Mapping[str, Any] | None = None,
         keys: str | None = None,
+        expires: int = 0,
     ) -> CloneResult:
         """Make a repository out of a remote; see :func:`dvtool.operations.clone.clone`."""
         from dvtool.operations import clone
 
-        return clone.clone(url, path, context or Context(), lazy=lazy, options=options, keys_url=keys)
+        return clone.clone(url, path, context or Context(), lazy=lazy, options=options, keys_url=keys, expires=expires)
 
     @classmethod
     def open_or_found(cls, path: str = ".", context: Context | None = None) -> Repo:

@@ -24,6 +24,7 @@ from dvtool.operations.add import AddResult
 from dvtool.operations.check import Leakage, Splits
 from dvtool.operations.checkout import CheckoutResult
 from dvtool.operations.clone import CloneResult
+from dvtool.operations.clones import CloneItem
 from dvtool.operations.config import Setting
 from dvtool.operations.diff import Diff
 from dvtool.operations.doctor import Diagnosis
@@ -121,6 +122,8 @@ DOCUMENTS: Final[dict[str, Any]] = {
     "erasure verify": VerifyResult,
     "erasure resume": ErasureItem,
     "erasure decide": DecisionItem,
+    "erasure clones": list[CloneItem],
+    "erasure forget-clone": list[CloneItem],
     "expire": ExpireResult,
     "cache prune": PruneResult,
     "upgrade": UpgradeResult,

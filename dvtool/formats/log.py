@@ -48,7 +48,7 @@ LOCAL: Final = frozenset({UNDOES, ORIGIN, ASIDE, TAKES})
 ERASURES: Final = "erasures"
 """Refs below this name are those of erasure records, by the hexadecimal id of the erasure."""
 CLONES: Final = "clones"
-"""Refs below this name are those of registered clones, by the hexadecimal id of the clone; nil forgets one."""
+"""Refs below this name are those of registered clones, by the hexadecimal id of the clone; nil ends a registration."""
 HOLDS: Final = "holds"
 """Refs below this name are those of holds, by the hexadecimal id of the hold; nil releases one."""
 

@@ -27,6 +27,7 @@ LOG_KEY: Final = 4
 CACHE: Final = 5
 LOCATOR: Final = 6
 LOCATOR_KEY: Final = 7
+ACKNOWLEDGEMENT: Final = 8
 
 _HEADER = struct.Struct("<4sBBH16s32s")
 

@@ -8,7 +8,7 @@ import msgspec
 
 from dvtool import ids, paths
 from dvtool.errors import DvError
-from dvtool.formats import hold, log, pack, run, snapshot, stage, tree
+from dvtool.formats import clone, hold, log, pack, run, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.history import graph, holds, recorded
 from dvtool.store import manifests, tables
@@ -130,6 +130,8 @@ class Links:
             data = self._source.read_object(kind, identity)
             if kind == ids.HOLD:
                 holds.check_name(name, hold.decode(data))
+            elif kind == ids.CLONE:
+                clone.check_name(name, clone.decode(data))
         except DvError as error:
             self._break(ids.KIND_NAMES[kind], identity, error)
 

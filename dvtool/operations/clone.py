@@ -14,7 +14,7 @@ from dvtool.errors import ConflictError, DvError, FormatError, KeyAccessError, N
 from dvtool.formats import log, project, repokey, storeformat, tree
 from dvtool.formats.tree import Entry
 from dvtool.git import beside
-from dvtool.sharing import configuring, fetching, lazily, memory, places, reaching
+from dvtool.sharing import clones, configuring, fetching, lazily, memory, places, reaching
 from dvtool.sharing.fetching import FetchResult
 from dvtool.storage.disk import temporary_name
 from dvtool.store import keys
@@ -50,6 +50,7 @@ def clone(
     lazy: bool = False,
     options: Mapping[str, Any] | None = None,
     keys_url: str | None = None,
+    expires: int = 0,
 ) -> CloneResult:
     """Make a repository in a new or empty directory, with what a remote has.
 
@@ -60,21 +61,25 @@ def clone(
         lazy: leave the content of files at the remote until it is wanted.
         options: for the remote's file system, as in ``dv.toml``.
         keys_url: where the remote's key is kept, if not with it.
+        expires: days after which no erasure waits for this clone any more; 0: none.
 
     Raises:
+        UsageError: when no clone can expire so.
         ExistsError: when the directory is there and not empty.
         ConflictError: when it would lie inside another repository.
         NotFoundError: when there is no store at the remote.
         KeyAccessError: when its key cannot be opened.
         DvError: as :func:`dvtool.sharing.fetching.fetch`; the directory then goes on with ``dv pull``.
     """
+    clones.wanted_days()
+    clones.check_days(expires)
     free_target(directory, what=f"{directory!r}")
     root = os.path.realpath(directory)
     settings = project.Remote(
         url=_absolute(url), options=dict(options or {}), keys=_absolute(keys_url) if keys_url else None
     )
     try:
-        return fill(found(root, settings, context), settings, lazy=lazy)
+        return fill(found(root, settings, context), settings, lazy=lazy, expires=expires)
     except DvError as error:
         if not os.path.lexists(f"{root}/{layout.DIRECTORY}"):
             raise
@@ -178,11 +183,13 @@ def _look(settings: project.Remote, context: Context) -> tuple[storeformat.Store
     return described, opened, repokey.describe(data, described.repository).protection
 
 
-def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool) -> CloneResult:
+def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool, expires: int = 0) -> CloneResult:
     """Fetch into a new repository, and write the files of its default branch."""
     session = workspace.session
     remote = reaching.Remote(workspace, configuring.DEFAULT, settings)
     lazily.enable(workspace, remote)
+    if expires:
+        clones.set_lifetime(workspace, expires)
     with workspace.changing():
         if lazy:
             lazily.note(workspace, remote.name)

@@ -9,11 +9,12 @@ import msgspec
 
 from dvtool import paths
 from dvtool.erasure import certificate, executing, journal, proving, steps
-from dvtool.errors import ConflictError, ExistsError, NotFoundError, UsageError
+from dvtool.errors import ConflictError, DvError, ExistsError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log
 from dvtool.history.describe import rfc3339
 from dvtool.runs import catalogue
+from dvtool.sharing import clones, configuring, reaching
 from dvtool.store import erasing
 from dvtool.worktree.layout import write_file
 
@@ -66,8 +67,19 @@ class PlaceItem(msgspec.Struct, frozen=True, kw_only=True):
     left: tuple[str, ...]
 
 
+class WaitingItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A clone that has not acknowledged the erasure at a remote; ``name`` is what its user calls it."""
+
+    remote: str
+    id: str
+    name: str | None
+
+
 class ErasureDetails(ErasureItem, frozen=True, kw_only=True):
-    """One erasure as a whole: ``superseded`` are the old snapshots, each with the one that stands for it."""
+    """One erasure as a whole: ``superseded`` are the old snapshots, each with the one that stands for it.
+
+    ``clones`` are those that it waits for at the remotes, which are asked as long as anything is outstanding.
+    """
 
     contents: int | None
     copies: str | None
@@ -76,6 +88,7 @@ class ErasureDetails(ErasureItem, frozen=True, kw_only=True):
     affected: tuple[str, ...]
     decisions: tuple[DecisionItem, ...]
     places: tuple[PlaceItem, ...]
+    clones: tuple[WaitingItem, ...]
     certificate: bool
 
 
@@ -115,6 +128,8 @@ def details(workspace: Workspace, word: str | None) -> ErasureDetails:
     identity = _meant(workspace, word)
     record = _record(workspace, state, identity)
     item = msgspec.structs.asdict(_item(identity, log.step(state.erasures.get(identity) or b"")[0], record))
+    awaited, words = _awaited(workspace, state, identity)
+    item["outstanding"] += words
     names = {each.id: each.run.name for each in catalogue.everything(workspace)} if record is not None else {}
     successors = set(record.successors) if record is not None else set()
     return ErasureDetails(
@@ -140,8 +155,32 @@ def details(workspace: Workspace, word: str | None) -> ErasureDetails:
             PlaceItem(name=each.name, done=each.done, packs=each.packs, left=each.left)
             for each in (record.places if record is not None else ())
         ),
+        clones=awaited,
         certificate=bool(record is not None and record.certificate),
     )
+
+
+def _awaited(workspace: Workspace, state: State, identity: bytes) -> tuple[tuple[WaitingItem, ...], tuple[str, ...]]:
+    """Return the clones that an erasure waits for at the remotes, and what is outstanding for that, in words.
+
+    While its locator is kept here something may be; else nobody is asked.
+    """
+    found: list[WaitingItem] = []
+    words: list[str] = []
+    known = sorted(configuring.remotes(workspace)) if state.locators.get(identity) is not None else []
+    for name in known:
+        try:
+            store = reaching.reach(workspace, name).open()
+            is_kept = store.state.locators.get(identity) is not None
+            waiting = clones.waiting(store, identity) if is_kept else []
+        except DvError as error:
+            words.append(f"clones of {name}: it was not asked: {error.finding()}")
+            continue
+        found += [WaitingItem(remote=name, id=each.id.hex(), name=each.name or None) for each in waiting]
+    for each in found:
+        called = f" ({each.name})" if each.name else ""
+        words.append(f"clone {each.id[:8]}{called} of {each.remote}: it has not acknowledged this")
+    return tuple(found), tuple(words)
 
 
 def _meant(workspace: Workspace, word: str | None) -> bytes:

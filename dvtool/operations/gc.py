@@ -12,7 +12,7 @@ from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoun
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog, rewriting
 from dvtool.history.describe import Amount, amount, rfc3339
-from dvtool.sharing import examining, fetching
+from dvtool.sharing import clones, examining, fetching
 from dvtool.storage.backend import sweep
 from dvtool.store import collecting
 
@@ -174,6 +174,7 @@ def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: in
     uploads = 0
     if not dry_run:
         uploads = _sweep(workspace, remote, max(grace, FRESH))
+        clones.tidy(remote.open())
     fetching.note(remote)
     return msgspec.structs.replace(result, remote=remote.name, uploads=uploads)
 

@@ -11,7 +11,7 @@ from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoun
 from dvtool.formats import log, pack, snapshot
 from dvtool.history import graph, recorded
 from dvtool.history.marking import Marks
-from dvtool.sharing import erased, fetching, moving, runs
+from dvtool.sharing import clones, erased, fetching, moving, runs
 from dvtool.sharing.fetching import RefChange
 from dvtool.sharing.meeting import Meeting
 
@@ -72,7 +72,9 @@ def push(
         ConflictError: when the remote has something that is not here, or a ref there moved.
         IntegrityError: when something that is to be sent is damaged or missing here.
         StorageError: when the remote refuses.
+        UsageError: when there is no branch to push, or the environment has the clone register for no number of days.
     """
+    clones.wanted_days()
     created = False
     try:
         there = remote.open()
@@ -94,6 +96,7 @@ def push(
     pushing.tell_of_runs()
     verified = there.try_again(pushing.verify)
     pushing.track(wanted)
+    clones.meet(remote)
     fetching.note(remote)
     return PushResult(
         remote=remote.name,
@@ -193,6 +196,9 @@ class _Pushing:
             self._send(shipment, transaction)
             aside = [name for name in relied if self.there.state.aside(name) is not None]
             transaction.relied.aside.update(aside)
+            own = None if self.delete else clones.draft(self.remote)
+            if own is not None:
+                transaction.put_object(ids.CLONE, own.data)
 
             def build(current: State) -> list[log.Action]:
                 if any(current.ref(move.name) != move.old for move in moves) or not meeting.holds(current):
@@ -200,9 +206,12 @@ class _Pushing:
                 if any(current.is_doomed(name) for name in relied):
                     raise _AgainError("packs of the remote were collected meanwhile", next="run it again")
                 pairs = meeting.pairs()
-                return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves]
+                registered = own.moves(current) if own is not None else []
+                return [*([log.Supersede(pairs=pairs)] if pairs else []), *moves, *registered]
 
             transaction.commit(OPERATION, build)
+            if own is not None:
+                clones.note(self.remote, own)
             self.packs += len(transaction.added)
             self.size += sum(transaction.added)
         self.changes = [_change(move) for move in moves]

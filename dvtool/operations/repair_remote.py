@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dvtool import ids
 from dvtool.checking import Repair
 from dvtool.errors import DvError
 from dvtool.formats import pack, storeformat
 from dvtool.history.describe import rfc3339
-from dvtool.sharing import fetching, memory, reaching
+from dvtool.sharing import clones, fetching, memory, reaching
 from dvtool.sharing.examining import RemoteCheck
 from dvtool.sharing.recovering import Aside, Recovery
 from dvtool.storage.local import LocalBackend
@@ -182,8 +183,11 @@ class _RemoteRepair:
         return found
 
     def _look(self, _store: Store, wanted: mending.Wanted, _near: AbstractSet[str]) -> None:
-        """Look for what is wanted in the store here."""
+        """Look for what is wanted in the store here, and in what this clone has said of itself."""
         wanted.take_from(self.session.store)
+        record = clones.own_record(self.check.remote)
+        if record is not None:
+            wanted.put_object(ids.CLONE, record)
 
 
 class _Copies(LocalBackend):

@@ -16,7 +16,7 @@ from dvtool.errors import ConflictError
 from dvtool.formats import codec, index, log, pack
 from dvtool.history import recorded
 from dvtool.history.marking import Marks
-from dvtool.sharing import erased, moving, runs
+from dvtool.sharing import clones, erased, moving, runs
 from dvtool.sharing.meeting import Meeting
 from dvtool.store.state import describe_ref
 
@@ -76,10 +76,12 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
         IntegrityError: when the remote was rolled back, or something it has is damaged or missing.
         KeyAccessError: when its key cannot be opened.
         StorageError: when the remote or the disk refuses.
+        UsageError: when the environment has the clone register for no number of days.
     """
     tally = Tally()
     if not remote.has_news() and remote.memory is not None and remote.memory.brought == _refs_here(remote):
         return FetchResult(remote=remote.name, refs=(), packs=0, objects=0, bytes=0)
+    clones.wanted_days()
     store = remote.open()
     tell = remote.session.context.tell
 
@@ -101,6 +103,7 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
         except _AgainError:
             if attempt == ATTEMPTS - 1:
                 raise
+    clones.meet(remote)
     note(remote)
     return FetchResult(remote=remote.name, refs=changes, packs=tally.packs, objects=tally.objects, bytes=tally.size)
 

@@ -44,7 +44,7 @@ class Wrapping(msgspec.Struct, frozen=True, kw_only=True):
 class Secrets:
     """Keys derived from what ``keys/repo`` protects; that itself is not kept."""
 
-    __slots__ = ("cache", "id_key", "seed", "split", "wrap")
+    __slots__ = ("acks", "cache", "id_key", "seed", "split", "wrap")
 
     def __init__(self, opened: Opened) -> None:
         """Derive everything."""
@@ -55,6 +55,7 @@ class Secrets:
         )
         self.split = digest.derive(opened.secret, b"split key")
         self.cache = digest.derive(opened.secret, b"cache key")
+        self.acks = digest.derive(opened.secret, b"acknowledgement key")
         # pyfastcdc takes the seed as a signed 64-bit number, hence 63 bits; 0 would mean "no seed".
         self.seed = (int.from_bytes(digest.derive(opened.secret, b"gear seed")[:8], "little") & (2**63 - 1)) or 1
 
@@ -62,6 +63,7 @@ class Secrets:
         """Return the secrets of another store of the same repository, with the wrapping key of that one."""
         found = object.__new__(Secrets)
         found.id_key, found.split, found.cache, found.seed = self.id_key, self.split, self.cache, self.seed
+        found.acks = self.acks
         found.wrap = wrap
         return found
 

@@ -388,8 +388,10 @@ class State:
         if action.phase == log.ERASING:
             follows = phase in {0, log.ABORTED} and not self.pending()
         else:
-            before = log.ERASED if action.phase == log.FINISHED else log.ERASING
-            follows = phase == before and planned == action.planned
+            before = {log.ERASED if action.phase == log.FINISHED else log.ERASING}
+            if action.phase == log.FINISHED and not action.locator:
+                before.add(log.FINISHED)  # the locator ends: nobody is waited for any more
+            follows = phase in before and planned == action.planned
         if not follows:
             raise ConflictError(
                 "an erasure is not where this step of it begins",

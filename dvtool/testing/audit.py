@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dvtool import digest, ids
 from dvtool.errors import IntegrityError
-from dvtool.formats import erasure, hold, log, pack, run, snapshot, stage, tree
+from dvtool.formats import clone, erasure, hold, log, pack, run, snapshot, stage, tree
 from dvtool.formats.tree import DIRECTORY, Entry
 from dvtool.history import graph
 from dvtool.store import manifests
@@ -40,6 +40,8 @@ def audit(store: Store) -> Audit:
     for name, value in refs.items():
         if name.startswith(f"{log.ERASURES}/"):
             erasure.decode(store.read_object(ids.ERASURE, value))
+        elif name.startswith(f"{log.CLONES}/"):
+            clone.check_name(name, clone.decode(store.read_object(ids.CLONE, value)))
         elif log.symbolic(value) is None:
             pending.append(value)
     while pending:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KEYS: Final = {
     "user.name": "your name, as snapshots record it",
     "user.email": "your address, as snapshots record it",
+    "clone.name": "what this clone is called at the remotes where it registers; nothing by default",
 }
 
 

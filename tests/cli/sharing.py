@@ -55,12 +55,12 @@ def travelling(dv):
 
 
 def there(dv, name="origin"):
-    """The branches and tags that a remote has; everything that they lead to is read and verified."""
+    """The branches, tags and runs that a remote has; everything that it has is read and verified."""
     from dvtool.sharing import reaching
 
     store = reaching.reach(Repo.open(str(dv.root)).workspace, name).open()
     audit(store)
-    return {name: value.hex() for name, value in store.refresh().ref_names("")}
+    return {name: value.hex() for name, value in store.refresh().ref_names("") if not name.startswith("clones/")}
 
 
 def files(dv, top="data"):

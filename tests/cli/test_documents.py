@@ -160,6 +160,8 @@ CALLS = [
     ["erasure", "show", "ID"],
     ["erasure", "verify", "ID"],
     ["erasure", "decide", "ID", "first", "keep"],
+    ["erasure", "clones", "--remote", "origin"],
+    ["erasure", "forget-clone", "CLONE", "--remote", "origin"],
 ]
 
 
@@ -197,6 +199,9 @@ def test_what_is_printed_decodes_strictly_into_the_type_of_its_schema(busy, word
     if words[0] == "erasure":
         erasure = busy("erase", "data/sub", "--copies", "keep", "--yes", "--json").json["erasure"]
         words = [erasure if word == "ID" else word for word in words]
+    if "CLONE" in words:
+        clone = busy("erasure", "clones", "--json").json[0]["id"]
+        words = [clone if word == "CLONE" else word for word in words]
     hold_exactly(busy(*words, "--json", code=int(words[0] == "check")).json, type_of(words))
 
 

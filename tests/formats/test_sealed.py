@@ -9,7 +9,15 @@ from dvtool.formats import sealed
 KEY = bytes(range(32))
 LABEL = bytes(15) + b"\1"
 SALT = bytes(31) + b"\2"
-KINDS = [sealed.LOG_ENTRY, sealed.KEY_FILE, sealed.LOG_KEY, sealed.CACHE, sealed.LOCATOR, sealed.LOCATOR_KEY]
+KINDS = [
+    sealed.LOG_ENTRY,
+    sealed.KEY_FILE,
+    sealed.LOG_KEY,
+    sealed.CACHE,
+    sealed.LOCATOR,
+    sealed.LOCATOR_KEY,
+    sealed.ACKNOWLEDGEMENT,
+]
 
 
 def blob(payload=b"payload", context=b"here", kind=sealed.KEY_FILE):

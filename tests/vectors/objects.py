@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dvtool.formats import erasure, hold, manifest, run, snapshot, stage, table, tree
+from dvtool.formats import clone, erasure, hold, manifest, run, snapshot, stage, table, tree
 from tests.vectors.vector import ERASURE, KEY, SECTIONS, STORE, TIME, Vector, fill, identity, plain
 
 if TYPE_CHECKING:
@@ -146,6 +146,43 @@ def holds() -> Iterator[Vector]:
     ]:
         data = hold.encode(value)
         yield Vector(format="hold", name=name, about=about, inputs={}, value=plain(value), data=data)
+
+
+def clones() -> Iterator[Vector]:
+    """Yield registrations of clones, and an acknowledgement."""
+    plainly = clone.Registration(id=fill("clone", 16), nonce=fill("clone nonce", 32), registered=TIME, expires=0)
+    for name, about, value in [
+        ("plain", "A clone without a name that does not expire.", plainly),
+        (
+            "short-lived",
+            "A clone with a name that expires.",
+            msgspec.structs.replace(plainly, name="build \u00fc", expires=TIME + 1),
+        ),
+        (
+            "forgotten",
+            "A clone that somebody has said is gone, and an optional section.",
+            msgspec.structs.replace(
+                plainly, forgotten=TIME + 5, author="A. Author <author@example.org>", sections=SECTIONS
+            ),
+        ),
+    ]:
+        data = clone.encode(value)
+        yield Vector(format="clone", name=name, about=about, inputs={}, value=plain(value), data=data)
+    salt = fill("salt of an acknowledgement", 32)
+    yield Vector(
+        format="clone",
+        name="acknowledgement",
+        about="A clone has followed an erasure.",
+        inputs={
+            "key": KEY.hex(),
+            "store": STORE.hex(),
+            "clone": plainly.id.hex(),
+            "erasure": ERASURE.hex(),
+            "salt": salt.hex(),
+        },
+        value={"time": TIME, "sections": {}},
+        data=clone.acknowledge(KEY, STORE, plainly.id, ERASURE, salt, TIME),
+    )
 
 
 ENVIRONMENT = {
@@ -408,4 +445,4 @@ def erasures() -> Iterator[Vector]:
     )
 
 
-SOURCES = (trees, manifests, tables, snapshots, runs, erasures, holds)
+SOURCES = (trees, manifests, tables, snapshots, runs, erasures, holds, clones)

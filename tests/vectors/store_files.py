@@ -126,6 +126,7 @@ def blobs() -> Iterator[Vector]:
         ("key-file", sealed.KEY_FILE, f"keys/{fill('key file', 16).hex()}", b"some keys"),
         ("log-key", sealed.LOG_KEY, f"keys/log-{label.hex()}", fill("log key", 32)),
         ("cache", sealed.CACHE, "cache", b""),
+        ("acknowledgement", sealed.ACKNOWLEDGEMENT, f"acks/{fill('clone', 16).hex()}/{ERASURE.hex()}", b"a time"),
     ]:
         kind_label = label if kind == sealed.LOG_ENTRY else bytes(sealed.LABEL_SIZE)
         salt = fill(f"salt {name}", sealed.SALT_SIZE)

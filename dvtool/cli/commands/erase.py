@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Things of one sort that are shown to people; --json lists all."""
 AUTHOR = "author:"
-SIGNED = {"holds/": "hold", "erasures/": "record of an erasure"}
+SIGNED = {"holds/": "hold", "erasures/": "record of an erasure", "clones/": "record of a clone"}
 """Where authors stand beside snapshots and runs, by the refs that name it."""
 
 

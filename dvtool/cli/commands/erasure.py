@@ -10,6 +10,7 @@ from dvtool.cli import exits, opening, output, shared
 
 if TYPE_CHECKING:
     from dvtool.cli.opening import Settings
+    from dvtool.operations.clones import CloneItem
     from dvtool.operations.erasure import ErasureDetails, ErasureItem
 
 
@@ -157,3 +158,58 @@ def decide_subcommand(settings: Settings, *, erasure: str, run: str, decision: s
         output.as_json(found)
     else:
         output.say(f"run {found.run}: {found.decision}")
+
+
+@erasure_command.command(
+    "clones", epilog=shared.example("dv erasure clones", "dv erasure clones --remote origin --json")
+)
+@click.option("--remote", metavar="NAME", help="Ask this remote alone; by default all are asked.")
+@shared.json_option
+@click.pass_obj
+def clones_subcommand(settings: Settings, *, remote: str | None, json: bool) -> None:
+    """List the clones that remotes know, the oldest first, and which erasures wait for them."""
+    found = opening.open_repo(settings).clones(remote)
+    if json:
+        output.as_json(found)
+        return
+    if not found:
+        output.say("no clone is registered")
+    for each in found:
+        _clone(each)
+
+
+def _clone(item: CloneItem) -> None:
+    parts = [f"{output.paint(item.id[:12], 'id')} of {item.remote}"]
+    parts += [item.name] if item.name else []
+    parts += ["this clone"] if item.here else []
+    parts.append(f"registered {item.registered}")
+    if item.forgotten:
+        parts.append(f"forgotten {item.forgotten}" + (f" by {item.author}" if item.author else ""))
+    elif item.expires:
+        parts.append(f"{'expired' if item.state == 'expired' else 'expires'} {item.expires}")
+    if item.waiting:
+        parts.append("awaited by " + ", ".join(f"E-{each[:8]}" for each in item.waiting))
+    output.say(output.harmless(", ".join(parts)))
+
+
+@erasure_command.command(
+    "forget-clone",
+    epilog=shared.example(
+        "dv erasure forget-clone 3f2a90c1", "dv erasure forget-clone 3f2a90c1 --remote origin --json"
+    ),
+)
+@click.argument("clone", metavar="CLONE")
+@click.option("--remote", metavar="NAME", help="Record it at this remote alone; by default at all that know the clone.")
+@shared.json_option
+@click.pass_obj
+def forget_clone_subcommand(settings: Settings, *, clone: str, remote: str | None, json: bool) -> None:
+    """Record that a clone is gone, with your name and the time: no erasure waits for it any more.
+
+    It registers again if it comes back.
+    """
+    found = opening.open_repo(settings).forget_clone(clone, remote)
+    if json:
+        output.as_json(found)
+        return
+    for each in found:
+        output.say(f"clone {each.id[:12]} is forgotten at {output.harmless(each.remote)}")

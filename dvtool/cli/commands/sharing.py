@@ -109,6 +109,12 @@ def pull_command(settings: Settings, *, remote: str | None, paths: tuple[str, ..
     metavar="KEY=VALUE",
     help="An option for the file system (endpoint_url, region, profile); never a credential. May be repeated.",
 )
+@click.option(
+    "--expires",
+    type=click.IntRange(1),
+    metavar="DAYS",
+    help="Have erasures at the remote not wait for this clone after so many days (DV_CLONE_EXPIRES).",
+)
 @shared.json_option
 @click.pass_obj
 def clone_command(
@@ -119,6 +125,7 @@ def clone_command(
     lazy: bool,
     keys: str | None,
     options: tuple[str, ...],
+    expires: int | None,
     json: bool,
 ) -> None:
     """Make a repository out of a remote, in DIR or one named after it."""
@@ -135,6 +142,7 @@ def clone_command(
         lazy=lazy,
         keys=keys,
         options=shared.pairs(options, "--option"),
+        expires=expires or 0,
     )
     if json:
         output.as_json(result)

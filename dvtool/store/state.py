@@ -388,8 +388,9 @@ class State:
         if action.phase == log.ERASING:
             follows = phase in {0, log.ABORTED} and not self.pending()
         else:
-            before = log.ERASED if action.phase == log.FINISHED else log.ERASING
-            follows = phase == before and planned == action.planned
+            # Finished may be said again, to keep another locator or none: what was outstanding elsewhere is done.
+            before = {log.ERASED, log.FINISHED} if action.phase == log.FINISHED else {log.ERASING}
+            follows = phase in before and planned == action.planned
         if not follows:
             raise ConflictError(
                 "an erasure is not where this step of it begins",

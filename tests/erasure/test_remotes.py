@@ -3,18 +3,21 @@
 import os
 import shutil
 
+import boto3
 import pytest
 
 from dvtool.effects import SystemClock
-from dvtool.errors import NotFoundError
+from dvtool.errors import NotFoundError, StorageError
 from dvtool.formats import log, repokey
 from dvtool.repo import Repo
 from dvtool.sharing import reaching
 from dvtool.storage.disk import Disk
+from dvtool.storage.local import LocalBackend
 from dvtool.store import erasing
 from dvtool.testing import attacker
 from dvtool.testing.audit import audit
 from dvtool.testing.canary import Wanted
+from dvtool.testing.fake_s3 import FakeS3
 from dvtool.worktree.session import Context
 from tests.cli.sharing import DeadError, DyingDisk
 from tests.erasure.conftest import AUTHOR, SECRET, WHO
@@ -290,3 +293,135 @@ def test_two_that_were_made_apart_end_up_at_the_same_remote(base):
     store = reaching.reach(opened(base).workspace, "one").open()
     assert len(store.refresh().erasures.items()) == 2
     nothing_is_left(base, "one")
+
+
+# ---------------------------------------------------------------------------------------- places that keep versions
+
+
+@pytest.fixture
+def bucket(moto_server):
+    name = f"versioned-{os.urandom(8).hex()}"
+    found = boto3.resource("s3", endpoint_url=moto_server, region_name="us-east-1").create_bucket(Bucket=name)
+    found.meta.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    yield found
+    found.meta.client.close()
+
+
+def share_by_s3(base, url, server):
+    repo = opened(base)
+    repo.remove_remote("one")
+    repo.remove_remote("two")
+    options = {"endpoint_url": server, "region": "us-east-1"}
+    repo.add_remote("cloud", url, options=options, protection=repokey.Plain())
+    repo.push("cloud", ["main", "side", "clean"])
+
+
+def test_in_a_bucket_every_version_goes(base, bucket, moto_server):
+    share_by_s3(base, f"s3://{bucket.name}/at", moto_server)
+    client = bucket.meta.client
+    packs = {each.key for each in bucket.objects.filter(Prefix="at/packs/")}
+    (some, *_rest) = sorted(packs)
+    client.delete_object(Bucket=bucket.name, Key=some)  # a version from before is put over it again
+    client.copy_object(
+        Bucket=bucket.name,
+        Key=some,
+        CopySource={
+            "Bucket": bucket.name,
+            "Key": some,
+            "VersionId": next(each.id for each in bucket.object_versions.filter(Prefix=some) if each.size),
+        },
+    )
+    client.create_multipart_upload(Bucket=bucket.name, Key=f"at/packs/{'c' * 64}")
+    found = opened(base).erase([WHO])
+    assert found.remotes == ()
+    assert found.outstanding[0].startswith("remote cloud: late uploads")
+    versions = [(each.object_key, each.id) for each in bucket.object_versions.all()]
+    keys = [key for key, _version in versions]
+    assert len(keys) == len(set(keys))
+    assert not packs & set(keys)
+    assert not client.list_multipart_uploads(Bucket=bucket.name).get("Uploads")
+    for key, version in versions:
+        body = client.get_object(Bucket=bucket.name, Key=key, VersionId=version)["Body"].read()
+        put(f"{base}/copied/{key.removeprefix('at/')}", body)
+    nothing_is_left(base, "copied")
+    assert opened(base).verify_erasure(deep=True).clean
+    assert not os.path.exists(f"{base}/repo/.dv/cache/remotes/cloud")
+    assert there(base, "cloud") == here(base)
+
+
+@pytest.fixture
+def locking():
+    """(S3 with an object lock of a day, how far its clock is ahead)."""
+    clock = LaterClock()
+    with FakeS3(clock=clock) as server:
+        server.make_bucket("locked", versioning="Enabled", lock_days=1)
+        yield server, clock
+
+
+def test_what_an_object_lock_keeps_is_named_with_its_date_and_goes_when_that_is_over(base, locking):
+    server, clock = locking
+    share_by_s3(base, "s3://locked", server.url)
+    opened(base).erase([WHO])
+    left = places(opened(base))["remote cloud"].left
+    assert any(each.startswith("packs/") and "an object lock protects it until 2" in each for each in left)
+    assert not places(opened(base))["remote cloud"].done
+    assert not opened(base).verify_erasure().clean
+    opened(base).resume_erasure()
+    assert any("object lock" in each for each in places(opened(base))["remote cloud"].left)
+    clock.ahead = 2 * DAY
+    item = opened(base).resume_erasure()
+    (late,) = item.outstanding
+    assert "late uploads" in late
+    assert opened(base).verify_erasure().clean
+    kept = {key for key, found in server.buckets["locked"].versions.items() if len(found) > 1}
+    assert not kept
+
+
+def test_without_the_permission_to_delete_the_certificate_says_so(base, s3_server):
+    s3_server.make_bucket("kept", versioning="Enabled")
+    share_by_s3(base, "s3://kept", s3_server.url)
+    s3_server.denied = frozenset({"delete", "delete-many"})
+    found = opened(base).erase([WHO])
+    assert any("could not be deleted" in each for each in found.outstanding)
+    assert b"could not be deleted" in opened(base).erasure_certificate()
+    assert not opened(base).verify_erasure().clean
+    s3_server.denied = frozenset()
+    (late,) = opened(base).resume_erasure().outstanding
+    assert "late uploads" in late
+    assert opened(base).verify_erasure().clean
+
+
+def test_where_nobody_tells_of_older_versions_that_is_said(base, s3_server):
+    s3_server.make_bucket("silent", versioning="Enabled")
+    share_by_s3(base, "s3://silent", s3_server.url)
+    s3_server.denied = frozenset({"versions"})
+    opened(base).erase([WHO])
+    assert any("older versions could not be looked for" in each for each in places(opened(base))["remote cloud"].left)
+    later = opened(base, days=16)
+    later.resume_erasure()
+    assert not places(later)["remote cloud"].done
+    s3_server.denied = frozenset()
+    assert later.resume_erasure().outstanding == ()
+    assert {len(found) for found in s3_server.buckets["silent"].versions.values()} == {1}
+
+
+def test_a_bucket_that_stops_to_answer_after_the_commit_is_gone_on_with(base, s3_server, monkeypatch):
+    s3_server.make_bucket("busy")
+    share_by_s3(base, "s3://busy", s3_server.url)
+
+    def refuse(_store, **_how):
+        raise StorageError("the place refused to delete")
+
+    with monkeypatch.context() as patch:
+        real = erasing.destroy
+        patch.setattr(erasing, "destroy", lambda store, **how: (real if _is_here(store) else refuse)(store, **how))
+        found = opened(base).erase([WHO])
+    (why,) = found.outstanding
+    assert "not everything that was given up is destroyed: the place refused" in why
+    (late,) = opened(base).resume_erasure().outstanding
+    assert "late uploads" in late
+    assert opened(base).verify_erasure(deep=True).clean
+
+
+def _is_here(store):
+    return isinstance(store.backend, LocalBackend)

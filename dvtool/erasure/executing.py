@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool.erasure import asking, certificate, journal, local, locating, proving
+from dvtool.erasure import asking, certificate, journal, local, locating, proving, remotely
+from dvtool.erasure.asking import Request
 from dvtool.erasure.local import Cleaned
 from dvtool.erasure.steps import Steps
 from dvtool.erasure.targets import Targets
@@ -33,7 +34,6 @@ from dvtool.worktree import projects
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dvtool.erasure.asking import Request
     from dvtool.erasure.planning import Plan
     from dvtool.formats.erasure import Decision
     from dvtool.store.state import State
@@ -41,13 +41,10 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 20
 """Times that an erasure is verified while others write."""
-LEFT: Final = 1000
-"""Things that are left at a place, and that its record names."""
 HERE: Final = "this repository"
 ROWS: Final = "rows of tables"
 UNREAD: Final = "this dv erases files: rows that a rule of dv.toml names were not looked at"
 UNTOLD: Final = "it could not be told any more what this was about, so files in worktrees were not looked for"
-UNREACHED: Final = "it was not reached: what it has of this is there still"
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +53,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     record: Record
     destroyed: Destroyed
     cleaned: tuple[Cleaned, ...]
+    request: Request | None
+    """What it was about; None where nobody can tell any more."""
 
 
 def refuse_pending(state: State) -> None:
@@ -254,9 +253,11 @@ class _Executor:
             if done.left:
                 left.append(f"{len(done.left):,} files could not be removed from a worktree")
         left += self._verified()
-        record = self.steps.finish(planned, self._places(destroyed, left))
+        found = self._places(destroyed, left)
+        record = self.steps.finish(planned, found, keep=remotely.is_awaited(found))
         self._forget()
-        return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned))
+        request = self.steps.request if not self.is_blind else None
+        return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned), request=request)
 
     def _verified(self) -> list[str]:
         """Look whether anything is left; again where others wrote meanwhile: what they began looks as if it were.
@@ -277,10 +278,9 @@ class _Executor:
 
     def _places(self, destroyed: Destroyed, left: list[str]) -> tuple[formats.Place, ...]:
         """Return what was done where, and what is still to be done elsewhere."""
-        told = left if len(left) <= LEFT else [*left[:LEFT], f"and {len(left) - LEFT:,} more"]
-        here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(told))
+        here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=remotely.told(left))
         remotes = sorted(projects.read(self.session.root).remotes)
-        away = [formats.Place(name=f"remote {each}", done=False, left=(UNREACHED,)) for each in remotes]
+        away = [remotely.unreached(each) for each in remotes]
         rules = projects.read(self.session.root).subjects if self.steps.request.targets.subjects else ()
         if any(each.tables is not None for each in rules):
             away.append(formats.Place(name=ROWS, done=False, left=(UNREAD,)))

@@ -33,6 +33,5 @@ def refuse_return(here: Store, there: Store, name: str) -> None:
                 f"{name} still has data that was erased here",
                 where=f"snapshot {old.hex()[:12]} there",
                 why="it would come back, or be left there unseen",
-                next="erase it there as well: this dv erases in one repository, so remove the store at the remote and "
-                "push to a new one",
+                next="erase it there as well: run 'dv erasure resume' with the id of the erasure ('dv erasure list')",
             )

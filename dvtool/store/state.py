@@ -388,9 +388,8 @@ class State:
         if action.phase == log.ERASING:
             follows = phase in {0, log.ABORTED} and not self.pending()
         else:
-            before = {log.ERASED if action.phase == log.FINISHED else log.ERASING}
-            if action.phase == log.FINISHED and not action.locator:
-                before.add(log.FINISHED)  # the locator ends: nobody is waited for any more
+            # Finished may be said again, to keep another locator or none: what was outstanding elsewhere is done.
+            before = {log.ERASED, log.FINISHED} if action.phase == log.FINISHED else {log.ERASING}
             follows = phase in before and planned == action.planned
         if not follows:
             raise ConflictError(

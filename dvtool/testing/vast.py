@@ -299,7 +299,7 @@ def erase(backend: VastBackend, copies: str) -> Asked:
     planned = steps.announce(plan)
     steps.commit(planned, plan)
     erasing.destroy(store)
-    steps.finish(planned, (erasure.Place(name="there", done=True),))
+    steps.finish(planned, (erasure.Place(name="there", done=True),), keep=False)
     files = {**backend.hollow, **{name: len(blob) for name, blob in backend.blobs.items()}}
     return Asked(
         stored=sum(files.values()),

@@ -387,6 +387,8 @@ class State:
         phase, planned = log.step(known) if known is not None else (0, b"")
         if action.phase == log.ERASING:
             follows = phase in {0, log.ABORTED} and not self.pending()
+        elif action.phase == log.FINISHED and action.planned == log.TAKEN_OVER:
+            follows = phase in {0, log.ABORTED}
         else:
             # Finished may be said again, to keep another locator or none: what was outstanding elsewhere is done.
             before = {log.ERASED, log.FINISHED} if action.phase == log.FINISHED else {log.ERASING}

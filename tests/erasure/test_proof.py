@@ -10,10 +10,11 @@ import sys
 
 import pytest
 
-from dvtool.erasure import local, planning, rewriting
+from dvtool.erasure import keyring, local, planning, rewriting
 from dvtool.erasure import runs as erasing_runs
 from dvtool.errors import NotFoundError, UsageError
 from dvtool.repo import Repo
+from dvtool.storage.disk import Disk
 from dvtool.store import erasing
 from dvtool.testing import attacker
 from dvtool.testing.canary import Wanted
@@ -182,17 +183,20 @@ def test_names_that_are_kept_are_all_that_is_left(root):
     assert all(each.found in {"word", WORD} or "word" in each.found for each in left), left
 
 
-def test_a_locator_that_stays_opens_for_nobody(root):
-    """It stays for the sake of a remote; what would open it went with the snapshots that are superseded."""
+def test_a_locator_that_stays_opens_for_nobody_once_the_remote_has_had_it(root):
+    """It stays for the sake of a remote; until then its key stays as well, for that may hold what only this opens."""
     put(f"{root}/dv.toml", b'[remote.origin]\nurl = "../nowhere"\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(erasing, "destroy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             erase(root)
     assert "locators" in {each.row for each in found(root)}  # the journal has the key
-    Repo.open(root).resume_erasure()
-    state = Repo.open(root).workspace.session.store.refresh()
-    assert len(list(state.locators.items())) == 1
+    repo = Repo.open(root)
+    repo.resume_erasure()
+    state = repo.workspace.session.store.refresh()
+    ((erasure, _located),) = state.locators.items()
+    assert {each.row for each in found(root)} == {"locators"}
+    keyring.settle(f"{root}/.dv/store", "origin", {erasure}, {"origin"}, Disk())
     assert [str(each) for each in found(root)] == []
 
 

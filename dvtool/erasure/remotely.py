@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids
-from dvtool.erasure import asking, certificate, locating, proving, traces
+from dvtool.erasure import asking, certificate, keyring, locating, proving, traces
 from dvtool.erasure.steps import Steps
 from dvtool.erasure.targets import Targets
 from dvtool.errors import ConflictError, DvError, IntegrityError, KeyAccessError, NotFoundError
@@ -108,17 +108,31 @@ def carry_out(remote: Remote, erasure: bytes, request: Request | None = None) ->
         ConflictError: when others write there all the time.
     """
     if remote.may_create():
+        _settle(remote, erasure)
         return formats.Place(name=name_of(remote.name), done=True)  # there is no store, and none was ever seen
     remote.open()
     try:
-        for _attempt in range(ATTEMPTS - 1):
-            try:
-                return _Remotely(remote, erasure, request).run()
-            except ConflictError:
-                continue  # another has announced one of theirs, or gone on with this one
-        return _Remotely(remote, erasure, request).run()
+        place = _tried(remote, erasure, request)
     finally:
         shutil.rmtree(memory.mirror(remote.session, remote.name), ignore_errors=True)
+    _settle(remote, erasure)
+    return place
+
+
+def _tried(remote: Remote, erasure: bytes, request: Request | None) -> Place:
+    for _attempt in range(ATTEMPTS - 1):
+        try:
+            return _Remotely(remote, erasure, request).run()
+        except ConflictError:
+            continue  # another has announced one of theirs, or gone on with this one
+    return _Remotely(remote, erasure, request).run()
+
+
+def _settle(remote: Remote, erasure: bytes) -> None:
+    """Forget the key of the locator, if no other remote has still to have it."""
+    session = remote.session
+    configured = configuring.remotes(remote.workspace).keys()
+    keyring.settle(session.layout.store(), remote.name, {erasure}, configured, session.context.disk)
 
 
 class _Remotely:

@@ -97,7 +97,7 @@ def erase_there(base, *patterns, by="one", places=(AWAY,), erasure=None, key=Non
     planned = steps.announce(plan)
     steps.commit(planned, plan)
     erasing.destroy(there)
-    steps.finish(planned, (formats.Place(name="there", done=True), *places), keep=True)
+    steps.finish(planned, (formats.Place(name="there", done=True), *places), keep=bool(places))
     return request.erasure
 
 

@@ -6,10 +6,13 @@ import time
 import boto3
 import pytest
 
+from dvtool.formats import log
 from dvtool.repo import Repo
+from dvtool.sharing import clones, reaching
 from dvtool.storage.backend import Purged
 from dvtool.storage.cloud import s3
 from dvtool.storage.retrying import Persistence
+from dvtool.store import erasing
 
 
 @pytest.fixture
@@ -234,3 +237,32 @@ def test_a_collection_asks_once_for_each_entry(shared, bucket, requests):
     found = set(keys_of(bucket, "log"))
     assert found <= set(asked)
     assert all(asked.count(key) == 1 for key in found)
+
+
+def erase(store, erasure):
+    """Write into a log what an erasure of nothing writes."""
+    planned = erasing.announce(store, erasure, b"sealed", ())
+    for phase in (log.ERASED, log.FINISHED):
+        action = log.Erasure(erasure=erasure, phase=phase, planned=planned, locator=b"sealed")
+        store.log.append("erase", lambda _state, action=action: [action])
+
+
+def test_an_erasure_in_s3_is_acknowledged_once_and_by_few_requests(shared, bucket, requests):
+    erasure = b"e" * 16
+    remote = reaching.reach(Repo.open(str(shared.root)).workspace, "origin")
+    for store in (remote.open(), remote.session.store):
+        erase(store, erasure)
+    remote.open().refresh()
+    requests.clear()
+    assert clones.acknowledge(remote, [erasure]) == [erasure]
+    own = [key for method, key in requests if method == "put_object"]
+    assert own[0].endswith(f"acks/{clones.me(remote.workspace).hex()}/{erasure.hex()}")
+    assert "/log/" in own[1]
+    assert len(requests) < 12
+    assert remote.open().state.locators.get(erasure) is None
+    requests.clear()
+    assert clones.acknowledge(remote, [erasure]) == []
+    assert requests == []
+    shared("gc", "--remote", "origin")
+    kept = [each.object_key for each in bucket.object_versions.all() if "/acks/" in each.object_key]
+    assert kept == [], "no version of it"

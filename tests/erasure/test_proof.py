@@ -13,6 +13,7 @@ import pytest
 from dvtool.erasure import keyring, local, planning, rewriting
 from dvtool.erasure import runs as erasing_runs
 from dvtool.errors import NotFoundError, UsageError
+from dvtool.formats import repokey
 from dvtool.repo import Repo
 from dvtool.storage.disk import Disk
 from dvtool.store import erasing
@@ -144,7 +145,7 @@ STEPS = {
     "totals are rounded": (erasing_runs, "_rounded", lambda size: size),
     "fingerprints are replaced": (erasing_runs.Runs, "_token", lambda _self, fingerprint: fingerprint),
     "old packs go": (planning._Planner, "_packs", lambda _self: None),
-    "files are destroyed": (erasing, "_purge", lambda *_arguments: None),
+    "files are destroyed": (erasing, "_purge", lambda *_arguments, **_options: None),
     "worktrees are cleaned": (local, "_remove", lambda *_arguments: []),
     "caches and quarantine go": (local, "CACHES", ()),
     "other worktrees are cleaned": (local, "worktrees", lambda workspace: [(workspace.session.root, workspace)]),
@@ -171,7 +172,7 @@ def test_a_step_that_is_left_out_is_noticed(root, monkeypatch, owner, name, inst
 @pytest.mark.parametrize("name", ["empty_entries", "_purge"])
 def test_what_two_steps_keep_from_being_read_is_noticed_when_one_is_left_out(root, monkeypatch, name):
     """Entries are emptied, and the keys that opened them destroyed; the check that follows names what stayed."""
-    monkeypatch.setattr(erasing, name, lambda *_arguments: 0)
+    monkeypatch.setattr(erasing, name, lambda *_arguments, **_options: 0)
     done = erase(root)
     assert any("of the log was not emptied" in each or "no entry needs" in each for each in done.outstanding)
 
@@ -185,7 +186,9 @@ def test_names_that_are_kept_are_all_that_is_left(root):
 
 def test_a_locator_that_stays_opens_for_nobody_once_the_remote_has_had_it(root):
     """It stays for the sake of a remote; until then its key stays as well, for that may hold what only this opens."""
-    put(f"{root}/dv.toml", b'[remote.origin]\nurl = "../nowhere"\n')
+    Repo.open(root).add_remote("origin", f"{root}/../remote", protection=repokey.Plain())
+    Repo.open(root).push("origin")
+    os.rename(f"{root}/../remote", f"{root}/../away")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(erasing, "destroy", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -82,7 +82,8 @@ class Cloud:
         if "keys/repo" not in memory.blobs:
             return {}
         found = audit(Store(memory, clock=SteppedClock(), entropy=SeededEntropy("there")))
-        return {name: found.snapshots[value] for name, value in found.refs.items()}
+        named = {name: value for name, value in found.refs.items() if not name.startswith("clones/")}
+        return {name: found.snapshots[value] for name, value in named.items()}
 
     def change(self, name="one", number=7):
         """Record another snapshot."""

@@ -25,6 +25,7 @@ from dvtool.operations import gc, push
 from dvtool.repo import Repo
 from dvtool.sharing import reaching
 from dvtool.storage import opening
+from dvtool.storage.backend import Abilities
 from dvtool.store import checkpoints
 from dvtool.store.store import Known, Store
 from dvtool.testing.audit import audit
@@ -101,7 +102,10 @@ class World:
 
     def clone(self, number):
         root = f"{self.base}/{number}"
+        able = self.place.backend.abilities
+        self.place.backend.abilities = Abilities(writing=False)  # it registers in the schedules, as the copies there do
         Repo.clone("memory://remote", root, context(root))
+        self.place.backend.abilities = able
         return opened(root)
 
     def begin(self, target, schedule, numbers):

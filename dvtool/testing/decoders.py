@@ -13,6 +13,7 @@ from dvtool import digest, ids
 from dvtool.crypto import Sealer
 from dvtool.errors import DvError, KeyAccessError
 from dvtool.formats import (
+    clone,
     erasure,
     hold,
     identity,
@@ -155,6 +156,7 @@ def _repokey_secrets(data: bytes) -> object:
 OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
     "erasure": erasure.decode,
     "hold": hold.decode,
+    "clone": clone.decode,
     "keyfile": keyfile.decode,
     "log": _log,
     "manifest": _manifest,

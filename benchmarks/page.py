@@ -103,7 +103,8 @@ and what it takes to look the files up when the run has ended. Histories of runs
 timed. "Nothing remembered" is the first list, without `.dv/cache`.
 
 In the suite `erase`, both tools have the same history, checked out: each snapshot edits five files. It is made once,
-through the library and by `git fast-import`, packed, and copied for each measurement, not timed. What Git takes is
+through the library and by `git fast-import`, then `dv gc --grace 0` and `git gc` collect it as it would be in time, and
+it is copied for each measurement, all not timed. What Git takes is
 `git-filter-repo` without its own collection, and then the collection that makes the data go; both are in the table by
 themselves as well. "Contents written" are files of packs that were not there before."""
 

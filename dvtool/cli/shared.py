@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dvtool.cli import output
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from dvtool.sharing.erased import FollowedErasure
 
 json_option = click.option("--json", "json", is_flag=True, help="Print one JSON document.")
 
@@ -82,3 +86,19 @@ def pairs(words: tuple[str, ...], option: str) -> dict[str, str | bool]:
             raise click.UsageError(f"{option} takes KEY=VALUE, not {word!r}")
         found[key] = {"true": True, "false": False}.get(value, value)
     return found
+
+
+def say_followed(erasures: Iterable[FollowedErasure]) -> None:
+    """Say which erasures of others were carried out, before anything was exchanged with a remote."""
+    for each in erasures:
+        if each.known:
+            output.say(f"took note of erasure {each.short}: nothing of it was here")
+        else:
+            files = output.quantity(each.worktree, "file")
+            output.say(
+                f"followed erasure {each.short}: {output.quantity(each.files, 'file')} erased from "
+                f"{output.quantity(each.snapshots, 'snapshot')} and {output.quantity(each.runs, 'run')}, "
+                f"{files} removed from worktrees"
+            )
+        for what in each.outstanding:
+            output.say(f"outstanding: {what}", colour="removed")

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from dvtool.history import rewriting
+from dvtool.storage.local import LocalBackend
 from dvtool.store import erasing
 from dvtool.store.packs import FinishedPack
 from dvtool.worktree import workers
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 SHARED: Final = 8 * 1024 * 1024
 """Bytes for which a process more pays."""
+
+
+def processes(store: Store) -> int:
+    """Return how many processes may share the work in a store: one where a fork would take connections with it."""
+    return workers.count() if isinstance(store.backend, LocalBackend) else 1
 
 
 def copy(
@@ -55,7 +61,7 @@ def copy(
             rewriting.rewrite(own, marks, mine, counter.add)
             return own.finish_packs()
 
-    parts = _parts(uses, [use.kept for use in uses])
+    parts = _parts(store, uses, [use.kept for use in uses])
     progress.start("writing packs anew", files=len(uses), size=total)
     try:
         if len(parts) < 2:  # noqa: PLR2004 - a process more would only be waited for
@@ -87,7 +93,7 @@ def read_back(store: Store, added: Sequence[log.Action], progress: Progress) -> 
             counter.add(segment.index.directory.packs[position].size)
         return count
 
-    parts = _parts(packs, sizes)
+    parts = _parts(store, packs, sizes)
     progress.start("reading what was written back", files=len(packs), size=sum(sizes))
     try:
         return sum(workers.run(parts, work, int, progress, clean=lambda _process: None)) if parts else 0
@@ -95,9 +101,9 @@ def read_back(store: Store, added: Sequence[log.Action], progress: Progress) -> 
         progress.finish()
 
 
-def _parts(items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
+def _parts(store: Store, items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
     """Return what to share out, in one part where sharing does not pay."""
-    return workers.split(items, sizes, max(1, min(workers.count(), sum(sizes) // SHARED)))
+    return workers.split(items, sizes, max(1, min(processes(store), sum(sizes) // SHARED)))
 
 
 def _cleaner(store: Store) -> Callable[[int], None]:

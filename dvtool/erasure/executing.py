@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from dvtool.erasure import asking, certificate, journal, local, locating, proving
+from dvtool.erasure import asking, certificate, journal, keyring, local, locating, proving, remotely
+from dvtool.erasure.asking import Request
 from dvtool.erasure.local import Cleaned
 from dvtool.erasure.steps import Steps
 from dvtool.erasure.targets import Targets
@@ -32,8 +33,8 @@ from dvtool.worktree import projects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
-    from dvtool.erasure.asking import Request
     from dvtool.erasure.planning import Plan
     from dvtool.formats.erasure import Decision
     from dvtool.store.state import State
@@ -41,13 +42,10 @@ if TYPE_CHECKING:
 
 ATTEMPTS: Final = 20
 """Times that an erasure is verified while others write."""
-LEFT: Final = 1000
-"""Things that are left at a place, and that its record names."""
 HERE: Final = "this repository"
 ROWS: Final = "rows of tables"
 UNREAD: Final = "this dv erases files: rows that a rule of dv.toml names were not looked at"
 UNTOLD: Final = "it could not be told any more what this was about, so files in worktrees were not looked for"
-UNREACHED: Final = "it was not reached: what it has of this is there still"
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +54,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     record: Record
     destroyed: Destroyed
     cleaned: tuple[Cleaned, ...]
+    request: Request | None
+    """What it was about; None where nobody can tell any more."""
 
 
 def refuse_pending(state: State) -> None:
@@ -79,11 +79,21 @@ def outstanding(record: Record) -> list[str]:
 
 
 def begin(
-    workspace: Workspace, request: Request, plan: Plan, refuse: Callable[[State], None] = lambda _state: None
+    workspace: Workspace,
+    request: Request,
+    plan: Plan,
+    refuse: Callable[[State], None] = lambda _state: None,
+    *,
+    reached: AbstractSet[str] = frozenset(),
 ) -> Done:
     """Erase what was planned.
 
-    ``refuse`` is called with the state in which the erasure begins, and raises if it must not.
+    Args:
+        workspace: a worktree of the store.
+        request: what is asked for.
+        plan: what it comes to.
+        refuse: is called with the state in which the erasure begins, and raises if it must not.
+        reached: the remotes that have had it, when it is followed: then nobody is asked about what comes in between.
 
     Raises:
         ConflictError: when a run goes on, another erasure is under way, or the store changes all the time.
@@ -91,11 +101,11 @@ def begin(
         IntegrityError: when something is missing or damaged; nothing is erased then.
         StorageError: when the disk refuses. After the commit the erasure is pending, and is finished by a resumption.
     """
-    return _Executor(workspace, request).begin(plan, refuse)
+    return _Executor(workspace, request, reached).begin(plan, refuse)
 
 
-def resume(workspace: Workspace, erasure: bytes) -> Done:
-    """Go on with an erasure that was stopped.
+def resume(workspace: Workspace, erasure: bytes, *, reached: AbstractSet[str] = frozenset()) -> Done:
+    """Go on with an erasure that was stopped; ``reached`` are remotes that are known to have had it.
 
     Once it is committed it is finished even if nobody can tell any more what it was about: what is left to do in the
     store follows from the log.  Then worktrees are not looked through, and the certificate says so.
@@ -105,15 +115,16 @@ def resume(workspace: Workspace, erasure: bytes) -> Done:
         ConflictError, IntegrityError, StorageError: as :func:`begin`.
     """
     key = workspace.session.store.entropy.bytes(formats.KEY_SIZE)  # the real one is found out
-    executor = _Executor(workspace, asking.Request(erasure=erasure, key=key, targets=Targets()))
+    executor = _Executor(workspace, asking.Request(erasure=erasure, key=key, targets=Targets()), reached)
     return executor.resume()
 
 
 class _Executor:
     """The steps of an erasure in the store of a worktree, and what lies beside it on this machine."""
 
-    def __init__(self, workspace: Workspace, request: Request) -> None:
+    def __init__(self, workspace: Workspace, request: Request, reached: AbstractSet[str]) -> None:
         self.workspace = workspace
+        self.reached = reached
         self.session = workspace.session
         self.store = workspace.session.store
         self.place = workspace.session.layout.store()
@@ -171,7 +182,9 @@ class _Executor:
         noted = journal.read(self.place)
         known = noted if noted is not None and noted.erasure == self.erasure else None
         try:
-            locator, key = locating.locator_of(state, self.erasure, self.store, [known.key] if known else [])
+            kept = keyring.keys(self.place)
+            keys = [each for each in (known.key if known else None, kept.get(self.erasure)) if each is not None]
+            locator, key = locating.locator_of(state, self.erasure, self.store, keys, kept)
         except KeyAccessError:
             if not is_committed:
                 raise
@@ -206,6 +219,8 @@ class _Executor:
             ConflictError: when it must be said now what becomes of copies, or snapshots would go that were not told.
         """
         found = self.steps.plan()
+        if self.reached:
+            return found
         if (found.copies and not self.steps.request.copies) or set(found.forgotten) - set(before.forgotten):
             raise ConflictError(
                 "something was recorded while the erasure began, about which nobody was asked",
@@ -254,9 +269,14 @@ class _Executor:
             if done.left:
                 left.append(f"{len(done.left):,} files could not be removed from a worktree")
         left += self._verified()
-        record = self.steps.finish(planned, self._places(destroyed, left))
+        away = self._away()
+        if not self.is_blind:
+            keyring.keep(self.place, self.erasure, self.steps.request.key, away, self.disk)
+        found = self._places(destroyed, left, away)
+        record = self.steps.finish(planned, found, keep=remotely.is_awaited(found))
         self._forget()
-        return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned))
+        request = self.steps.request if not self.is_blind else None
+        return Done(record=record, destroyed=destroyed, cleaned=tuple(cleaned), request=request)
 
     def _verified(self) -> list[str]:
         """Look whether anything is left; again where others wrote meanwhile: what they began looks as if it were.
@@ -275,12 +295,14 @@ class _Executor:
                 return left
         return proving.verify(self.workspace, self.erasure, known=self.steps.known, opened=True)
 
-    def _places(self, destroyed: Destroyed, left: list[str]) -> tuple[formats.Place, ...]:
+    def _away(self) -> list[str]:
+        """Return the remotes that have not had it."""
+        return sorted(projects.read(self.session.root).remotes.keys() - self.reached)
+
+    def _places(self, destroyed: Destroyed, left: list[str], remotes: list[str]) -> tuple[formats.Place, ...]:
         """Return what was done where, and what is still to be done elsewhere."""
-        told = left if len(left) <= LEFT else [*left[:LEFT], f"and {len(left) - LEFT:,} more"]
-        here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=tuple(told))
-        remotes = sorted(projects.read(self.session.root).remotes)
-        away = [formats.Place(name=f"remote {each}", done=False, left=(UNREACHED,)) for each in remotes]
+        here = formats.Place(name=HERE, done=not left, packs=destroyed.packs, left=remotely.told(left))
+        away = [remotely.unreached(each) for each in remotes]
         rules = projects.read(self.session.root).subjects if self.steps.request.targets.subjects else ()
         if any(each.tables is not None for each in rules):
             away.append(formats.Place(name=ROWS, done=False, left=(UNREAD,)))

@@ -11,7 +11,7 @@ import msgspec
 
 from dvtool import ids
 from dvtool.effects import Silence
-from dvtool.erasure import kept, rewriting, runs, signed
+from dvtool.erasure import carrying, kept, rewriting, runs, signed
 from dvtool.erasure.copies import Copies
 from dvtool.erasure.drawing import Draw
 from dvtool.errors import DvError, IntegrityError, NotFoundError
@@ -246,7 +246,7 @@ class _Planner:
 
         What one process makes, others may make as well: from the same tree comes the same.
         """
-        processes = workers.count() if len(reached) >= SHARED else 1
+        processes = carrying.processes(self.store) if len(reached) >= SHARED else 1
         if processes == 1 or self.wish.contents:
             return
         pairs = list(dict.fromkeys((each.root, each.roots) for each in map(self.read.__getitem__, reached)))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from typing import TYPE_CHECKING, Final
 
 from dvtool import ids
 from dvtool.erasure.traces import Traces
-from dvtool.errors import NotFoundError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log, pack
+from dvtool.storage.backend import UntoldError, versions_of
 from dvtool.store import scrub
 from dvtool.worktree import layout, places
 
@@ -49,15 +48,29 @@ def verify(
         opened: those were just opened in full: see :func:`~dvtool.store.erasing.require_readable`.
     """
     store = workspace.session.store
-    state = store.refresh()
-    record = formats.decode(store.read_object(ids.ERASURE, state.ref(formats.ref_name(erasure)) or b""))
-    old = superseded(state, record)
-    problems = [*_listed(store, [*old, *known.gone]), *_files(store, state), *_entries(store, erasure)]
-    if deep or not opened:
-        problems += _frames(store, deep=deep)
-    identities = {*old, *known.gone[:IDS]}
+    problems = verify_store(store, erasure, known=known, deep=deep, opened=opened)
+    identities = {*_superseded_by(store, erasure), *known.gone[:IDS]}
     problems += _raw(workspace, Sieve({**_forms(identities), **dict.fromkeys(known.words, CONTENT)}), deep=deep)
     return problems
+
+
+def verify_store(
+    store: Store, erasure: bytes, *, known: Traces = _UNKNOWN, deep: bool = False, opened: bool = False
+) -> list[str]:
+    """Return what is wrong with one store, here or at a remote, in words; raises and takes what :func:`verify` does."""
+    state = store.refresh()
+    old = _superseded_by(store, erasure)
+    problems = [*_listed(store, [*old, *known.gone]), *_files(store, state), *_entries(store, erasure)]
+    problems += _versions(store, state)
+    if deep or not opened:
+        problems += _frames(store, deep=deep)
+    return problems
+
+
+def _superseded_by(store: Store, erasure: bytes) -> list[bytes]:
+    state = store.state
+    record = formats.decode(store.read_object(ids.ERASURE, state.ref(formats.ref_name(erasure)) or b""))
+    return superseded(state, record)
 
 
 def superseded(state: State, record: Record) -> list[bytes]:
@@ -97,16 +110,28 @@ def _entries(store: Store, erasure: bytes) -> Iterator[str]:
         steps = [each for each in entry.actions if isinstance(each, log.Erasure)]
         if any((each.erasure, each.phase) == (erasure, log.ERASED) for each in steps):
             break
+    # No entry is as short as a stub, so the places of all are told by a listing, which at a remote is few requests.
+    sizes = {each.name: each.size for each in store.backend.listed("log")}
     for number in range(last - 1, 0, -1):
-        if not _is_stub(store, number):
+        name = log.file_name(number)
+        if sizes.get(name.removeprefix("log/"), log.STUB_SIZE) != log.STUB_SIZE:
             yield f"entry {number} of the log was not emptied"
 
 
-def _is_stub(store: Store, number: int) -> bool:
+def _versions(store: Store, state: State) -> Iterator[str]:
+    """Yield the files that went of which a place keeps a version, and entries of which it keeps an older one."""
     try:
-        return log.is_stub(store.backend.read(log.file_name(number)))
-    except NotFoundError:
-        return True
+        for directory in ("packs", "index", "keys"):
+            names = {each.name for each in versions_of(store.backend, directory)}
+            for name in sorted(f"{directory}/{each}" for each in names):
+                if state.dropped.get(name.encode()) is not None:
+                    yield f"a version of a file that went is there still: {name}"
+        stubbed = {each.name for each in store.backend.listed("log") if each.size == log.STUB_SIZE}
+        older = {each.name for each in versions_of(store.backend, "log") if not each.is_latest}
+        for name in sorted(older & stubbed):
+            yield f"a version from before it was emptied is there still: log/{name}"
+    except UntoldError as error:
+        yield f"older versions could not be looked for: {error.why}"
 
 
 def _frames(store: Store, *, deep: bool) -> Iterator[str]:
@@ -152,15 +177,16 @@ class Sieve:
     def __init__(self, texts: Mapping[bytes, str]) -> None:
         """Look for texts of 31 bytes and more, each with what is to be said where it is found."""
         self._texts = texts
-        self._words = {
-            int.from_bytes(text[at : at + _WORD], sys.byteorder) for text in self._texts for at in range(_STRIDE)
-        }
+        self._buffer = memoryview(bytearray(_STEP))
+        self._words: set[int] = set()
+        for at in range(_STRIDE):
+            self._words.update(memoryview(b"".join([text[at : at + _WORD] for text in self._texts])).cast("Q"))
 
     def found_in(self, path: str) -> str | None:
         """Return what is said of a text that stands in a file; None for none, and where it cannot be read."""
         try:
             with open(path, "rb", buffering=0) as file:
-                buffer = memoryview(bytearray(_STEP))
+                buffer = self._buffer
                 while count := file.readinto(buffer):
                     while count < _STEP and (more := file.readinto(buffer[count:])):
                         count += more

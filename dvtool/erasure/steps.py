@@ -45,6 +45,8 @@ class Steps:
         *,
         certified: Callable[..., Record],
         without_data: bool = False,
+        wraps: tuple[bytes, ...] = (),
+        is_searched: bool = True,
     ) -> None:
         """Prepare.
 
@@ -55,6 +57,8 @@ class Steps:
             certified: returns a record with its certificate: see :func:`dvtool.erasure.certificate.certified`, which
                 it is but for the worktree.
             without_data: chunks may be missing, as in a lazy clone.
+            wraps: the key of the locator for those who have what was superseded in another store.
+            is_searched: whether files will be searched for what stands in the contents.
         """
         self.store = store
         self.request = request
@@ -63,6 +67,8 @@ class Steps:
         """What is known of the contents that went."""
         self._certified = certified
         self._without_data = without_data
+        self._more_wraps = wraps
+        self._is_searched = is_searched
 
     @property
     def erasure(self) -> bytes:
@@ -133,7 +139,7 @@ class Steps:
             ) from None
 
     def _commit(self, planned: bytes, plan: Plan, models: tuple[Decision, ...], refuse: Callable[[], None]) -> None:
-        self.known = traces.taken(self.store, plan)
+        self.known = traces.taken(self.store, plan, words=self._is_searched)
         record = new_record(self.store, self.request, plan, models)
         store = self.store
         store.give_up(plan.gone.keys())
@@ -165,15 +171,14 @@ class Steps:
             refuse()
             erasing.commit(store, action, added, plan.gone.keys(), build)
 
-    def finish(self, planned: bytes, places: tuple[formats.Place, ...]) -> Record:
+    def finish(self, planned: bytes, places: tuple[formats.Place, ...], *, keep: bool) -> Record:
         """Write the certificate into the record, and the entry that ends the erasure; return the record.
-
-        Whoever holds old objects at a place that was not reached finds by the locator what it is about, so that is
-        kept until there is none.
 
         Args:
             planned: the write id of the announcement.
             places: what was done where.
+            keep: whether the locator is kept: whoever holds old objects, here or at a place that was not reached, finds
+                by it what it is about.
 
         Raises:
             ConflictError, StorageError: as :meth:`Transaction.commit <dvtool.store.transaction.Transaction.commit>`.
@@ -182,7 +187,7 @@ class Steps:
         name = formats.ref_name(self.erasure)
         before = store.state.ref(name)
         old = formats.decode(store.read_object(RECORD, before or b""))
-        found = store.state.locators.get(self.erasure) if places[1:] else None
+        found = store.state.locators.get(self.erasure) if keep else None
         locator, wraps = log.located(found) if found is not None else (b"", ())
         record = msgspec.structs.replace(
             old,
@@ -204,7 +209,7 @@ class Steps:
 
     def _follow(self, plan: Plan) -> None:
         """Take over what a plan found out about where it may lie in worktrees."""
-        self.request = msgspec.structs.replace(self.request, roots=tuple(sorted(plan.roots)))
+        self.request = msgspec.structs.replace(self.request, roots=tuple(sorted({*self.request.roots, *plan.roots})))
 
     def _locator(self) -> bytes:
         seed = self.store.entropy.bytes(32)
@@ -212,10 +217,10 @@ class Steps:
 
     def _wraps(self, plan: Plan) -> tuple[bytes, ...]:
         entropy = self.store.entropy
-        return tuple(
-            formats.wrap(self.request.key, identity, nonce, self.erasure, entropy.bytes(32))
-            for identity, nonce in sorted(plan.nonces().items())
-        )
+        found = {each[: ids.ID_SIZE]: each for each in self._more_wraps}
+        for identity, nonce in plan.nonces().items():
+            found[identity] = formats.wrap(self.request.key, identity, nonce, self.erasure, entropy.bytes(32))
+        return tuple(wrapped for _identity, wrapped in sorted(found.items()))
 
 
 def new_record(store: Store, request: Request, plan: Plan, models: tuple[Decision, ...]) -> Record:

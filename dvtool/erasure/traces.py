@@ -42,14 +42,16 @@ class Traces(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[bytes, ...] = ()
 
 
-def taken(store: Store, plan: Plan) -> Traces:
+def taken(store: Store, plan: Plan, *, words: bool = True) -> Traces:
     """Return what to look for when a plan is carried out; contents that cannot be read are passed over.
 
-    What is kept elsewhere as well, in a file of somebody else's, is left out.
+    What is kept elsewhere as well, in a file of somebody else's, is left out.  Without ``words`` it is the ids alone.
     """
     files = {identity: size for identity, size in plan.contents.items() if identity not in plan.long}
     known = plan.contents.keys() | plan.chunks.keys()
     gone = known - plan.marks.among(known)
+    if not words:
+        return Traces(gone=tuple(sorted(gone)))
     short = _some(identity for identity, size in files.items() if size >= SHORTEST and identity in gone)
     pieces = plan.chunks.items() if plan.long else ()
     long = _some(
@@ -57,12 +59,12 @@ def taken(store: Store, plan: Plan) -> Traces:
     )
     chosen = [*short[: max(WORDS // 2, WORDS - len(long))], *long]
     reader = store.frames()
-    words: list[bytes] = []
+    texts: list[bytes] = []
     each = max(1, min(EACH, WORDS // max(1, len(chosen))))
     for identity in chosen[:WORDS]:
         with contextlib.suppress(DvError):
-            words += itertools.chain.from_iterable(map(disguised, words_of(reader.chunk(identity), each)))
-    return Traces(gone=tuple(sorted(gone)), words=tuple(dict.fromkeys(words)))
+            texts += itertools.chain.from_iterable(map(disguised, words_of(reader.chunk(identity), each)))
+    return Traces(gone=tuple(sorted(gone)), words=tuple(dict.fromkeys(texts)))
 
 
 def _some(identities: Iterable[bytes]) -> list[bytes]:

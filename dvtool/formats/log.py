@@ -30,6 +30,8 @@ ERASED: Final = 2
 ABORTED: Final = 3
 FINISHED: Final = 4
 PHASES: Final = (ERASING, ERASED, ABORTED, FINISHED)
+TAKEN_OVER: Final = bytes(WRITE_ID_SIZE)
+"""Stands for the announcing entry of an erasure of another store, of which this one had nothing."""
 TABLES: Final = ("refs", "packs", "superseded", "condemned", "dropped", "erasures", "locators")
 """The fields of a checkpoint that are tables."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dvtool import advancing, paths
+from dvtool.erasure import following
 from dvtool.errors import ConflictError, DvError, FormatError, KeyAccessError, NotFoundError
 from dvtool.formats import log, project, repokey, storeformat, tree
 from dvtool.formats.tree import Entry
@@ -194,7 +195,7 @@ def fill(workspace: Workspace, settings: project.Remote, *, lazy: bool, expires:
         if lazy:
             lazily.note(workspace, remote.name)
             session.set_sparse(only=(), dropped=("",))
-        fetched = fetching.fetch(remote, with_data=not lazy)
+        fetched = fetching.fetch(remote, with_data=not lazy, follow=following.followed)
         branch = _default(remote)
         written = 0
         snapshot = None

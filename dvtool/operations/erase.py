@@ -10,7 +10,7 @@ import msgspec
 
 from dvtool import paths
 from dvtool.capture.redaction import Redactor
-from dvtool.erasure import asking, certificate, executing, local, planning, steps, targets
+from dvtool.erasure import asking, certificate, executing, local, planning, remotely, steps, targets
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
 from dvtool.globs import Matcher
@@ -66,7 +66,8 @@ class EraseResult(msgspec.Struct, frozen=True, kw_only=True):
     are written anew.  ``runs`` are written anew as well; ``models`` are runs that made something from what goes.
     ``worktree`` are files that are removed from worktrees, ``linked`` those of them with another hard link, which
     stays.  ``holds`` keep it from being erased.  To the snapshots in ``forgotten`` no ref leads: they go, whatever is
-    in them.  ``remotes`` are not reached.  ``mentions`` are places where a target is spoken of in a text.
+    in them.  ``remotes`` are those at which the same is to be done; afterwards, those that were not reached.
+    ``mentions`` are places where a target is spoken of in a text.
     """
 
     plan: bool
@@ -108,7 +109,9 @@ def erase(
     plan: bool = False,
     agreed: EraseResult | None = None,
 ) -> EraseResult:
-    """Erase what lies, or ever lay, at some paths, from every version that is kept here.
+    """Erase what lies, or ever lay, at some paths, from every version that is kept here and at the remotes.
+
+    A remote that cannot be reached is outstanding, and is told.
 
     Args:
         workspace: the worktree.
@@ -163,11 +166,13 @@ def erase(
         workspace, asked, found, lambda state: _refuse_held(_held(workspace, asked, targeted, state))
     )
     workspace.session.store.maintain()
+    record = remotely.everywhere(workspace, done.record.id, done.request)
     return msgspec.structs.replace(
         result,
-        erasure=done.record.id.hex(),
-        outstanding=tuple(executing.outstanding(done.record)),
-        finished=rfc3339(done.record.finished),
+        erasure=record.id.hex(),
+        remotes=tuple(remotely.unreached_of(record)),
+        outstanding=tuple(executing.outstanding(record)),
+        finished=rfc3339(record.finished),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dvtool import paths
-from dvtool.erasure import certificate, executing, journal, proving, steps
+from dvtool.erasure import certificate, executing, journal, proving, remotely, steps
 from dvtool.errors import ConflictError, DvError, ExistsError, NotFoundError, UsageError
 from dvtool.formats import erasure as formats
 from dvtool.formats import log
@@ -92,13 +92,26 @@ class ErasureDetails(ErasureItem, frozen=True, kw_only=True):
     certificate: bool
 
 
+class VerifiedPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an erasure is whole at a place, and what is wrong there; nobody knows if it was not ``reached``."""
+
+    name: str
+    reached: bool
+    clean: bool
+    problems: tuple[str, ...]
+
+
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an erasure is whole here, and what is wrong; ``deep`` says that every frame was opened."""
+    """Whether an erasure is whole here and at the remotes, and what is wrong; ``deep``: every frame was opened.
+
+    ``clean`` says that no place that was reached has a problem; ``problems`` are all of them.
+    """
 
     id: str
     deep: bool
     clean: bool
     problems: tuple[str, ...]
+    places: tuple[VerifiedPlace, ...]
 
 
 def erasures(workspace: Workspace) -> list[ErasureItem]:
@@ -218,7 +231,7 @@ def find(state: State, word: str) -> bytes:
 
 
 def verify(workspace: Workspace, word: str | None, *, deep: bool = False) -> VerifyResult:
-    """Look whether anything is left of an erasure in this repository.
+    """Look whether anything is left of an erasure in this repository, and at the remotes that it had to reach.
 
     Raises:
         ConflictError: when it is not committed yet.
@@ -231,20 +244,79 @@ def verify(workspace: Workspace, word: str | None, *, deep: bool = False) -> Ver
             "nothing of this erasure is done yet", where=formats.short(identity), next="run 'dv erasure resume'"
         )
     problems = tuple(proving.verify(workspace, identity, deep=deep))
-    return VerifyResult(id=identity.hex(), deep=deep, clean=not problems, problems=problems)
+    here = VerifiedPlace(name=executing.HERE, reached=True, clean=not problems, problems=problems)
+    record = _record(workspace, state, identity)
+    names = [each.name for each in (record.places if record is not None else ()) if remotely.is_remote(each)]
+    places = (here, *(_verified_there(workspace, name, identity, deep=deep) for name in names))
+    told = [f"{each.name}: {problem}" for each in places[1:] for problem in each.problems]
+    return VerifyResult(
+        id=identity.hex(),
+        deep=deep,
+        clean=all(each.clean for each in places if each.reached),
+        problems=(*problems, *told),
+        places=places,
+    )
+
+
+def _verified_there(workspace: Workspace, name: str, identity: bytes, *, deep: bool) -> VerifiedPlace:
+    try:
+        problems = tuple(remotely.verified(workspace, name.removeprefix(remotely.REMOTE), identity, deep=deep))
+    except DvError as error:
+        workspace.session.context.tell(f"warning: {name} was not reached: {error.finding()}")
+        return VerifiedPlace(name=name, reached=False, clean=False, problems=())
+    return VerifiedPlace(name=name, reached=True, clean=not problems, problems=problems)
 
 
 def resume(workspace: Workspace, word: str | None = None) -> ErasureItem:
-    """Go on with an erasure that was stopped, and return what it is then.
+    """Go on with an erasure that was stopped, or is outstanding at remotes, and return what it is then.
+
+    Args:
+        workspace: the worktree.
+        word: which one; remotes where it was done, or that are new, are looked at as well then. By default the one that
+            is pending, and all that are outstanding at remotes; the first of them is returned.
 
     Raises:
-        NotFoundError: when none is pending.
+        NotFoundError: when none is pending or outstanding.
         ConflictError, IntegrityError, KeyAccessError, StorageError: as :func:`dvtool.erasure.executing.resume`.
     """
-    identity = _pending(workspace, word)
-    done = executing.resume(workspace, identity)
-    workspace.session.store.maintain()
-    return _item(identity, log.FINISHED, done.record)
+    store = workspace.session.store
+    state = store.refresh()
+    pending = [identity for identity, _phase, _planned in state.pending()]
+    wanted = [find(state, word)] if word is not None else [*pending[:1], *_outstanding(workspace, state)]
+    if not wanted:
+        raise NotFoundError("no erasure is pending, or outstanding anywhere", next="run 'dv erasure list' to see all")
+    found = [_resumed(workspace, identity, anew=word is not None) for identity in wanted]
+    return found[0]
+
+
+def _resumed(workspace: Workspace, identity: bytes, *, anew: bool) -> ErasureItem:
+    """Go on with one erasure, here and then at the remotes."""
+    store = workspace.session.store
+    state = store.refresh()
+    request = None
+    if identity in {each for each, _phase, _planned in state.pending()}:
+        request = executing.resume(workspace, identity).request
+        store.maintain()
+    elif not (identity in _outstanding(workspace, state) or (anew and _is_finished_with_remotes(workspace, identity))):
+        raise ConflictError(f"erasure {formats.short(identity)} is not pending", next="run 'dv erasure list'")
+    record = remotely.everywhere(workspace, identity, request, anew=anew)
+    return _item(identity, log.FINISHED, record)
+
+
+def _is_finished_with_remotes(workspace: Workspace, identity: bytes) -> bool:
+    """Return whether an erasure is over here, and there are remotes that may have something of it all the same."""
+    phase, _planned = log.step(workspace.session.store.state.erasures.get(identity) or b"")
+    return phase == log.FINISHED and bool(configuring.remotes(workspace))
+
+
+def _outstanding(workspace: Workspace, state: State) -> list[bytes]:
+    """Return the finished erasures of which something is outstanding at a remote, the oldest first."""
+    found = []
+    for identity, value in state.erasures.items():
+        record = _record(workspace, state, identity) if log.step(value)[0] == log.FINISHED else None
+        if record is not None and remotely.is_awaited(record.places):
+            found.append((record.started, identity))
+    return [identity for _time, identity in sorted(found)]
 
 
 def abort(workspace: Workspace, word: str | None = None) -> str:
@@ -271,6 +343,7 @@ def abort(workspace: Workspace, word: str | None = None) -> str:
 
 
 def _pending(workspace: Workspace, word: str | None) -> bytes:
+    """Return the erasure that a word means if it is pending, or the one that is."""
     state = workspace.session.store.refresh()
     pending = [identity for identity, _phase, _planned in state.pending()]
     if word is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dvtool import advancing
+from dvtool.erasure import following
 from dvtool.errors import ConflictError, NotFoundError, UsageError
 from dvtool.history import graph
 from dvtool.sharing import fetching, reaching
@@ -32,12 +33,15 @@ class PullResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fetch(workspace: Workspace, name: str | None = None) -> FetchResult:
-    """Bring the branches and tags of a remote here; raises as :func:`dvtool.sharing.fetching.fetch`.
+    """Bring the branches and tags of a remote here, after its erasures were followed.
 
-    The worktree is free meanwhile: others add and commit as they like.
+    The worktree is free meanwhile, unless an erasure is followed: others add and commit as they like.
+
+    Raises:
+        DvError: as :func:`dvtool.erasure.following.follow` and :func:`dvtool.sharing.fetching.fetch`.
     """
     remote = reaching.reach(workspace, name)
-    result = fetching.fetch(remote, with_data=workspace.session.lazy != remote.name)
+    result = fetching.fetch(remote, with_data=workspace.session.lazy != remote.name, follow=following.followed)
     workspace.session.store.maintain()
     return result
 
@@ -55,9 +59,8 @@ def pull(workspace: Workspace, name: str | None = None) -> PullResult:
     remote = reaching.reach(workspace, name)
     if session.head().branch is None:
         raise UsageError("HEAD is on no branch", next="switch to one first: dv checkout BRANCH")
-    fetched = fetching.fetch(
-        remote, with_data=session.lazy != remote.name
-    )  # which may take long, and needs no worktree
+    # Which may take long, and needs no worktree, unless others have erased something.
+    fetched = fetching.fetch(remote, with_data=session.lazy != remote.name, follow=following.followed)
     with workspace.changing():
         branch = session.head().branch
         if branch is None:

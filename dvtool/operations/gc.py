@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from dvtool.erasure import following
 from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoundError, StorageError, UsageError
 from dvtool.formats import codec, pack
 from dvtool.history import expiry, marking, oplog, rewriting
 from dvtool.history.describe import Amount, amount, rfc3339
 from dvtool.sharing import clones, examining, fetching
+from dvtool.sharing.erased import FollowedErasure
 from dvtool.storage.backend import sweep
 from dvtool.store import collecting
 
@@ -72,7 +74,8 @@ class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     counted.
     ``remote`` is the remote whose store it was, None for the store here; ``uploads`` counts what commands that never
     came to their end had uploaded to it in part, and is given up (0 in a dry run).  Of the files in ``left`` a place
-    that keeps versions, or locks them, still has something; the next collection tries again.
+    that keeps versions, or locks them, still has something; the next collection tries again.  ``followed`` are the
+    erasures of others that were carried out here first, because the remote was looked at.
     """
 
     remote: str | None
@@ -88,6 +91,7 @@ class GcResult(msgspec.Struct, frozen=True, kw_only=True):
     deleted: Amount
     uploads: int
     left: tuple[LeftFile, ...]
+    followed: tuple[FollowedErasure, ...] = ()
 
 
 class _Plan:
@@ -166,8 +170,11 @@ def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: in
     progress = workspace.session.context.progress
     if retention:
         place.read_log(workspace.session.context.clock.now() - retention * 1_000_000)
+    followed: tuple[FollowedErasure, ...] = ()
     try:
-        result = collect(remote.open(), progress, dry_run=dry_run, grace=grace, retention=retention)
+        store = remote.open()
+        followed = () if dry_run else following.followed(remote)
+        result = collect(store, progress, dry_run=dry_run, grace=grace, retention=retention)
     except KeyAccessError:
         # A rotation that was stopped leaves log keys under two secrets, of which a clone remembers one.
         result = collect(remote.open_with_key(), progress, dry_run=dry_run, grace=grace, retention=retention)
@@ -176,7 +183,7 @@ def _collect_remote(workspace: Workspace, name: str, *, dry_run: bool, grace: in
         uploads = _sweep(workspace, remote, max(grace, FRESH))
         clones.tidy(remote.open())
     fetching.note(remote)
-    return msgspec.structs.replace(result, remote=remote.name, uploads=uploads)
+    return msgspec.structs.replace(result, remote=remote.name, uploads=uploads, followed=followed)
 
 
 def _sweep(workspace: Workspace, remote: Remote, age: int) -> int:

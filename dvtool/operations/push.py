@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from dvtool import ids
+from dvtool.erasure import following
 from dvtool.errors import ConflictError, IntegrityError, KeyAccessError, NotFoundError, UsageError
 from dvtool.formats import log, pack, snapshot
 from dvtool.history import graph, recorded
 from dvtool.history.marking import Marks
 from dvtool.sharing import clones, erased, fetching, moving, runs
+from dvtool.sharing.erased import FollowedErasure
 from dvtool.sharing.fetching import RefChange
 from dvtool.sharing.meeting import Meeting
 
@@ -34,6 +37,7 @@ class PushResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a push came to: refs that moved at the remote, and how many packs, objects and bytes were sent.
 
     ``verified`` counts the packs that are there, looked at one by one, of those that the remote's log names.
+    ``followed`` are the erasures of others that were carried out here first.
     """
 
     remote: str
@@ -43,6 +47,7 @@ class PushResult(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     bytes: int
     verified: int
+    followed: tuple[FollowedErasure, ...] = ()
 
 
 class _AgainError(ConflictError):
@@ -69,7 +74,8 @@ def push(
 
     Raises:
         NotFoundError: when there is no such branch, tag or run.
-        ConflictError: when the remote has something that is not here, or a ref there moved.
+        ConflictError: when the remote has something that is not here, a ref there moved, or others have erased
+            something and that cannot be followed now.
         IntegrityError: when something that is to be sent is damaged or missing here.
         StorageError: when the remote refuses.
         UsageError: when there is no branch to push, or the environment has the clone register for no number of days.
@@ -83,10 +89,12 @@ def push(
             raise
         there, created = remote.create(), True
     pushing = _Pushing(workspace, remote, there, delete=delete, lease=lease)
-    wanted = pushing.wanted(names)
+    followed: list[FollowedErasure] = []
     for attempt in range(ATTEMPTS):
+        followed += following.followed(remote)
         try:
-            there.try_again(lambda: pushing.run(wanted))
+            wanted = pushing.wanted(names)
+            there.try_again(functools.partial(pushing.run, wanted))
             break
         except _AgainError:
             if attempt == ATTEMPTS - 1:
@@ -106,6 +114,7 @@ def push(
         objects=pushing.objects,
         bytes=pushing.size,
         verified=verified,
+        followed=tuple(followed),
     )
 
 
@@ -174,6 +183,7 @@ class _Pushing:
         if not self.delete:
             erased.refuse_return(self.here, self.there, self.remote.name)
         state = self.there.state
+        self._refuse_behind(state)
         moves = [
             log.MoveRef(name=name, old=state.ref(name), new=new)
             for name, new in sorted(wanted.items())
@@ -201,6 +211,7 @@ class _Pushing:
                 transaction.put_object(ids.CLONE, own.data)
 
             def build(current: State) -> list[log.Action]:
+                self._refuse_behind(current)
                 if any(current.ref(move.name) != move.old for move in moves) or not meeting.holds(current):
                     raise _AgainError("refs of the remote moved meanwhile", next="run it again")
                 if any(current.is_doomed(name) for name in relied):
@@ -215,6 +226,15 @@ class _Pushing:
             self.packs += len(transaction.added)
             self.size += sum(transaction.added)
         self.changes = [_change(move) for move in moves]
+
+    def _refuse_behind(self, there: State) -> None:
+        """Refuse to go on once the remote has an erasure that was not followed here.
+
+        Raises:
+            _AgainError: when it has.
+        """
+        if erased.lacking(self.here.state, there):
+            raise _AgainError("others have erased something meanwhile", next="run it again")
 
     def _may_move(self, name: str, old: bytes | None, new: bytes | None) -> bool:
         """Return whether a ref of the remote may move if it is that of a run; of others it is looked at together."""

@@ -261,12 +261,15 @@ def named(store: Store, name: str, value: bytes) -> Registration:
 def waiting(store: Store, erasure: bytes) -> list[Registration]:
     """Return the clones that an erasure in a store waits for, the oldest first.
 
-    They are registered there, have not expired and were not forgotten, and have not acknowledged it.
+    They are registered there, have not expired and were not forgotten, and have not acknowledged it.  For none where
+    the locator is gone: nobody could follow any more.
 
     Raises:
         IntegrityError, FormatError: as :func:`registered`.
         StorageError: when the place refuses.
     """
+    if store.state.locators.get(erasure) is None:
+        return []
     now = store.clock.now()
     awaited = [each for each in registered(store) if each.is_awaited(now)]
     return [each for each in awaited if not has_acknowledged(store, each.id, erasure)]

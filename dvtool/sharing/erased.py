@@ -1,14 +1,51 @@
-"""What was erased here does not come back from a remote that has it still."""
+"""What was erased does not come back: not from a remote that has it still, nor to one from which it is gone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dvtool.errors import ConflictError
 from dvtool.formats import log
 
 if TYPE_CHECKING:
+    from dvtool.store.state import State
     from dvtool.store.store import Store
+
+
+class FollowedErasure(msgspec.Struct, frozen=True, kw_only=True):
+    """An erasure that others made, and that was followed here.
+
+    ``snapshots`` and ``runs`` were written anew without it, ``files`` counts what went from them, ``worktree`` the
+    files that were removed from worktrees.  Where nothing of it was here, it is only ``known`` from now on.
+    """
+
+    erasure: str
+    short: str
+    known: bool
+    snapshots: int
+    files: int
+    runs: int
+    worktree: int
+    outstanding: tuple[str, ...]
+
+
+def lacking(here: State, there: State) -> list[bytes]:
+    """Return the erasures that one store has committed and another has not, by id.
+
+    Args:
+        here: the state of the one that may be behind.
+        there: that of the other.
+    """
+    known = committed(here)
+    return [erasure for erasure in committed(there) if erasure not in known]
+
+
+def committed(state: State) -> dict[bytes, int]:
+    """Return the erasures of a store that can only go on, and the phase of each, by id."""
+    found = {erasure: log.step(value)[0] for erasure, value in state.erasures.items()}
+    return {erasure: phase for erasure, phase in found.items() if phase in {log.ERASED, log.FINISHED}}
 
 
 def refuse_return(here: Store, there: Store, name: str) -> None:
@@ -33,6 +70,6 @@ def refuse_return(here: Store, there: Store, name: str) -> None:
                 f"{name} still has data that was erased here",
                 where=f"snapshot {old.hex()[:12]} there",
                 why="it would come back, or be left there unseen",
-                next="erase it there as well: this dv erases in one repository, so remove the store at the remote and "
-                "push to a new one",
+                next="run 'dv erasure resume', which erases it there as well; where that cannot be done, remove the "
+                "store at the remote and push to a new one",
             )

@@ -17,6 +17,7 @@ from dvtool.formats import codec, index, log, pack
 from dvtool.history import recorded
 from dvtool.history.marking import Marks
 from dvtool.sharing import clones, erased, moving, runs
+from dvtool.sharing.erased import FollowedErasure
 from dvtool.sharing.meeting import Meeting
 from dvtool.store.state import describe_ref
 
@@ -42,13 +43,17 @@ class RefChange(msgspec.Struct, frozen=True, kw_only=True, rename={"before": "fr
 
 
 class FetchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came from a remote: refs that moved here, and how many packs, objects and bytes were received."""
+    """What came from a remote: refs that moved here, and how many packs, objects and bytes were received.
+
+    ``followed`` are the erasures of others that were carried out here first.
+    """
 
     remote: str
     refs: tuple[RefChange, ...]
     packs: int
     objects: int
     bytes: int
+    followed: tuple[FollowedErasure, ...] = ()
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -63,12 +68,22 @@ class _AgainError(ConflictError):
     """What a fetch built on was collected meanwhile."""
 
 
-def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
+def _nothing(_remote: Remote) -> tuple[FollowedErasure, ...]:
+    return ()
+
+
+def fetch(
+    remote: Remote,
+    *,
+    with_data: bool = True,
+    follow: Callable[[Remote], tuple[FollowedErasure, ...]] = _nothing,
+) -> FetchResult:
     """Bring the remote's branches, tags and runs here, with everything that they lead to.
 
     Args:
         remote: which one.
         with_data: whether the content of files comes along; in a lazy clone it does not.
+        follow: follows the erasures that the opened remote has and the store here has not, and returns them.
 
     Raises:
         NotFoundError: when there is no store at the remote.
@@ -84,10 +99,12 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
     clones.wanted_days()
     store = remote.open()
     tell = remote.session.context.tell
+    followed: list[FollowedErasure] = []
 
     def bring() -> list[log.MoveRef]:
         choice = runs.Choice()
         state = store.refresh()
+        followed.extend(follow(remote))
         erased.refuse_return(remote.session.store, store, remote.name)
         moves = _moves(remote, _wanted(state), choice, tell=tell)
         if moves:
@@ -105,7 +122,14 @@ def fetch(remote: Remote, *, with_data: bool = True) -> FetchResult:
                 raise
     clones.meet(remote)
     note(remote)
-    return FetchResult(remote=remote.name, refs=changes, packs=tally.packs, objects=tally.objects, bytes=tally.size)
+    return FetchResult(
+        remote=remote.name,
+        refs=changes,
+        packs=tally.packs,
+        objects=tally.objects,
+        bytes=tally.size,
+        followed=tuple(followed),
+    )
 
 
 def note(remote: Remote) -> None:
@@ -121,14 +145,17 @@ def note(remote: Remote) -> None:
 
 
 def _refs_here(remote: Remote) -> bytes:
-    """Return a keyed hash of the refs here that a fetch from the remote may move.
+    """Return a keyed hash of the refs here that a fetch from the remote may move, and of the erasures that are known.
 
     Runs are left out: each that is recorded here would cost the next fetch another look at a remote without news.  So
     one that was removed here, and is still at the remote, comes back with the next news.
     """
     store = remote.session.store
     state = store.refresh()
-    return store.hasher.id(ids.TABLE, codec.encode([*state.ref_names(remote.prefix), *state.ref_names("tags/")]))
+    known = sorted(erased.committed(state))
+    return store.hasher.id(
+        ids.TABLE, codec.encode([*state.ref_names(remote.prefix), *state.ref_names("tags/"), *known])
+    )
 
 
 def _wanted(state: State) -> dict[str, bytes]:

@@ -45,6 +45,13 @@ class Listed(NamedTuple):
     modified: int
 
 
+class Version(NamedTuple):
+    """A version of a file of a place, by the last part of its name; what was deleted has none that is the latest."""
+
+    name: str
+    is_latest: bool
+
+
 class Purged(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a purge: how many versions went, and what could not be done and why, and until when.
 
@@ -69,6 +76,22 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
 
 class UnavailableError(StorageError):
     """A place did not answer, or asked to be left alone for a while: the same call may succeed a moment later."""
+
+
+class UntoldError(StorageError):
+    """A place keeps older versions and does not tell which: others may see them."""
+
+
+class Historian(Protocol):
+    """A backend whose place may keep older versions of files, and those of files that were deleted."""
+
+    def versions(self, directory: str) -> Iterator[Version]:
+        """Yield every version, and every mark of a deletion, of the files right below ``directory``.
+
+        Raises:
+            UntoldError: when the place does not let this user ask.
+        """
+        ...
 
 
 class Keeper(Protocol):
@@ -248,6 +271,15 @@ def keeping_of(backend: Backend) -> Keeping:
     ask = getattr(backend, "keeping", None)
     found = ask() if ask is not None else Keeping()
     return found if isinstance(found, Keeping) else Keeping()
+
+
+def versions_of(backend: Backend, directory: str) -> Iterator[Version]:
+    """Yield the versions of files as :class:`Historian` does; where a place keeps one each, the files."""
+    ask = getattr(backend, "versions", None)
+    if ask is None:
+        return (Version(name, is_latest=True) for name in backend.names(directory))
+    found: Iterator[Version] = ask(directory)
+    return found
 
 
 def sweep(backend: Backend, before: int) -> int:

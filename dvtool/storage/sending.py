@@ -10,14 +10,14 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from dvtool.storage.backend import close, keeping_of, sweep
+from dvtool.storage.backend import close, keeping_of, sweep, versions_of
 from dvtool.storage.disk import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from dvtool.effects import View
-    from dvtool.storage.backend import Abilities, Backend, Keeping, Listed, Purged
+    from dvtool.storage.backend import Abilities, Backend, Keeping, Listed, Purged, Version
 
 THREADS: Final = 4
 """Files under way at once: enough to hide the latency of a request of 64 MiB."""
@@ -148,6 +148,11 @@ class SendingBackend:
     def keeping(self) -> Keeping:
         """Return what the place keeps, as far as it tells."""
         return keeping_of(self.inner)
+
+    def versions(self, directory: str) -> Iterator[Version]:
+        """Yield every version that the place keeps of the files right below ``directory``, as it is asked now."""
+        self._settle(None)
+        return versions_of(self.inner, directory)
 
     def sweep(self, before: int) -> int:
         """Give up uploads that never ended, after all that is under way."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dvtool.storage.backend import close, keeping_of, sweep
+from dvtool.storage.backend import close, keeping_of, sweep, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dvtool.effects import View
-    from dvtool.storage.backend import Abilities, Backend, Keeping, Listed, Purged
+    from dvtool.storage.backend import Abilities, Backend, Keeping, Listed, Purged, Version
 
 
 class Wrapper:
@@ -100,6 +100,10 @@ class Wrapper:
     def keeping(self) -> Keeping:
         """Return what the place keeps of what was deleted."""
         return keeping_of(self.below)
+
+    def versions(self, directory: str) -> Iterator[Version]:
+        """Yield every version that the place keeps of the files right below ``directory``."""
+        return versions_of(self.below, directory)
 
     def sweep(self, before: int) -> int:
         """Give up uploads that began before a time (microseconds since 1970) and never ended; return how many."""

@@ -14,7 +14,7 @@ import msgspec
 
 from dvtool.errors import ConflictError, DvError, IntegrityError, NotFoundError
 from dvtool.formats import log, pack
-from dvtool.storage.backend import TOGETHER, Purged, overwrite
+from dvtool.storage.backend import TOGETHER, Purged, UntoldError, overwrite, versions_of
 from dvtool.store import checkpoints, keys, scrub
 from dvtool.store.state import segment_of
 
@@ -162,17 +162,22 @@ def require_readable(store: Store, segment: Segment, position: int) -> int:
     return frames
 
 
-def destroy(store: Store) -> Destroyed:
+def destroy(store: Store, *, before: int | None = None) -> Destroyed:
     """Destroy what a committed erasure gave up, and everything that no entry names; can be stopped and run again.
 
-    Keys go first, so that nothing which stays behind can be opened.
+    Keys go first, so that nothing which stays behind can be opened.  Where a place keeps versions all of them go.
+
+    Args:
+        store: the store.
+        before: a time, in microseconds since 1970: of what no entry names, only what was written before it goes. None:
+            all of it, whoever may be on the way to an entry that names it.
 
     Raises:
         StorageError: when the place refuses; what is left can be destroyed by the next call.
     """
-    state = _condemned(store)
+    state = _condemned(store, before)
     left: dict[str, Purged] = {}
-    gone = [name for name in _files(store.backend) if state.dropped.get(name.encode()) is not None]
+    gone = [name for name in _kept(store.backend) if state.dropped.get(name.encode()) is not None]
     old = [name for name in gone if name.startswith(_LOG_KEYS)]
     first = [name for name in gone if name.startswith("keys/") and not name.startswith(_LOG_KEYS)]
     rest = [name for name in gone if not name.startswith("keys/")]
@@ -180,6 +185,7 @@ def destroy(store: Store) -> Destroyed:
     entries = empty_entries(store, state)
     _purge(store.backend, old, left)
     _purge(store.backend, rest, left)
+    _purge(store.backend, _emptied(store.backend, state), left, older=True)
     return Destroyed(
         packs=sum(name.startswith("packs/") for name in rest),
         files=len(first) + sum(name.startswith("index/") for name in rest),
@@ -189,7 +195,7 @@ def destroy(store: Store) -> Destroyed:
     )
 
 
-def _condemned(store: Store) -> State:
+def _condemned(store: Store, before: int | None = None) -> State:
     """Condemn every file that no entry names, drop those that are condemned, and return the state then.
 
     A stale writer may just have uploaded what was erased, so there is no grace; its entry fails.  What is condemned and
@@ -198,7 +204,7 @@ def _condemned(store: Store) -> State:
     state = store.refresh()
     live = {name for segment in state.segments for name in (segment.keys, segment.index)}
     live |= {pack.file_name(entry.name) for segment in store.segments.live() for entry in segment.index.directory.packs}
-    strays = [name for name in _files(store.backend) if name not in live and not state.is_doomed(name)]
+    strays = [name for name in _files(store.backend, before) if name not in live and not state.is_doomed(name)]
 
     def condemn(current: State) -> list[log.Action]:
         named = _named(current)
@@ -244,12 +250,22 @@ def empty_entries(store: Store, state: State) -> int:
     return len(left)
 
 
-def _purge(backend: Backend, names: Sequence[str], left: dict[str, Purged]) -> None:
+def _emptied(backend: Backend, state: State) -> list[str]:
+    """Return the entries before the newest checkpoint of which the place keeps what they were."""
+    try:
+        older = {each.name for each in versions_of(backend, "log") if not each.is_latest}
+    except UntoldError:
+        return []
+    names = map(log.file_name, range(1, state.checkpoint)) if older else ()
+    return [name for name in names if name.removeprefix("log/") in older]
+
+
+def _purge(backend: Backend, names: Sequence[str], left: dict[str, Purged], *, older: bool = False) -> None:
     """Delete files with all their versions; note what stays.  Raises the first error when all others are gone."""
     failed: DvError | None = None
     for name in sorted(names):
         try:
-            found = backend.purge(name)
+            found = backend.purge(name, older=older)
         except NotFoundError:
             continue
         except DvError as error:
@@ -262,8 +278,21 @@ def _purge(backend: Backend, names: Sequence[str], left: dict[str, Purged]) -> N
         raise failed
 
 
-def _files(backend: Backend) -> Iterator[str]:
+def _files(backend: Backend, before: int | None = None) -> Iterator[str]:
+    """Yield the packs, index and key files that are there, or those written before a time."""
     for directory, form in _NAMES.items():
-        for name in sorted(backend.names(directory)):
-            if form.fullmatch(name):
-                yield f"{directory}/{name}"
+        if before is None:
+            names = sorted(backend.names(directory))
+        else:
+            names = [each.name for each in backend.listed(directory) if each.modified < before]
+        yield from (f"{directory}/{name}" for name in names if form.fullmatch(name))
+
+
+def _kept(backend: Backend) -> Iterator[str]:
+    """Yield the same with those of which only an older version is there, as far as the place tells."""
+    for directory, form in _NAMES.items():
+        try:
+            names = {each.name for each in versions_of(backend, directory)}
+        except UntoldError:
+            names = set(backend.names(directory))
+        yield from (f"{directory}/{name}" for name in sorted(names) if form.fullmatch(name))

@@ -387,10 +387,11 @@ class State:
         phase, planned = log.step(known) if known is not None else (0, b"")
         if action.phase == log.ERASING:
             follows = phase in {0, log.ABORTED} and not self.pending()
+        elif action.phase == log.FINISHED and action.planned == log.TAKEN_OVER:
+            follows = phase in {0, log.ABORTED}
         else:
-            before = {log.ERASED if action.phase == log.FINISHED else log.ERASING}
-            if action.phase == log.FINISHED and not action.locator:
-                before.add(log.FINISHED)  # the locator ends: nobody is waited for any more
+            # Finished may be said again, to keep another locator or none: what was outstanding elsewhere is done.
+            before = {log.ERASED, log.FINISHED} if action.phase == log.FINISHED else {log.ERASING}
             follows = phase in before and planned == action.planned
         if not follows:
             raise ConflictError(

@@ -18,7 +18,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from dvtool.errors import DvError, ExistsError, IntegrityError, NotFoundError
-from dvtool.storage.backend import SMALL_LIMITS
+from dvtool.storage.backend import SMALL_LIMITS, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -295,6 +295,19 @@ class Conformance:
         _expect(sorted(self.backend.names("keys")) == ["a", "ab"], "what begins with the same letters stays")
         _expect(self.backend.purge("keys/a", older=True).versions == 0, "what was purged has no versions")
         _expect(self.backend.purge("keys/b", older=True).versions == 0, "of nothing there is nothing older")
+
+    def check_what_is_kept_of_files_is_told_until_it_is_purged(self) -> None:
+        """What is there is the latest version; what was written over or deleted is an older one, if it is kept."""
+        self.backend.replace("keys/a", b"first")
+        self.backend.replace("keys/a", b"second")
+        self.backend.replace("keys/b", b"other")
+        self.backend.delete("keys/b")
+        found = list(versions_of(self.backend, "keys"))
+        _expect({each.name for each in found if each.is_latest} - {"b"} == {"a"}, "what is there is the latest")
+        _expect({each.name for each in found} <= {"a", "b"}, "nothing else is told")
+        for name in ("keys/a", "keys/b"):
+            _expect(self.backend.purge(name).left == (), "nothing is left of what was purged")
+        _expect(not list(versions_of(self.backend, "keys")), "of what was purged nothing is told")
 
     def _writers(self) -> dict[str, Callable[[str, bytes], None]]:
         def adopt(name: str, data: bytes) -> None:

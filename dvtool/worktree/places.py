@@ -20,6 +20,11 @@ def erasing_of(store: str) -> str:
     return f"{os.path.dirname(store)}/erasing"
 
 
+def erasure_keys_of(store: str) -> str:
+    """Return the file beside a store (its directory) with the keys of erasures that a remote has not had yet."""
+    return f"{os.path.dirname(store)}/erasure-keys"
+
+
 def noted(store: str) -> dict[str, str]:
     """Return what is noted, by id of the worktree; nothing when there is no note, or it is malformed."""
     try:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from dvtool.erasure import certificate, executing
+from dvtool.erasure import certificate, steps
 from dvtool.errors import StorageError
 from dvtool.formats import erasure as formats
 from dvtool.formats import lock
@@ -695,13 +695,24 @@ def test_a_run_that_goes_on_is_waited_for(people):
 def test_what_was_erased_does_not_come_back_from_a_remote(people):
     people("remote", "add", "origin", "../remote", "--plain-keys")
     people("push")
+    remote = people.root.parent / "remote"
+    remote.rename(people.root.parent / "away")
     found = erase(people, P17).json
     assert found["remotes"] == ["origin"]
-    assert any("remote origin" in each for each in found["outstanding"])
+    assert any("remote origin: it was not reached" in each for each in found["outstanding"])
+    (people.root.parent / "away").rename(remote)
     for words in (["fetch"], ["pull"], ["push"]):
         assert "erased here" in people(*words, "--json", code=12).error["what"]
     assert not any(P17 in path for path in listed(people))
+    (here, origin) = people("erasure", "verify", found["erasure"], "--deep", "--json", code=1).json["places"]
+    assert here["clean"]
+    assert origin["problems"] == ["nothing of this erasure is done there yet"]
+    assert "late uploads" in people("erasure", "resume", "--json").json["outstanding"][0]
+    for words in (["fetch"], ["pull"], ["push"]):
+        people(*words)
     assert people("erasure", "verify", found["erasure"], "--deep", "--json").json["clean"]
+    assert "at remote origin" in people("erasure", "verify").text
+    assert "remote origin: not done" in people("erasure", "show").text
     people("remote", "add", "fresh", "../fresh", "--plain-keys")
     people("push", "fresh")
     people("fetch", "fresh")
@@ -767,7 +778,7 @@ def test_more_than_one_record_can_tell_is_refused_before_anything_is_announced(p
     """Its certificate comes last: it must not turn out then that there is no room for it."""
     number = store_of(people).refresh().number
     with monkeypatch.context() as patch:
-        patch.setattr(executing, "ROOM", formats.SIZE_LIMIT - 500)
+        patch.setattr(steps, "ROOM", formats.SIZE_LIMIT - 500)
         for words in (("--plan",), ("--yes",)):
             error = people("erase", P17, *words, "--json", code=2).error
             assert "too much is to be erased at once" in error["what"]

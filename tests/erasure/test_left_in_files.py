@@ -78,8 +78,8 @@ def test_of_however_many_contents_only_so_many_words_are_taken(base, monkeypatch
     taken = []
     real = traces.taken
 
-    def noted(store, plan):
-        taken.append(real(store, plan))
+    def noted(store, plan, **how):
+        taken.append(real(store, plan, **how))
         return taken[-1]
 
     monkeypatch.setattr(traces, "taken", noted)

@@ -10,10 +10,12 @@ import sys
 
 import pytest
 
-from dvtool.erasure import local, planning, rewriting
+from dvtool.erasure import keyring, local, planning, rewriting
 from dvtool.erasure import runs as erasing_runs
 from dvtool.errors import NotFoundError, UsageError
+from dvtool.formats import repokey
 from dvtool.repo import Repo
+from dvtool.storage.disk import Disk
 from dvtool.store import erasing
 from dvtool.testing import attacker
 from dvtool.testing.canary import Wanted
@@ -143,7 +145,7 @@ STEPS = {
     "totals are rounded": (erasing_runs, "_rounded", lambda size: size),
     "fingerprints are replaced": (erasing_runs.Runs, "_token", lambda _self, fingerprint: fingerprint),
     "old packs go": (planning._Planner, "_packs", lambda _self: None),
-    "files are destroyed": (erasing, "_purge", lambda *_arguments: None),
+    "files are destroyed": (erasing, "_purge", lambda *_arguments, **_options: None),
     "worktrees are cleaned": (local, "_remove", lambda *_arguments: []),
     "caches and quarantine go": (local, "CACHES", ()),
     "other worktrees are cleaned": (local, "worktrees", lambda workspace: [(workspace.session.root, workspace)]),
@@ -170,7 +172,7 @@ def test_a_step_that_is_left_out_is_noticed(root, monkeypatch, owner, name, inst
 @pytest.mark.parametrize("name", ["empty_entries", "_purge"])
 def test_what_two_steps_keep_from_being_read_is_noticed_when_one_is_left_out(root, monkeypatch, name):
     """Entries are emptied, and the keys that opened them destroyed; the check that follows names what stayed."""
-    monkeypatch.setattr(erasing, name, lambda *_arguments: 0)
+    monkeypatch.setattr(erasing, name, lambda *_arguments, **_options: 0)
     done = erase(root)
     assert any("of the log was not emptied" in each or "no entry needs" in each for each in done.outstanding)
 
@@ -182,17 +184,22 @@ def test_names_that_are_kept_are_all_that_is_left(root):
     assert all(each.found in {"word", WORD} or "word" in each.found for each in left), left
 
 
-def test_a_locator_that_stays_opens_for_nobody(root):
-    """It stays for the sake of a remote; what would open it went with the snapshots that are superseded."""
-    put(f"{root}/dv.toml", b'[remote.origin]\nurl = "../nowhere"\n')
+def test_a_locator_that_stays_opens_for_nobody_once_the_remote_has_had_it(root):
+    """It stays for the sake of a remote; until then its key stays as well, for that may hold what only this opens."""
+    Repo.open(root).add_remote("origin", f"{root}/../remote", protection=repokey.Plain())
+    Repo.open(root).push("origin")
+    os.rename(f"{root}/../remote", f"{root}/../away")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(erasing, "destroy", interrupted)
         with pytest.raises(KeyboardInterrupt):
             erase(root)
     assert "locators" in {each.row for each in found(root)}  # the journal has the key
-    Repo.open(root).resume_erasure()
-    state = Repo.open(root).workspace.session.store.refresh()
-    assert len(list(state.locators.items())) == 1
+    repo = Repo.open(root)
+    repo.resume_erasure()
+    state = repo.workspace.session.store.refresh()
+    ((erasure, _located),) = state.locators.items()
+    assert {each.row for each in found(root)} == {"locators"}
+    keyring.settle(f"{root}/.dv/store", "origin", {erasure}, {"origin"}, Disk())
     assert [str(each) for each in found(root)] == []
 
 

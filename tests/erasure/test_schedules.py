@@ -114,7 +114,7 @@ def noticed(monkeypatch, owner, name, instead, *, seeds=60, **options):
     return finds(range(seeds), **options) is not None
 
 
-def at_once(store):
+def at_once(store, *_before):
     """Rule 1 left out: what no entry names is deleted without an entry that says so."""
     state = store.refresh()
     named = erasing._named(state)
@@ -130,8 +130,8 @@ def test_rule_1_what_is_destroyed_without_an_entry_was_somebodys(monkeypatch):
 def test_rule_1_a_log_key_that_is_destroyed_without_an_entry_was_the_next_one(monkeypatch):
     condemned = erasing._condemned
 
-    def and_log_keys(store):
-        state = condemned(store)
+    def and_log_keys(store, *before):
+        state = condemned(store, *before)
         label = state.label
         for name in sorted(store.backend.names("keys")):
             if name.startswith("log-") and name != f"log-{label.hex()}":
@@ -155,7 +155,7 @@ def test_rule_3_what_was_given_up_is_not_built_on(monkeypatch):
     assert noticed(monkeypatch, Reliance, "check", lambda *_arguments: None, erasers=1, branches=2)
 
 
-def hasty(store):
+def hasty(store, *_before):
     """Rule 3 left out, by the eraser: whatever is condemned is dropped, needed or not."""
     state = store.refresh()
     names = tuple(name.decode() for name, _time in state.condemned.items())

@@ -73,7 +73,8 @@ def erase_command(
     what is missing. A path means all that lies, or ever lay, at or below it; * and ** stand for what they do elsewhere.
 
     Files that stay and have content in common with what goes may belong to somebody else, so it must be said what
-    becomes of them. What a person has copied out, and remotes and other clones, are not reached by this.
+    becomes of them. The same is done at every remote; one that cannot be reached is named as outstanding, and 'dv
+    erasure resume' does it later. What a person has copied out, and other clones, are not reached by this.
     """
     repo = opening.open_repo(settings, writes=not plan)
     if source is not None:
@@ -166,7 +167,7 @@ def _show(found: EraseResult) -> None:
         output.say("a target is spoken of in these texts, which stay as they are (--redact-text takes it out):")
         _list(found.mentions)
     if found.remotes:
-        output.say(f"not reached: {', '.join(found.remotes)}")
+        output.say(f"{'not reached' if done else 'the same is done at'}: {', '.join(found.remotes)}")
     for each in found.outstanding:
         output.say(f"outstanding: {each}")
 

@@ -86,12 +86,17 @@ def _show(found: ErasureDetails) -> None:
 @shared.json_option
 @click.pass_obj
 def verify_subcommand(settings: Settings, *, erasure: str | None, deep: bool, json: bool) -> int:
-    """Look whether anything is left of an erasure, by default the newest, here. Exit code 1 if there is."""
+    """Look whether anything is left of an erasure, by default the newest, here and at the remotes that can be reached.
+
+    Exit code 1 if there is.
+    """
     found = opening.open_repo(settings).verify_erasure(erasure, deep=deep)
     if json:
         output.as_json(found)
     elif found.clean:
-        output.say(f"nothing is left of erasure E-{found.id[:8]} in this repository")
+        there = [each.name for each in found.places[1:] if each.reached]
+        where = f"in this repository{''.join(f', at {each}' for each in there)}"
+        output.say(output.harmless(f"nothing is left of erasure E-{found.id[:8]} {where}"))
     else:
         for problem in found.problems:
             output.say(output.harmless(problem), colour="red")
@@ -103,7 +108,11 @@ def verify_subcommand(settings: Settings, *, erasure: str | None, deep: bool, js
 @shared.json_option
 @click.pass_obj
 def resume_subcommand(settings: Settings, *, erasure: str | None, json: bool) -> None:
-    """Go on with an erasure that was stopped before its end."""
+    """Go on with an erasure that was stopped before its end, and with what is outstanding at remotes.
+
+    A remote that could not be reached is erased now, and late uploads are looked for where that is due. With an ID,
+    remotes that were done, or were not known at that time, are looked at as well.
+    """
     found = opening.open_repo(settings).resume_erasure(erasure)
     if json:
         output.as_json(found)

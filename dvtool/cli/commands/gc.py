@@ -59,6 +59,7 @@ def gc_command(
 
 
 def _show(result: GcResult) -> None:
+    shared.say_followed(result.followed)
     runs = f", {output.quantity(result.runs, 'run')}" if result.runs else ""
     output.say(
         f"followed {output.quantity(result.snapshots, 'snapshot')}{runs} "

@@ -49,6 +49,7 @@ def push_command(
     if json:
         output.as_json(result)
         return
+    shared.say_followed(result.followed)
     if result.created:
         output.say(f"made a store at {result.remote}")
     _refs(result.refs)
@@ -167,6 +168,7 @@ def _refs(changes: tuple[RefChange, ...]) -> None:
 
 
 def _fetched(result: FetchResult) -> None:
+    shared.say_followed(result.followed)
     _refs(result.refs)
     output.say(_moved("received", result) if result.packs else f"nothing new at {result.remote}")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from dvtool.effects import View
-    from dvtool.storage.backend import Keeping, Listed, Purged
+    from dvtool.storage.backend import Keeping, Listed, Purged, Version
     from dvtool.storage.cloud.client import Client, Stat
 
 
@@ -189,6 +189,11 @@ class CloudBackend:
         """Remove every version of ``name``, or every older one, that the place lets go, and say what it does not."""
         with self._changing("delete", name):
             return self._client.purge(self._key(name), older=older)
+
+    def versions(self, directory: str) -> Iterator[Version]:
+        """Yield every version of the files right below ``directory``, and every mark of a deletion."""
+        with self._asking("list", directory):
+            yield from self._client.versions(self._below(directory))
 
     def keeping(self) -> Keeping:
         """Return what the place keeps of what was deleted."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dvtool.effects import View
-    from dvtool.storage.backend import Abilities, Keeping, Listed
+    from dvtool.storage.backend import Abilities, Keeping, Listed, Version
     from dvtool.storage.retrying import Persistence
 
 Result = TypeVar("Result")
@@ -85,6 +85,14 @@ class Client(Protocol):
 
     def purge(self, key: str, *, older: bool = False) -> Purged:
         """Remove every version, or every one but that which is there now."""
+        ...
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """Yield every version of what is below ``prefix``, which ends in ``/``, and every mark of a deletion.
+
+        Raises:
+            UntoldError: when this user may not ask.
+        """
         ...
 
     def keeping(self) -> Keeping:

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import UsageError
-from dvtool.storage.backend import Abilities, Keeping, Listed
+from dvtool.storage.backend import Abilities, Keeping, Listed, Version
 from dvtool.storage.cloud.client import CONNECT_SECONDS, PAGE, PIECE, SILENT_SECONDS, Opened, Remains, Stat, days
 from dvtool.storage.cloud.failures import no_bucket, reply_of
 
@@ -139,6 +139,12 @@ class GcsClient:
             remains.leave(f"{still} versions are still there", None)
         self._look_for_soft_deleted(key, remains)
         return remains.report()
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """Yield every generation, noncurrent ones included."""
+        for page in self._pages(prefix, "nextPageToken,items(name,timeDeleted)", versions=True):
+            for each in page.get("items", ()):
+                yield Version(each["name"].removeprefix(prefix), is_latest="timeDeleted" not in each)
 
     def keeping(self) -> Keeping:
         """Return what the bucket says of itself."""

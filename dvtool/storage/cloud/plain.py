@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import NotFoundError, UsageError
-from dvtool.storage.backend import Abilities, Keeping, Listed, Purged
+from dvtool.storage.backend import Abilities, Keeping, Listed, Purged, Version
 from dvtool.storage.cloud.client import Opened, Remains, Stat
 from dvtool.storage.cloud.failures import as_ours, reply_of
 from dvtool.storage.disk import temporary_name
@@ -175,6 +175,10 @@ class PlainClient:
         if self._exists(key):
             remains.leave("it is still there", None)
         return remains.report()
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """Yield the files: of older ones fsspec knows nothing."""
+        return (Version(name, is_latest=True) for name in self.names(prefix))
 
     def keeping(self) -> Keeping:
         """Return what is known: nothing, but of what is in memory."""

@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from dvtool.errors import NotFoundError, UsageError
-from dvtool.storage.backend import Abilities, Keeping, Listed
+from dvtool.storage.backend import Abilities, Keeping, Listed, UntoldError, Version
 from dvtool.storage.cloud.body import Body
 from dvtool.storage.cloud.client import CONNECT_SECONDS, PAGE, PART, SILENT_SECONDS, Opened, Remains, Stat, days
 from dvtool.storage.cloud.failures import as_ours, reply_of
@@ -229,6 +229,21 @@ class S3Client:
             if unfinished:
                 remains.leave(f"{unfinished} unfinished uploads are still there", None)
 
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """Yield every version and delete marker; where there is no request that tells, the objects."""
+        try:
+            for each in self._kept(prefix):
+                yield Version(each["Key"].removeprefix(prefix), is_latest=each.get("IsLatest", True))
+        except OSError as error:
+            reply = reply_of(error)
+            if reply.status in _DENIED and self._versioning() != "off":
+                raise UntoldError(
+                    "older versions could not be looked for", why="s3:ListBucketVersions is denied"
+                ) from None
+            if reply.status not in _DENIED | _UNKNOWN_REQUEST:
+                raise
+            yield from (Version(name, is_latest=True) for name in self.names(prefix))
+
     def keeping(self) -> Keeping:
         """Return what the bucket says of versions and locks."""
         return Keeping(versioning=self._versioning(), lock=self._lock())
@@ -288,12 +303,15 @@ class S3Client:
 
         One of which the place does not say that it is older counts as the latest: better to leave one too many.
         """
+        for each in self._kept(key):
+            if each["Key"] == key and not (older and each.get("IsLatest", True)):
+                yield each["VersionId"]
+
+    def _kept(self, prefix: str) -> Iterator[dict[str, Any]]:
         following: dict[str, Any] = {}
         while True:
-            page = self._call("list_object_versions", {"Prefix": key, **following})
-            for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                if each["Key"] == key and not (older and each.get("IsLatest", True)):
-                    yield each["VersionId"]
+            page = self._call("list_object_versions", {"Prefix": prefix, **following})
+            yield from (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
             if not page.get("IsTruncated"):
                 return
             following = {"KeyMarker": page["NextKeyMarker"]}

@@ -164,7 +164,6 @@ OBJECTS: Final[dict[str, Callable[[bytes], object]]] = {
     "erasure": erasure.decode,
     "clone": clone.decode,
     "hold": hold.decode,
-    "clone": clone.decode,
     "keyfile": keyfile.decode,
     "log": _log,
     "manifest": _manifest,

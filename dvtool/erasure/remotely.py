@@ -107,8 +107,8 @@ def carry_out(remote: Remote, erasure: bytes, request: Request | None = None) ->
         KeyAccessError: when nobody can tell any more what the erasure was about.
         ConflictError: when others write there all the time.
     """
-    if remote.may_create():
-        return formats.Place(name=name_of(remote.name), done=True)  # there is no store, and none was ever seen
+    if _is_to_be_made(remote):
+        return formats.Place(name=name_of(remote.name), done=True)
     remote.open()
     try:
         for _attempt in range(ATTEMPTS - 1):
@@ -119,6 +119,11 @@ def carry_out(remote: Remote, erasure: bytes, request: Request | None = None) ->
         return _Remotely(remote, erasure, request).run()
     finally:
         shutil.rmtree(memory.mirror(remote.session, remote.name), ignore_errors=True)
+
+
+def _is_to_be_made(remote: Remote) -> bool:
+    """Return whether a remote was added here and never pushed to; where nobody knows that, it may be out of reach."""
+    return bool(remote.pending_key) and remote.may_create()
 
 
 class _Remotely:
@@ -373,7 +378,7 @@ def verified(workspace: Workspace, name: str, erasure: bytes, *, deep: bool = Fa
         NotFoundError, StorageError, IntegrityError, KeyAccessError: when the remote cannot be reached or read.
     """
     remote = reaching.reach(workspace, name)
-    if remote.may_create():
+    if _is_to_be_made(remote):
         return []
     store = remote.open()
     try:

@@ -143,7 +143,7 @@ STEPS = {
     "totals are rounded": (erasing_runs, "_rounded", lambda size: size),
     "fingerprints are replaced": (erasing_runs.Runs, "_token", lambda _self, fingerprint: fingerprint),
     "old packs go": (planning._Planner, "_packs", lambda _self: None),
-    "files are destroyed": (erasing, "_purge", lambda *_arguments: None),
+    "files are destroyed": (erasing, "_purge", lambda *_arguments, **_how: None),
     "worktrees are cleaned": (local, "_remove", lambda *_arguments: []),
     "caches and quarantine go": (local, "CACHES", ()),
     "other worktrees are cleaned": (local, "worktrees", lambda workspace: [(workspace.session.root, workspace)]),
@@ -170,7 +170,7 @@ def test_a_step_that_is_left_out_is_noticed(root, monkeypatch, owner, name, inst
 @pytest.mark.parametrize("name", ["empty_entries", "_purge"])
 def test_what_two_steps_keep_from_being_read_is_noticed_when_one_is_left_out(root, monkeypatch, name):
     """Entries are emptied, and the keys that opened them destroyed; the check that follows names what stayed."""
-    monkeypatch.setattr(erasing, name, lambda *_arguments: 0)
+    monkeypatch.setattr(erasing, name, lambda *_arguments, **_how: 0)
     done = erase(root)
     assert any("of the log was not emptied" in each or "no entry needs" in each for each in done.outstanding)
 

@@ -107,9 +107,9 @@ def carry_out(remote: Remote, erasure: bytes, request: Request | None = None) ->
         KeyAccessError: when nobody can tell any more what the erasure was about.
         ConflictError: when others write there all the time.
     """
-    if remote.may_create():
+    if _is_to_be_made(remote):
         _settle(remote, erasure)
-        return formats.Place(name=name_of(remote.name), done=True)  # there is no store, and none was ever seen
+        return formats.Place(name=name_of(remote.name), done=True)
     remote.open()
     try:
         place = _tried(remote, erasure, request)
@@ -133,6 +133,11 @@ def _settle(remote: Remote, erasure: bytes) -> None:
     session = remote.session
     configured = configuring.remotes(remote.workspace).keys()
     keyring.settle(session.layout.store(), remote.name, {erasure}, configured, session.context.disk)
+
+
+def _is_to_be_made(remote: Remote) -> bool:
+    """Return whether a remote was added here and never pushed to; where nobody knows that, it may be out of reach."""
+    return bool(remote.pending_key) and remote.may_create()
 
 
 class _Remotely:
@@ -387,7 +392,7 @@ def verified(workspace: Workspace, name: str, erasure: bytes, *, deep: bool = Fa
         NotFoundError, StorageError, IntegrityError, KeyAccessError: when the remote cannot be reached or read.
     """
     remote = reaching.reach(workspace, name)
-    if remote.may_create():
+    if _is_to_be_made(remote):
         return []
     store = remote.open()
     try:

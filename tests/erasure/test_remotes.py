@@ -137,6 +137,16 @@ def test_a_remote_that_was_not_reached_is_named_and_done_later(base):
         assert other == here(base)
 
 
+def test_of_a_remote_that_was_never_pushed_to_nothing_is_outstanding(base):
+    repo = opened(base)
+    repo.add_remote("new", "../new", protection=repokey.Plain())
+    repo.erase([WHO])
+    assert places(opened(base))["remote new"].done
+    assert opened(base).verify_erasure().clean
+    opened(base).push("new", ["main"])
+    nothing_is_left(base, "new")
+
+
 def test_when_all_is_done_everywhere_the_locator_goes(base):
     opened(base).erase([WHO])
     opened(base).resume_erasure()

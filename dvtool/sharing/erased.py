@@ -49,6 +49,27 @@ def committed(state: State) -> dict[bytes, int]:
     return {erasure: phase for erasure, phase in found.items() if phase in {log.ERASED, log.FINISHED}}
 
 
+def parted(here: Store, there: Store) -> dict[bytes, bytes]:
+    """Return the snapshots here for which others stand at a remote that has had the same erasures, with these.
+
+    Args:
+        here: the store here.
+        there: the remote's.
+
+    Raises:
+        IntegrityError: when a map of superseded snapshots leads in a circle.
+    """
+    ours, theirs = here.state, there.state
+    if not committed(ours) or committed(ours).keys() != committed(theirs).keys():
+        return {}
+    found = {}
+    for old in {old for old, _new in ours.superseded.items()} & {old for old, _new in theirs.superseded.items()}:
+        stands, other = ours.standing(old), theirs.standing(old)
+        if stands is not None and other is not None and ours.standing(other) not in {stands, None}:
+            found[stands] = other
+    return {old: new for old, new in found.items() if here.has(old) and there.has(new)}
+
+
 def refuse_behind(here: Store, there: Store, name: str) -> None:
     """Refuse to read from a remote that has an erasure which was not followed here.
 

@@ -3,6 +3,8 @@
 import functools
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -376,6 +378,58 @@ def test_two_erasures_that_were_made_apart_end_up_everywhere(base):
         assert at(base, name).status().snapshot == there(base).state.ref("heads/main").hex()
         require_followed(base, name, first)
         assert at(base, name).verify_erasure(second.hex(), deep=True).problems == ()
+
+
+def test_two_erasures_of_the_same_come_to_what_the_remote_has(base):
+    put(f"{base}/two/data/people/p8/record.txt", b"only here\n")
+    at(base, "two").commit("local", everything=True)
+    first = erase_there(base, WHO)
+    second = apart(base, "two", ["data/people/p3", f"{WHO}/scan.bin"])
+    with pytest.raises(ConflictError, match="erased here"):
+        at(base, "two").fetch()
+    carry(base, "two", second)
+    before = at(base, "two").status().snapshot
+    # Each file is counted under the erasure that took it first, in each place.
+    at(base, "two").fetch()
+    assert at(base, "two").status().clean
+    assert at(base, "two").push().refs
+    assert at(base, "two").show(before).snapshot == there(base).state.ref("heads/main").hex()
+    for name in ("two", "one", "lazy"):
+        at(base, name).pull()
+        require_followed(base, name, first)
+        assert at(base, name).verify_erasure(second.hex(), deep=True).problems == ()
+        assert at(base, name).status().snapshot == there(base).state.ref("heads/main").hex()
+    assert at(base, "two").fetch().refs == ()
+
+
+def test_runs_that_two_erasures_met_apart_come_to_what_the_remote_has(base):
+    command = [
+        sys.executable,
+        "-m",
+        "dvtool.cli.main",
+        "run",
+        "--name",
+        "read",
+        "--in",
+        "data/people=train",
+        "--",
+        "true",
+    ]
+    subprocess.run(command, cwd=f"{base}/one", check=True, capture_output=True)
+    at(base, "one").push()
+    at(base, "two").pull()
+    first = erase_there(base, WHO)
+    second = apart(base, "two", [OTHER])
+    with pytest.raises(ConflictError, match="erased here"):
+        at(base, "two").fetch()
+    carry(base, "two", second)
+    for name in ("two", "one", "lazy"):
+        at(base, name).pull()
+        assert at(base, name).verify_erasure(first.hex(), deep=True).problems == ()
+        assert left_in(base, name) == ()
+        state = store_of(at(base, name)).state
+        assert state.ref_names("runs/") == there(base).state.ref_names("runs/")
+        assert len(state.ref_names("runs/")) == 1
 
 
 NAMES = ("a", "b", "c/a", "c/b", "c/d/a", "d/a")

@@ -14,7 +14,7 @@ from dvtool.effects import Silence
 from dvtool.erasure import asking, certificate, keyring, locating
 from dvtool.erasure.steps import Steps
 from dvtool.erasure.targets import Targets
-from dvtool.errors import ConflictError
+from dvtool.errors import ConflictError, IntegrityError
 from dvtool.formats import erasure as formats
 from dvtool.formats import repokey
 from dvtool.repo import Repo
@@ -322,6 +322,23 @@ def test_a_store_that_was_put_back_alone_follows_again_although_the_remote_has_n
     os.unlink(f"{base}/two/.dv/cache/head")
     assert len(at(base, "two").fetch().followed) == 1
     require_followed(base, "two", erasure)
+
+
+def test_a_remote_that_was_put_back_from_a_backup_is_noticed_and_brings_nothing_back(base):
+    shutil.copytree(f"{base}/remote", f"{base}/backup", symlinks=True)
+    erase_there(base, WHO)
+    at(base, "two").pull()
+    shutil.rmtree(f"{base}/remote")
+    shutil.copytree(f"{base}/backup", f"{base}/remote", symlinks=True)
+    for verb in ("fetch", "pull", "push"):
+        with pytest.raises(IntegrityError, match="rolled back") as caught:
+            getattr(at(base, "two"), verb)()
+        assert "lacks an erasure" in caught.value.why
+    at(base, "two").set_remote_url("origin", f"{base}/remote")
+    for verb in ("fetch", "pull", "push"):
+        with pytest.raises(ConflictError, match="erased here"):
+            getattr(at(base, "two"), verb)()
+    assert left_in(base, "two") == ()
 
 
 def test_a_lazy_clone_brings_nothing_before_it_has_followed(base):

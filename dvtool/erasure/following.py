@@ -24,7 +24,7 @@ from dvtool.history import holds, recorded
 from dvtool.runs import sealing
 from dvtool.sharing import erased
 from dvtool.sharing.erased import FollowedErasure
-from dvtool.worktree import projects
+from dvtool.worktree import places, projects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,6 +106,7 @@ class _Following:
         if waiting or any(erasure in has for erasure in pending):
             self._finish(pending, has.keys())
             self._follow(erased.lacking(self.here.refresh(), self.there.state))
+        self._forget_journal()
         if has:
             remotes = projects.read(self.session.root).remotes.keys()
             keyring.settle(self.place, self.remote.name, has.keys(), remotes, self.session.context.disk)
@@ -117,6 +118,13 @@ class _Following:
             executing.refuse_pending(self.here.state)
         if pending:
             self._note(executing.resume(self.workspace, pending[0], reached={self.remote.name}))
+
+    def _forget_journal(self) -> None:
+        """Remove the journal of one that was finished by a command which was stopped right then."""
+        if os.path.lexists(places.erasing_of(self.place)) and not self.here.refresh().pending():
+            with self.session.lock():
+                self.here.refresh()
+                self.workspace.forget_erasure()
 
     def _follow(self, waiting: list[bytes]) -> None:
         """Follow erasures in the order in which they came to the remote, as far as clocks can tell that.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from dvtool import ids
-from dvtool.errors import ConflictError
-from dvtool.formats import codec, index, log, pack
+from dvtool.errors import ConflictError, IntegrityError
+from dvtool.formats import codec, index, log, pack, snapshot
 from dvtool.history import recorded
 from dvtool.history.marking import Marks
 from dvtool.sharing import clones, erased, moving, runs
@@ -22,8 +22,10 @@ from dvtool.sharing.meeting import Meeting
 from dvtool.store.state import describe_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
+    from dvtool.formats.snapshot import Snapshot
     from dvtool.sharing.reaching import Remote
     from dvtool.store.state import State
     from dvtool.store.store import Store
@@ -102,10 +104,11 @@ def fetch(
     followed: list[FollowedErasure] = []
 
     def bring() -> list[log.MoveRef]:
-        choice = runs.Choice()
+        choice = runs.Choice(yields=True)
         state = store.refresh()
         followed.extend(follow(remote))
         erased.refuse_return(remote.session.store, store, remote.name)
+        _adopt(remote, store, with_data=with_data, tally=tally)
         moves = _moves(remote, _wanted(state), choice, tell=tell)
         if moves:
             moves = _Fetch(remote, store, moves, choice, with_data=with_data, tally=tally).run()
@@ -140,8 +143,19 @@ def note(remote: Remote) -> None:
     Raises:
         StorageError: when the disk refuses.
     """
-    lacking = _moves(remote, _wanted(remote.open().state), runs.Choice(), tell=lambda _text: None)
+    lacking = _moves(remote, _wanted(remote.open().state), runs.Choice(yields=True), tell=lambda _text: None)
     remote.remember(brought=b"" if lacking else _refs_here(remote))
+
+
+def _adopt(remote: Remote, store: Store, *, with_data: bool, tally: Tally) -> None:
+    """Let what the remote has stand for what came out otherwise here although both have had the same erasures.
+
+    That happens where two erasures which were made apart met the same file: each place counts it under the one that
+    took it first.
+    """
+    pairs = erased.parted(remote.session.store, store)
+    if pairs:
+        _Fetch(remote, store, [], runs.Choice(), with_data=with_data, tally=tally).adopt(pairs)
 
 
 def _refs_here(remote: Remote) -> bytes:
@@ -264,17 +278,12 @@ class _Fetch:
                 return []
             tips, computed = runs.divided(self.moves)
             meeting = Meeting(self.there, self.here, tips, here=self.here, runs=computed)
-            relied = self._follow(transaction, meeting, computed)
-            aside = [name for name in relied if self.here.state.aside(name) is not None]
-            transaction.relied.aside.update(aside)
-
-            erasures = self.here.state.erasures.items()
+            here = self._marks(meeting.fresh.keys(), meeting.standing)
+            here.pass_over(sorted(meeting.border))
+            require = self._follow(transaction, here, [*sorted(meeting.fresh), *computed])
 
             def build(state: State) -> list[log.Action]:
-                if state.erasures.items() != erasures:
-                    raise _AgainError("something was erased here meanwhile", next="run it again")
-                if any(state.is_doomed(name) for name in relied):
-                    raise _AgainError("packs were collected while they were being built on", next="run it again")
+                require(state)
                 if not meeting.holds(state):
                     raise _AgainError("the history that came in has nothing to stand on any more", next="run it again")
                 pairs = meeting.pairs()
@@ -284,6 +293,56 @@ class _Fetch:
             self.tally.packs += len(transaction.added)
             self.tally.size += sum(transaction.added)
         return self.moves
+
+    def adopt(self, pairs: Mapping[bytes, bytes]) -> None:
+        """Bring some snapshots, and let them stand for others that are here; their parents stay what they are.
+
+        Raises:
+            _AgainError: as :meth:`run`.
+            IntegrityError: when they were no versions of the same before something was erased.
+        """
+        with self.here.transaction() as transaction:
+            self._metadata(transaction)
+            for old, new in pairs.items():
+                ours, theirs = self._snapshot(old), self._snapshot(new)
+                if (ours.parents, ours.time) != (theirs.parents, theirs.time):
+                    raise IntegrityError(
+                        "what is said to stand for a snapshot since an erasure is no version of it",
+                        where=f"{old.hex()[:12]} here, {new.hex()[:12]} at the remote",
+                        why="its parents or its time are others",
+                        next="ask who writes to the remote; nothing was changed here",
+                    )
+            here = self._marks(set(pairs.values()), lambda _parent: None)
+            require = self._follow(transaction, here, sorted(pairs.values()))
+
+            def build(state: State) -> list[log.Action]:
+                require(state)
+                found = tuple((old, new) for old, new in sorted(pairs.items()) if state.superseded.get(old) is None)
+                gone = dict(found)
+                moves = [
+                    log.MoveRef(name=name, old=value, new=gone[value])
+                    for name, value in state.ref_names("")
+                    if value in gone
+                ]
+                return [log.Supersede(pairs=found), *moves] if found else []
+
+            transaction.commit(OPERATION, build)
+        self.here.refresh()
+
+    def _snapshot(self, identity: bytes) -> Snapshot:
+        return snapshot.decode(self.here.read_object(ids.SNAPSHOT, identity))
+
+    def _marks(self, only: AbstractSet[bytes], standing: Callable[[bytes], bytes | None]) -> Marks:
+        """Return marks for some snapshots, with all but other snapshots that they lead to."""
+
+        def stands(identity: bytes) -> bytes | None:
+            return standing(identity)
+
+        here = Marks(self.here, self.session.context.progress)
+        here.rely_on_sound_packs()
+        here.standing = stands
+        here.only = only
+        return here
 
     def _metadata(self, transaction: Transaction) -> None:
         """Bring the objects that are not here: all that the remote's metadata packs hold, but for its own tables.
@@ -319,22 +378,31 @@ class _Fetch:
         state = self.here.state
         return state.packs.get(name) is not None and not state.is_doomed(file) and self.here.backend.exists(file)
 
-    def _follow(self, transaction: Transaction, meeting: Meeting, computed: list[bytes]) -> set[str]:
-        """Find what the refs lead to that is not here, and bring it; return the packs here that were built on."""
-        here = Marks(self.here, self.session.context.progress)
-        here.rely_on_sound_packs()
-        here.standing = meeting.standing
-        here.pass_over(sorted(meeting.border))
-        here.only = meeting.fresh.keys()
+    def _follow(self, transaction: Transaction, here: Marks, identities: Sequence[bytes]) -> Callable[[State], None]:
+        """Find what some objects lead to that is not here, and bring it.
+
+        Returns:
+            what raises :class:`_AgainError` unless the packs here that were built on are there still, in a state.
+        """
         there = Marks(self.there, self.session.context.progress)
         there.read_what_is_there()
         there.lacking = moving.refuse_lacking
         here.lacking = there.want if self.with_data else lambda _chunks: None
-        here.follow([*sorted(meeting.fresh), *computed])
+        here.follow(identities)
         shipment = moving.Shipment(there, self.here)
         if shipment.files:
             self._receive(shipment, transaction, "receiving data")
-        return {use.file for use in here.packs() if use.live}
+        relied = {use.file for use in here.packs() if use.live}
+        transaction.relied.aside.update(name for name in relied if self.here.state.aside(name) is not None)
+        erasures = self.here.state.erasures.items()
+
+        def require(state: State) -> None:
+            if state.erasures.items() != erasures:
+                raise _AgainError("something was erased here meanwhile", next="run it again")
+            if any(state.is_doomed(name) for name in relied):
+                raise _AgainError("packs were collected while they were being built on", next="run it again")
+
+        return require
 
     def _receive(self, shipment: moving.Shipment, transaction: Transaction, label: str) -> None:
         meter = moving.Meter(self.session.context.progress, label, files=shipment.files, size=shipment.size)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dvtool.errors import NotFoundError
 from dvtool.formats import log, tree
 from dvtool.history.marking import Marks
-from dvtool.sharing import fetching, moving, reaching
+from dvtool.sharing import erased, fetching, moving, reaching
 from dvtool.storage.mirror import mirror_of
 from dvtool.store import manifests
 from dvtool.worktree.layout import write_file
@@ -39,6 +39,7 @@ class Frames:
 
         Raises:
             IntegrityError: when it is damaged, or at neither place.
+            ConflictError: when others have erased something, which has to be followed first.
             NotFoundError, StorageError: when the remote cannot be reached.
         """
         session = self._workspace.session
@@ -47,6 +48,7 @@ class Frames:
             return self._here.chunk(identity)
         if self._there is None:
             remote = _remote(self._workspace, name)
+            erased.refuse_behind(session.store, remote.open(), name)
             mirror = mirror_of(remote.backend)
             if mirror is not None:
                 mirror.keeps_parts = True
@@ -98,6 +100,7 @@ def bring(
     Raises:
         NotFoundError: when the remote that had the data is no longer configured.
         IntegrityError: when the remote lacks some of it, or it is damaged there.
+        ConflictError: when others have erased something, which has to be followed first.
         StorageError: when the remote cannot be reached.
     """
     session = workspace.session
@@ -119,6 +122,7 @@ def bring(
 
 def bring_chunks(remote: reaching.Remote, chunks: set[bytes]) -> None:
     """Bring chunks from a remote into the store here; raises as :func:`bring`."""
+    erased.refuse_behind(remote.session.store, remote.open(), remote.name)
     remote.open().try_again(lambda: _bring_chunks(remote, chunks))
     fetching.note(remote)
 

@@ -21,7 +21,7 @@ from dvtool.errors import (
     UsageError,
 )
 from dvtool.formats import log, repokey, storeformat
-from dvtool.sharing import configuring, places, vetting
+from dvtool.sharing import configuring, erased, places, vetting
 from dvtool.sharing import memory as memories
 from dvtool.storage import opening
 from dvtool.storage.inventory import Inventory
@@ -377,10 +377,21 @@ class Remote:
             self._require_same(memory)
             raise self._rolled_back(
                 f"its log ends with entry {state.number}, and entry {memory.number} was seen before"
+                + self._unerased(store)
             )
         same = state.number == memory.number and state.head == memory.head
         if not same and store.log.is_forked(memory.number, memory.head):
-            raise self._rolled_back(f"entry {memory.number} of its log is another than was seen before")
+            raise self._rolled_back(
+                f"entry {memory.number} of its log is another than was seen before" + self._unerased(store)
+            )
+
+    def _unerased(self, store: Store) -> str:
+        """Say how many erasures a remote lacks that were made here; an old backup has what they were about."""
+        lacking = erased.lacking(store.state, self.session.store.state)
+        if not lacking:
+            return ""
+        what = "an erasure" if len(lacking) == 1 else f"{len(lacking):,} erasures"
+        return f"; it lacks {what} known here, so what was erased may be there again"
 
     def _rolled_back(self, why: str) -> IntegrityError:
         return IntegrityError(

@@ -43,8 +43,14 @@ def say(tell: Callable[[str], None], names: Iterable[str], what: str) -> None:
 class Choice:
     """Chooses between what two stores have of a run, and remembers what was left as it is, and why."""
 
-    def __init__(self) -> None:
-        """Start with nothing chosen."""
+    def __init__(self, *, yields: bool = False) -> None:
+        """Start with nothing chosen.
+
+        Args:
+            yields: of two objects that differ in nothing but in what the same erasures left, which were made apart,
+                take the one that comes: so all arrive at the same.
+        """
+        self._yields = yields
         self.behind: set[str] = set()
         """The runs that were written anew elsewhere, where they were to move to."""
         self.apart: set[str] = set()
@@ -60,13 +66,19 @@ class Choice:
         try:
             coming = recorded.named(new[0], name, new[1])
             before = recorded.read(*old) if old is not None else None
+            if before is None or coming.revision > before.revision or (self._yields and _same_erased(before, coming)):
+                return True
         except DvError as error:
             self.unread[name] = error
             return False
-        if before is None or coming.revision > before.revision:
-            return True
         (self.apart if coming.revision == before.revision else self.behind).add(name)
         return False
+
+
+def _same_erased(one: Run, other: Run) -> bool:
+    """Return whether two objects of a run were written anew by erasures alone, and by the same ones."""
+    erasures = [{each.erasure for each in run.erased_of(found)} for found in (one, other)]
+    return erasures[0] == erasures[1] and one.revision == other.revision == len(erasures[0])
 
 
 def incoming(here: Store, wanted: Mapping[str, bytes], choice: Choice) -> list[log.MoveRef]:

@@ -3,14 +3,18 @@
 import functools
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dvtool.effects import Silence
-from dvtool.erasure import asking, certificate
+from dvtool.erasure import asking, certificate, keyring, locating
 from dvtool.erasure.steps import Steps
 from dvtool.erasure.targets import Targets
-from dvtool.errors import ConflictError
+from dvtool.errors import ConflictError, IntegrityError
 from dvtool.formats import erasure as formats
 from dvtool.formats import repokey
 from dvtool.repo import Repo
@@ -18,6 +22,8 @@ from dvtool.sharing import reaching
 from dvtool.store import erasing
 from dvtool.testing import attacker
 from dvtool.testing.canary import Wanted
+from dvtool.testing.recording import RecordingDisk
+from dvtool.testing.volume import Survival
 from dvtool.worktree.session import Context
 from tests.faults.conftest import noise, put
 
@@ -316,3 +322,219 @@ def test_a_store_that_was_put_back_alone_follows_again_although_the_remote_has_n
     os.unlink(f"{base}/two/.dv/cache/head")
     assert len(at(base, "two").fetch().followed) == 1
     require_followed(base, "two", erasure)
+
+
+def test_a_remote_that_was_put_back_from_a_backup_is_noticed_and_brings_nothing_back(base):
+    shutil.copytree(f"{base}/remote", f"{base}/backup", symlinks=True)
+    erase_there(base, WHO)
+    at(base, "two").pull()
+    shutil.rmtree(f"{base}/remote")
+    shutil.copytree(f"{base}/backup", f"{base}/remote", symlinks=True)
+    for verb in ("fetch", "pull", "push"):
+        with pytest.raises(IntegrityError, match="rolled back") as caught:
+            getattr(at(base, "two"), verb)()
+        assert "lacks an erasure" in caught.value.why
+    at(base, "two").set_remote_url("origin", f"{base}/remote")
+    for verb in ("fetch", "pull", "push"):
+        with pytest.raises(ConflictError, match="erased here"):
+            getattr(at(base, "two"), verb)()
+    assert left_in(base, "two") == ()
+
+
+def test_a_lazy_clone_brings_nothing_before_it_has_followed(base):
+    erase_there(base, WHO)
+    lazy = at(base, "lazy")
+    for read in (lambda: b"".join(lazy.cat("HEAD:data/people/p1/record.txt")), lambda: lazy.get(["data/people/p1"])):
+        with pytest.raises(ConflictError, match="others have erased") as caught:
+            read()
+        assert "dv fetch" in caught.value.next
+    assert len(at(base, "lazy").fetch().followed) == 1
+    assert b"".join(at(base, "lazy").cat("HEAD:data/people/p1/record.txt")) == b"nobody in particular, number 1\n"
+    assert at(base, "lazy").get(["data/people/p1"]).files == 1
+    assert left_in(base, "lazy") == ()
+
+
+# ------------------------------------------------------------------------------------------------- made apart
+
+
+def apart(base, name, targets, **options):
+    """Erase in a clone while its remote cannot be reached."""
+    os.rename(f"{base}/remote", f"{base}/away")
+    try:
+        return bytes.fromhex(at(base, name).erase(targets, **options).erasure)
+    finally:
+        os.rename(f"{base}/away", f"{base}/remote")
+
+
+def carry(base, name, erasure):
+    """Bring an erasure of a clone to the remote."""
+    repo = at(base, name)
+    key = keyring.keys(repo.workspace.session.layout.store())[erasure]
+    locator, _key = locating.locator_of(store_of(repo).state, erasure, store_of(repo), [key])
+    found = asking.request_of(erasure, key, locator)
+    erase_there(
+        base, *found.targets.patterns, by=name, erasure=erasure, key=key, copies=found.copies, keep_path=found.keep_path
+    )
+
+
+def test_two_erasures_that_were_made_apart_end_up_everywhere(base):
+    put(f"{base}/two/data/people/p8/record.txt", b"only here\n")
+    at(base, "two").commit("local", everything=True)
+    first = erase_there(base, WHO)
+    second = apart(base, "two", [OTHER])
+    with pytest.raises(ConflictError, match="erased here") as caught:
+        at(base, "two").fetch()
+    assert "dv erasure resume" in caught.value.next
+    assert {each.id for each in at(base, "two").erasures()} == {first.hex(), second.hex()}
+    carry(base, "two", second)
+    assert at(base, "two").push().refs
+    for name in ("two", "one", "lazy"):
+        at(base, name).pull()
+        assert not os.path.lexists(f"{base}/{name}/{OTHER}")
+        assert not os.path.lexists(f"{base}/{name}/{WHO}")
+        assert at(base, name).status().snapshot == there(base).state.ref("heads/main").hex()
+        require_followed(base, name, first)
+        assert at(base, name).verify_erasure(second.hex(), deep=True).problems == ()
+
+
+def test_two_erasures_of_the_same_come_to_what_the_remote_has(base):
+    put(f"{base}/two/data/people/p8/record.txt", b"only here\n")
+    at(base, "two").commit("local", everything=True)
+    first = erase_there(base, WHO)
+    second = apart(base, "two", ["data/people/p3", f"{WHO}/scan.bin"])
+    with pytest.raises(ConflictError, match="erased here"):
+        at(base, "two").fetch()
+    carry(base, "two", second)
+    before = at(base, "two").status().snapshot
+    # Each file is counted under the erasure that took it first, in each place.
+    at(base, "two").fetch()
+    assert at(base, "two").status().clean
+    assert at(base, "two").push().refs
+    assert at(base, "two").show(before).snapshot == there(base).state.ref("heads/main").hex()
+    for name in ("two", "one", "lazy"):
+        at(base, name).pull()
+        require_followed(base, name, first)
+        assert at(base, name).verify_erasure(second.hex(), deep=True).problems == ()
+        assert at(base, name).status().snapshot == there(base).state.ref("heads/main").hex()
+    assert at(base, "two").fetch().refs == ()
+
+
+def test_runs_that_two_erasures_met_apart_come_to_what_the_remote_has(base):
+    command = [
+        sys.executable,
+        "-m",
+        "dvtool.cli.main",
+        "run",
+        "--name",
+        "read",
+        "--in",
+        "data/people=train",
+        "--",
+        "true",
+    ]
+    subprocess.run(command, cwd=f"{base}/one", check=True, capture_output=True)
+    at(base, "one").push()
+    at(base, "two").pull()
+    first = erase_there(base, WHO)
+    second = apart(base, "two", [OTHER])
+    with pytest.raises(ConflictError, match="erased here"):
+        at(base, "two").fetch()
+    carry(base, "two", second)
+    for name in ("two", "one", "lazy"):
+        at(base, name).pull()
+        assert at(base, name).verify_erasure(first.hex(), deep=True).problems == ()
+        assert left_in(base, name) == ()
+        state = store_of(at(base, name)).state
+        assert state.ref_names("runs/") == there(base).state.ref_names("runs/")
+        assert len(state.ref_names("runs/")) == 1
+
+
+NAMES = ("a", "b", "c/a", "c/b", "c/d/a", "d/a")
+FILES = st.dictionaries(st.sampled_from(NAMES), st.binary(min_size=1, max_size=3), min_size=1)
+TARGETS = st.sampled_from(["a", "c", "c/a", "c/d", "**/a", "d", "**/b", "c/*", "b"])
+
+
+def erase_in(root, pattern, erasure, *, keep_path):
+    workspace = Repo.open(root, Context(cwd=root)).workspace
+    store = workspace.session.store
+    request = asking.Request(
+        erasure=erasure,
+        key=erasure * 2,
+        targets=Targets(patterns=(f"data/{pattern}",)),
+        copies="keep",
+        keep_path=keep_path,
+    )
+    steps = Steps(store, request, Silence(), certified=functools.partial(certificate.certified, workspace))
+    plan = steps.plan()
+    planned = steps.announce(plan)
+    steps.commit(planned, plan)
+    erasing.destroy(store)
+    steps.finish(planned, (formats.Place(name="here", done=True),), keep=False)
+    return plan.paths
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return os.path.realpath(tmp_path_factory.mktemp("orders"))
+
+
+@settings(max_examples=15)
+@given(versions=st.lists(FILES, min_size=1, max_size=4), targets=st.tuples(TARGETS, TARGETS), keep_path=st.booleans())
+def test_in_which_order_erasures_come_makes_no_difference(place, versions, targets, keep_path):
+    for name in os.listdir(place):
+        shutil.rmtree(f"{place}/{name}")
+    root = f"{place}/one"
+    os.makedirs(f"{root}/data")
+    repo = Repo.init(root)
+    for number, files in enumerate(versions):
+        shutil.rmtree(f"{root}/data")
+        os.makedirs(f"{root}/data")
+        for name, content in files.items():
+            put(f"{root}/data/{name}", content)
+        repo.add(["data"])
+        repo.commit(f"number {number}", allow_empty=True)
+        repo.create_tag(f"v{number}")
+    shutil.copytree(root, f"{place}/two", symlinks=True)
+    erasures = [(targets[0], b"1" * 16), (targets[1], b"2" * 16)]
+    taken = [erase_in(root, pattern, each, keep_path=keep_path) for pattern, each in erasures]
+    for pattern, each in reversed(erasures):
+        taken.append(erase_in(f"{place}/two", pattern, each, keep_path=keep_path))
+    one, two = (store_of(at(place, name)).state for name in ("one", "two"))
+    if set(taken[0]) == set(taken[3]) and set(taken[1]) == set(taken[2]):  # none was met by both
+        assert snapshots(one) == snapshots(two)
+        known = {old for old, _new in one.superseded.items()} & {old for old, _new in two.superseded.items()}
+        assert {old: one.standing(old) for old in known} == {old: two.standing(old) for old in known}
+    for name, value in snapshots(one).items():
+        ours, theirs = at(place, "one"), at(place, "two")
+        assert listed(ours, value) == listed(theirs, snapshots(two)[name])
+
+
+def listed(repo, identity):
+    return [(each.path, each.kind, each.size) for each in repo.ls(identity.hex(), recursive=True)]
+
+
+# --------------------------------------------------------------------------------------------------- stopped
+
+
+def test_stopped_at_any_moment_following_is_finished_by_the_next_contact(base, tmp_path):
+    erasure = erase_there(base, WHO)
+    put(f"{base}/two/{WHO}/late.txt", TEXT)
+    at(base, "two").commit("only here", everything=True)
+    disk = RecordingDisk(str(base))  # the remote too, where the clone acknowledges
+    Repo.open(f"{base}/two", Context(disk=disk, cwd=f"{base}/two")).fetch()
+    steps = disk.finish()
+    wanted = snapshots(store_of(at(base, "two")).state)
+    seen = set()
+    for k, volume in disk.moments():
+        if k % 23 and k < len(steps) - 1:
+            continue
+        for survival in (Survival.ALL, Survival.DURABLE):
+            image = hash(volume.image(survival, 0))
+            if image in seen:
+                continue
+            seen.add(image)
+            volume.write_to(str(base), survival, 0)
+            at(base, "two").fetch()
+            require_followed(base, "two", erasure)
+            assert snapshots(store_of(at(base, "two")).state) == wanted, (k, survival)
+            assert at(base, "two").status().pending_erasures == ()

@@ -585,3 +585,19 @@ def test_an_entry_follows_the_state_that_it_was_built_for(backend, where):
     with pytest.raises(ConflictError):
         store.log.append("move", build)
     assert counters(attach(backend, "r"))["heads/a"] == 2
+
+
+def test_an_erasure_of_another_store_is_taken_over_by_one_entry_unless_it_goes_on_here(backend):
+    eraser, writer = attach(backend, "e"), attach(backend, "w")
+    taken = [log.Erasure(erasure=each * 16, phase=log.FINISHED, planned=log.TAKEN_OVER) for each in (b"e", b"f")]
+    writer.log.append("follow", lambda _state: [taken[1]])
+    assert writer.refresh().pending() == []
+    assert log.step(writer.state.erasures.get(b"f" * 16)) == (log.FINISHED, log.TAKEN_OVER)
+    with pytest.raises(ConflictError):
+        writer.log.append("follow", lambda _state: [taken[1]])
+    for phase in (log.ERASING, log.ERASED):
+        eraser.log.append("erase", lambda _state, phase=phase: [step(b"e", phase)])
+        with pytest.raises(ConflictError):
+            writer.log.append("follow", lambda _state: [taken[0]])
+    eraser.log.append("erase", lambda _state: [step(b"e", log.FINISHED)])
+    assert attach(backend, "r").refresh().pending() == []

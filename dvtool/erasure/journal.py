@@ -10,7 +10,7 @@ import msgspec
 from dvtool import ids
 from dvtool.formats import codec
 from dvtool.formats.erasure import KEY_SIZE
-from dvtool.storage.disk import as_ours
+from dvtool.storage.disk import read_note
 from dvtool.worktree import places
 from dvtool.worktree.layout import write_file
 
@@ -49,14 +49,9 @@ def read(store: str) -> Journal | None:
         StorageError: when it cannot be read.
         FormatError: when it is malformed.
     """
-    path = places.erasing_of(store)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(SIZE_LIMIT)
-    except FileNotFoundError:
+    data = read_note(places.erasing_of(store), SIZE_LIMIT)
+    if data is None:
         return None
-    except OSError as error:
-        raise as_ours(error, path) from None
     found = codec.decode(Journal, data, what="journal of an erasure")
     if len(found.erasure) != ids.SHORT_SIZE or len(found.key) != KEY_SIZE:
         return None

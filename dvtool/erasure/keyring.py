@@ -15,7 +15,7 @@ import msgspec
 from dvtool import ids
 from dvtool.formats import codec
 from dvtool.formats.erasure import KEY_SIZE
-from dvtool.storage.disk import as_ours
+from dvtool.storage.disk import read_note
 from dvtool.worktree import places
 from dvtool.worktree.layout import write_file
 
@@ -46,14 +46,9 @@ def read(store: str) -> dict[bytes, Kept]:
         StorageError: when it cannot be read.
         FormatError: when it is malformed.
     """
-    path = places.erasure_keys_of(store)
-    try:
-        with open(path, "rb") as file:
-            data = file.read(SIZE_LIMIT)
-    except FileNotFoundError:
+    data = read_note(places.erasure_keys_of(store), SIZE_LIMIT)
+    if data is None:
         return {}
-    except OSError as error:
-        raise as_ours(error, path) from None
     found: tuple[Kept, ...] = codec.decode(_MANY, data, what="keys of erasures")
     return {each.erasure: each for each in found if (len(each.erasure), len(each.key)) == (ids.SHORT_SIZE, KEY_SIZE)}
 

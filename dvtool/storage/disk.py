@@ -83,6 +83,20 @@ def read_regular(path: str, limit: int = -1) -> bytes:
         os.close(descriptor)
 
 
+def read_note(path: str, limit: int) -> bytes | None:
+    """Return the first ``limit`` bytes of a file of dv's own, or None when it is not there.
+
+    Raises:
+        StorageError: when it cannot be read, or something else stands in its place.
+    """
+    try:
+        return read_regular(path, limit)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise as_ours(error, path) from None
+
+
 def word_for(mode: int) -> str:
     """Return what a file of this mode is, in words."""
     for test, word in (

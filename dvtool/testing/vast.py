@@ -25,7 +25,7 @@ from dvtool.formats import erasure, index, keyfile, log, pack, snapshot
 from dvtool.formats.tree import FILE, Entry
 from dvtool.storage.backend import Listed, Purged
 from dvtool.storage.disk import Disk
-from dvtool.storage.inventory import Inventory
+from dvtool.storage.inventory import Inventory, Ranges
 from dvtool.storage.memory import MemoryBackend
 from dvtool.storage.mirror import Mirror
 from dvtool.store import erasing
@@ -79,7 +79,7 @@ class VastBackend(MemoryBackend):
 
     def view(self, name: str) -> View:  # type: ignore[override]
         """Return the bytes of ``name``, each slice by one request."""
-        return _Slices(self, name, self.size(name))
+        return Ranges(self, name, self.size(name))
 
     def size(self, name: str) -> int:
         """Return the length of ``name`` in bytes."""
@@ -151,20 +151,6 @@ class VastBackend(MemoryBackend):
     def _refuse_hollow(self, name: str) -> None:
         if name in self.hollow:
             raise NotFoundError("a pack was read that holds nothing of what it is about", where=name)
-
-
-class _Slices:
-    def __init__(self, backend: VastBackend, name: str, length: int) -> None:
-        self._backend = backend
-        self._name = name
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, part: slice, /) -> bytes:
-        start, stop, _step = part.indices(self._length)
-        return self._backend.read(self._name, start, stop - start)
 
 
 def add_hollow(store: Store, backend: VastBackend, count: int) -> list[bytes]:

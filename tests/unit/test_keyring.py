@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
-from dvtool.erasure import keyring
-from dvtool.errors import FormatError
+from dvtool.erasure import journal, keyring
+from dvtool.errors import FormatError, StorageError
 from dvtool.storage.disk import Disk
 
 ONE, TWO = b"1" * 16, b"2" * 16
@@ -53,3 +53,11 @@ def test_what_is_malformed_is_refused(store, tmp_path):
     (tmp_path / "erasure-keys").write_bytes(b"\xc1")
     with pytest.raises(FormatError):
         keyring.keys(store)
+
+
+@pytest.mark.parametrize("reader", [keyring.read, journal.read])
+def test_a_pipe_in_its_place_keeps_nobody_waiting(store, reader):
+    for name in ("erasure-keys", "erasing"):
+        os.mkfifo(f"{os.path.dirname(store)}/{name}")
+    with pytest.raises(StorageError, match="refused"):
+        reader(store)

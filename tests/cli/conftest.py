@@ -6,6 +6,7 @@ import pytest
 
 from dvtool.formats import identity
 from tests.cli.calling import Dv
+from tests.cli.erasing import P17, SECRET
 from tests.cli.members import BOB, CAROL, Member
 from tests.cli.sharing import clone, person
 
@@ -100,3 +101,17 @@ def bob(clone_of):
 @pytest.fixture
 def carol(clone_of):
     return clone_of("carol", CAROL)
+
+
+@pytest.fixture
+def people(data):
+    """A repository with files of two people, in two snapshots of three."""
+    data.write("dv.toml", '[[subject]]\npaths = "data/people/{subject}/**"\n')
+    data.write(f"{P17}/note.txt", SECRET)
+    data.write(f"{P17}/deep/scan.txt", "scan of p17\n" * 9000)
+    data.write("data/people/p18/note.txt", "of another\n")
+    data.commit("people")
+    data.write(f"{P17}/note.txt", SECRET + "more\n")
+    data.write("data/people/p18/new.txt", "new\n")
+    data.commit("more")
+    return data
